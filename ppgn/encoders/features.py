@@ -1,0 +1,125 @@
+"""Codes from chosen layers of a frozen network: pooled, concatenated, whitened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn.contracts import Shape
+from ppgn.errors import InputError
+from ppgn.networks.network import Network
+
+
+class FeatureEncoder(nn.Module):
+    """Frozen features as a code: h = W (f(x) − m), a fixed linear map fitted so that codes of data are near N(0, I).
+
+    f(x) concatenates `layers` of `network`, each average-pooled to `pool` x `pool` positions where it is larger (one
+    number for all layers, or one each; 0 keeps all positions). `dim` leading principal directions are kept, each with unit variance; `dim=None` keeps f(x) itself.
+    Late layers carry what is in a picture, middle ones where and in which colour; a code wants both.
+
+    `weights` balances the layers before the principal directions are sought: each layer's features are scaled to
+    total variance 1, then by its weight. Until `fit` has run (or a checkpoint was loaded) a whitened encoder refuses
+    to encode.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[str],
+        *,
+        pool: int | Sequence[int] = 4,
+        dim: int | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.layers = tuple(layers)
+        self.pool = (pool,) * len(self.layers) if isinstance(pool, int) else tuple(pool)
+        self.dim = dim
+        self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.layers)
+        for name, values in (("pool sizes", self.pool), ("weights", self.weights)):
+            if len(values) != len(self.layers):
+                raise InputError(f"encoder: {len(self.layers)} layers need as many {name}, not {len(values)}")
+        size = network.preprocessing.size or 227
+        with torch.no_grad():
+            features = self.features(torch.zeros(1, 3, size, size)).shape[1]
+        self.code_shape: Shape = (dim or features,)
+        if dim is not None:
+            if dim > features:
+                raise InputError(f"encoder: dim={dim} is more than the {features} features of {', '.join(self.layers)}")
+            self.register_buffer("mean", torch.zeros(features))
+            self.register_buffer("whitening", torch.full((dim, features), math.nan))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> pooled, concatenated features (B, F), before the linear map."""
+        return self.flatten(self.network.features(x, self.layers))
+
+    def flatten(self, maps: dict[str, Tensor]) -> Tensor:
+        """The chosen layers' outputs, as `Network.features` gives them, -> (B, F)."""
+        return torch.cat(self._pooled(maps), dim=1)
+
+    def _pooled(self, maps: dict[str, Tensor]) -> list[Tensor]:
+        pooled = []
+        for name, pool in zip(self.layers, self.pool, strict=True):
+            features = maps[name]
+            if features.dim() == 4 and pool and min(features.shape[-2:]) > pool:
+                features = F.adaptive_avg_pool2d(features, pool)
+            pooled.append(features.flatten(1))
+        return pooled
+
+    def project(self, features: Tensor) -> Tensor:
+        """Features (B, F) -> codes (B, D)."""
+        if self.dim is None:
+            return features
+        return F.linear(features - self.mean, self.whitening)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""
+        return self.project(self.features(x))
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> float:
+        """Fit the whitening on images (B, 3, H, W) in [0, 1]; returns the share of the (scaled) variance kept.
+
+        One pass accumulates the mean and covariance of the features in float64 on the encoder's device.
+        """
+        if self.dim is None:
+            raise InputError("encoder: dim=None has no whitening to fit; set dim")
+        width, device = self.mean.numel(), self.mean.device
+        total = torch.zeros(width, dtype=torch.float64, device=device)
+        square = torch.zeros(width, width, dtype=torch.float64, device=device)
+        count = 0
+        for x in batches:
+            features = self.features(x.to(device)).float()
+            total += features.sum(0)
+            square += (features.T @ features).double()
+            count += len(features)
+        if count <= self.dim:
+            raise InputError(f"encoder: {count} images cannot fit {self.dim} directions; give more images")
+        mean = total / count
+        covariance = square / count - torch.outer(mean, mean)
+        scale = self._layer_scale(covariance.diagonal())
+        values, vectors = torch.linalg.eigh((scale[:, None] * covariance * scale).cpu())
+        kept = slice(len(values) - self.dim, None)
+        whitening = vectors[:, kept].T.flip(0) / values[kept].flip(0).sqrt()[:, None] * scale.cpu()
+        self.mean.copy_(mean)
+        self.whitening.copy_(whitening)
+        return float(values[kept].sum() / values.sum())
+
+    def _layer_scale(self, variance: Tensor) -> Tensor:
+        """Per feature (F,): brings each layer to total variance weight²."""
+        size = self.network.preprocessing.size or 227
+        maps = self.network.features(torch.zeros(1, 3, size, size, device=variance.device), self.layers)
+        widths = [part.shape[1] for part in self._pooled(maps)]
+        parts = [
+            part.new_full(part.shape, weight) / part.sum().sqrt()
+            for part, weight in zip(variance.split(widths), self.weights, strict=True)
+        ]
+        return torch.cat(parts)

@@ -1,0 +1,95 @@
+"""A residual up-convolutional generator whose every block reads the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn.contracts import Shape
+from ppgn.errors import InputError
+
+
+class ModulatedNorm(nn.Module):
+    """Standardises each position over its channels, then scales and shifts the channels by the code.
+
+    No statistics cross the rows of a batch: a sample does not depend on its neighbours.
+    """
+
+    def __init__(self, channels: int, code_dim: int) -> None:
+        super().__init__()
+        self.style = nn.Linear(code_dim, 2 * channels)
+        nn.init.normal_(self.style.weight, std=0.02)
+        nn.init.zeros_(self.style.bias)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """(B, C, H, W), codes (B, D) -> (B, C, H, W)."""
+        gain, shift = self.style(h)[:, :, None, None].chunk(2, dim=1)
+        x = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)  # a view: memory is channels-last
+        return torch.addcmul(shift, x, 1 + gain)
+
+
+class Block(nn.Module):
+    """A residual block, `channels` to `out_channels`, that doubles the resolution if `up`.
+
+    Channels are changed before the resolution is: the 3x3 convolution and the shortcut's 1x1 run on the small map.
+    """
+
+    def __init__(self, channels: int, out_channels: int, code_dim: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.norm1 = ModulatedNorm(channels, code_dim)
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.norm2 = ModulatedNorm(out_channels, code_dim)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """(B, C, H, W), codes (B, D) -> (B, C', H or 2H, W or 2W)."""
+        y = self.conv1(F.leaky_relu(self.norm1(x, h), 0.2))
+        x = self.shortcut(x)
+        if self.up:
+            x, y = F.interpolate(x, scale_factor=2.0, mode="bilinear"), F.interpolate(y, scale_factor=2.0)
+        return x + self.conv2(F.leaky_relu(self.norm2(y, h), 0.2))
+
+
+class ResNet(nn.Module):
+    """Codes (B, D) -> images (B, 3, S, S) in [0, 1].
+
+    The code is mapped to a 4x4 grid of `widths[0]` channels; each further width adds a doubling block, preceded by
+    `depths` plain blocks at the smaller resolution. S = 4 · 2^(len(widths) − 1). Layers follow the residual
+    generators of the GAN literature, with the code entering every normalisation (Karras et al. 2019, style-based).
+    """
+
+    def __init__(
+        self,
+        code_dim: int = 512,
+        widths: Sequence[int] = (384, 192, 96, 48, 32),
+        depths: Sequence[int] = (0, 1, 1, 0, 0),
+    ) -> None:
+        super().__init__()
+        if len(depths) != len(widths):
+            raise InputError(f"generator: {len(widths)} widths need as many depths, not {len(depths)}")
+        self.code_shape: Shape = (code_dim,)
+        size = 4 * 2 ** (len(widths) - 1)
+        self.image_shape: Shape = (3, size, size)
+        self.widths = tuple(widths)
+        self.stem = nn.Linear(code_dim, 16 * widths[0])
+        blocks: list[Block] = []
+        for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            blocks += [Block(width, width, code_dim, up=False) for _ in range(depth)]
+            if level + 1 < len(widths):
+                blocks.append(Block(width, widths[level + 1], code_dim, up=True))
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = ModulatedNorm(widths[-1], code_dim)
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Codes (B, D) -> images (B, 3, S, S) in [0, 1]."""
+        x = self.stem(h).view(-1, self.widths[0], 4, 4).contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, h)
+        return torch.sigmoid(self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2)))
