@@ -1,0 +1,62 @@
+"""Where the files that come with the package are, and how a result is put in place whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ppgn.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _shipped(name: str) -> Path:
+    """A folder that a wheel carries inside the package and a checkout keeps beside it."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def conf() -> Path:
+    """The folder of Hydra configurations."""
+    return _shipped("conf")
+
+
+def checkpoints() -> Path:
+    """The folder of shipped checkpoints, NAME.safetensors each."""
+    return _shipped("checkpoints")
+
+
+def options(group: str) -> list[str]:
+    """The names that a configuration group offers, sorted: `options("sampler")` -> ["ppgn", "released"]."""
+    return sorted(path.stem for path in (conf() / group).glob("*.yaml"))
+
+
+def write(path: Path, data: bytes | str) -> None:
+    """Write a file so that `path` holds either what it held before or all of `data`, and make its folder if need be.
+
+    Raises `InputError` where the system refuses: no permission, no space left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror}; make room or choose another place") from error
+
+
+def check_writable(folder: Path, size: int) -> None:
+    """Raise `InputError` unless `size` bytes could be written into `folder`, which need not exist yet."""
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"cannot write into '{folder}': '{above}' is a file; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write into '{folder}': '{above}' is read-only for you; choose another place")
+    status = os.statvfs(above)
+    free = status.f_bavail * status.f_frsize
+    if free < size:
+        needed = f"{size / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
+        raise InputError(f"cannot write into '{folder}': {needed}; make room or choose another place")

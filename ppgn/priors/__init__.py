@@ -1,0 +1,1 @@
+"""What keeps a code natural: p(h), as a residual R(h) − h."""

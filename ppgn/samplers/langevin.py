@@ -1,0 +1,106 @@
+"""MALA-approx: Langevin steps without accept/reject, the three step sizes decoupled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from ppgn.contracts import Evaluation, Info, NoiseSource, State, Target
+from ppgn.errors import InputError
+from ppgn.samplers import rows
+
+Normalize = Literal["drift", "condition", "none"]
+Schedule = Literal["chain", "target"]
+RESET_EPSILON1 = (1e-6, 1e-2)  # a restarted chain draws its epsilon1 uniformly from here, as released
+
+
+@dataclass(frozen=True)
+class Langevin:
+    """Steps h' = h + lr · d with d = ε1 · (R(h) − h) + ε2 · ∂log p(y | G(h))/∂h + N(0, ε3²).
+
+    epsilon1, epsilon2, epsilon3: weight of the prior, weight of the condition, standard deviation of the noise.
+    lr, lr_end: the step length goes from `lr` to `lr_end` linearly in i / steps.
+    schedule: on a chain through several targets "target" starts that line anew with each of them; "chain" follows it
+        on past `lr_end`, as released.
+    normalize: "drift" divides d by its mean absolute value, so that the ε's weigh relative to each other and lr is
+        the mean change per coordinate; "condition" scales the condition's gradient to unit root mean square, so that
+        ε2 has the units of codes; "none" takes d as it is. Always per sample; a zero vector stays zero.
+    clip: bounds put on every coordinate of a new code.
+    reset_every: after so many steps a chain restarts from N(0, I) with a random epsilon1, its own.
+
+    The state carries the evaluation of its code, so a step evaluates once. A row whose new code or evaluation is not
+    finite keeps its last state for good and `alive` says so. Nothing here waits for the device.
+
+    Source: PPGN (arXiv 1612.00005) Eq. 11; normalize="drift", clip and reset_every come from its released sampler.
+    """
+
+    epsilon1: float
+    epsilon2: float
+    epsilon3: float
+    lr: float = 1.0
+    lr_end: float = 1.0
+    schedule: Schedule = "chain"
+    normalize: Normalize = "none"
+    clip: tuple[float, float] | None = None
+    reset_every: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("normalize", get_args(Normalize)), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is '{getattr(self, name)}'; expected one of: {', '.join(choices)}")
+        for name in ("epsilon1", "epsilon2", "epsilon3"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a number from 0 up")
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise InputError(f"clip is {self.clip}; expected (low, high) with low < high, or null for no bounds")
+        if self.reset_every is not None and self.reset_every < 1:
+            raise InputError(f"reset_every is {self.reset_every}; expected 1 or more, or null for no restarts")
+
+    def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
+        """Evaluate the start codes (B, *code_shape); as in the released sampler these are not clipped."""
+        evaluation = target.evaluate(h, noise)
+        memory = {} if self.reset_every is None else {"epsilon1": h.new_full(h.shape[:1], self.epsilon1)}
+        return State(h, evaluation, alive=rows.finite(h, *_fields(evaluation)), memory=memory)
+
+    def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
+        """Step number `i` of `steps`: move along the carried evaluation, then let `target` evaluate the new codes."""
+        done = i % steps if self.schedule == "target" else i
+        lr = self.lr + (self.lr_end - self.lr) * done / steps
+        drift = self._drift(state, noise)
+        moved = state.code + lr * (rows.unit_mean_abs(drift) if self.normalize == "drift" else drift)
+        alive = state.alive & rows.finite(moved)
+        code = moved if self.clip is None else moved.clamp(*self.clip)
+        memory = state.memory
+        if self.reset_every is not None and i > 0 and i % self.reset_every == 0:
+            code, memory = self._restart(code, noise)
+        code = rows.select(alive, code, state.code)  # the networks never see what is not finite
+        evaluation = target.evaluate(code, noise)
+        alive = alive & rows.finite(*_fields(evaluation))
+        code = rows.select(alive, code, state.code)
+        evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)
+        return State(code, evaluation, alive, memory), Info(drift_norm=rows.norm(drift), step_size=lr)
+
+    def _drift(self, state: State, noise: NoiseSource) -> Tensor:
+        """The vector d before it is normalised as a whole, (B, *code_shape)."""
+        residual, gradient = state.evaluation.prior_residual, state.evaluation.condition_grad
+        if self.normalize == "condition":
+            gradient = rows.unit_rms(gradient)
+        if "epsilon1" in state.memory:
+            prior = rows.per_row(state.memory["epsilon1"], residual) * residual
+        else:
+            prior = self.epsilon1 * residual
+        drift = prior + self.epsilon2 * gradient
+        return drift + self.epsilon3 * noise.normal("proposal", drift.shape[1:]) if self.epsilon3 > 0 else drift
+
+    def _restart(self, code: Tensor, noise: NoiseSource) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Fresh codes from N(0, I) and, for the steps to come, a fresh epsilon1 per sample."""
+        low, high = RESET_EPSILON1
+        epsilon1 = low + (high - low) * noise.uniform("reset", ())
+        return noise.normal("reset", code.shape[1:]), {"epsilon1": epsilon1}
+
+
+def _fields(evaluation: Evaluation) -> list[Tensor]:
+    return [getattr(evaluation, item.name) for item in fields(evaluation)]

@@ -1,0 +1,52 @@
+"""Per-sample arithmetic on batches: nothing here lets one row see another."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from ppgn.contracts import Evaluation
+
+
+def finite(*tensors: Tensor) -> Tensor:
+    """(B,) bool: the rows in which every number of every tensor (B, ...) is finite."""
+    rows = [tensor.reshape(len(tensor), -1).isfinite().all(dim=1) for tensor in tensors]
+    return torch.stack(rows).all(dim=0)
+
+
+def select(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Rows of `new` where `mask` (B,) holds, rows of `old` elsewhere; (B, ...) all three."""
+    return torch.where(per_row(mask, new), new, old)
+
+
+def select_evaluation(mask: Tensor, new: Evaluation, old: Evaluation) -> Evaluation:
+    """`select` on every field of two evaluations."""
+    pairs = {item.name: (getattr(new, item.name), getattr(old, item.name)) for item in fields(Evaluation)}
+    return Evaluation(**{name: select(mask, *pair) for name, pair in pairs.items()})
+
+
+def per_row(value: Tensor, like: Tensor) -> Tensor:
+    """(B,) viewed so that it broadcasts over the rows of `like` (B, ...)."""
+    return value.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def norm(x: Tensor) -> Tensor:
+    """Euclidean length of every row, (B, ...) -> (B,)."""
+    length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return length
+
+
+def unit_mean_abs(x: Tensor) -> Tensor:
+    """Every row divided by the mean of its absolute values; a zero row stays zero."""
+    return _divided(x, x.abs().flatten(1).mean(dim=1))
+
+
+def unit_rms(x: Tensor) -> Tensor:
+    """Every row divided by its root mean square; a zero row stays zero."""
+    return _divided(x, norm(x) / x[0].numel() ** 0.5)
+
+
+def _divided(x: Tensor, scale: Tensor) -> Tensor:
+    return x / per_row(torch.where(scale > 0, scale, torch.ones_like(scale)), x)

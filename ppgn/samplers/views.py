@@ -1,0 +1,56 @@
+"""Random views of an image, so that a condition must like the drawing and not the pixels it sits on."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ppgn.contracts import NoiseSource
+from ppgn.errors import InputError
+
+
+class Jitter(nn.Module):
+    """`views` random windows of every image, resampled to the image's size.
+
+    A window magnifies by a factor drawn log-uniformly from [1, zoom], the same in both axes. Its centre moves along
+    each axis by up to `shift` image sides plus the room the magnification leaves; beyond its edge an image goes on
+    mirrored. Every sample draws its own numbers, from the noise stream "jitter". shift=0, zoom=1 is the identity.
+
+    Bilinear resampling of a window is one small matrix per axis and view; as products of matrices both passes are
+    deterministic on every device, which a chain that resumes bit for bit needs.
+    """
+
+    def __init__(self, views: int = 1, shift: float = 0.0, zoom: float = 1.0) -> None:
+        super().__init__()
+        if views < 1 or shift < 0 or zoom < 1:
+            given = f"views={views}, shift={shift}, zoom={zoom}"
+            raise InputError(f"jitter is {given}; expected views of 1 or more, shift from 0 up, zoom from 1 up")
+        self.views = views
+        self.shift = shift
+        self.zoom = zoom
+
+    def forward(self, x: Tensor, noise: NoiseSource) -> Tensor:
+        """Images (B, 3, H, W) -> views (V, B, 3, H, W), differentiable."""
+        draws = noise.uniform("jitter", (self.views, 3)).to(x).transpose(0, 1)
+        side = torch.exp(-math.log(self.zoom) * draws[..., 0])  # of the window, in image sides; (V, B)
+        room = self.shift + (1 - side) / 2
+        rows = _resampling(side, room * (2 * draws[..., 1] - 1), x.shape[-2])
+        columns = _resampling(side, room * (2 * draws[..., 2] - 1), x.shape[-1])
+        return rows.unsqueeze(2) @ x @ columns.transpose(-1, -2).unsqueeze(2)
+
+
+def _resampling(side: Tensor, centre: Tensor, n: int) -> Tensor:
+    """Matrices (V, B, n, n) that resample n pixels to a window of length `side` around the middle + `centre`.
+
+    `side` and `centre` (V, B) are in image sides. Row i holds the bilinear weights of the pixels around the place
+    where pixel i of the view looks.
+    """
+    pixels = torch.arange(n, device=side.device, dtype=side.dtype)
+    middle = (n - 1) / 2
+    places = middle + n * centre.unsqueeze(-1) + side.unsqueeze(-1) * (pixels - middle)
+    period = 2 * n  # mirrored at the outer edges, -0.5 and n - 0.5
+    places = (places + 0.5) % period
+    places = (torch.minimum(places, period - places) - 0.5).clamp(0, n - 1)
+    return (1 - (places.unsqueeze(-1) - pixels).abs()).clamp_min(0)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ppgn.contracts import Evaluation, Target
+from ppgn.errors import InputError
+from ppgn.posterior import Posterior
+from ppgn.priors.gaussian import Gaussian
+from ppgn.priors.joint import Joint
+from ppgn.samplers.noise import Noise
+from ppgn.samplers.views import Jitter
+from tests.tiny import CODE_SHAPE, IMAGE_SHAPE, TinyCondition, TinyEncoder, TinyGenerator
+
+CODES = torch.linspace(-1.5, 1.5, 15, dtype=torch.float64).view(3, 5)
+SEEDS = (1, 2, 3)
+
+
+def noise() -> Noise:
+    return Noise(SEEDS, dtype=torch.float64)
+
+
+class Recording(TinyCondition):
+    """Remembers the images it was shown."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x.detach()
+        return super().forward(x)
+
+
+def test_every_field_is_what_it_says() -> None:
+    generator, encoder, condition = TinyGenerator(), TinyEncoder(), Recording(1)
+    target: Target = Posterior(generator, Joint(encoder), condition)
+    evaluation = target.evaluate(CODES)
+    assert generator.calls == 1
+    assert target.code_shape == CODE_SHAPE
+    assert evaluation.image.shape == (3, *IMAGE_SHAPE)
+    assert torch.equal(evaluation.image, generator(CODES))
+    assert torch.equal(condition.seen, evaluation.image)
+    assert torch.equal(evaluation.log_condition, condition(evaluation.image))
+    assert torch.equal(evaluation.prior_residual, encoder(evaluation.image) - CODES)
+    assert not any(getattr(evaluation, item.name).requires_grad for item in fields(Evaluation))
+    assert not CODES.requires_grad
+
+
+@pytest.mark.parametrize("transform", [None, Jitter(views=3, shift=0.2, zoom=1.4)])
+def test_gradient_is_that_of_finite_differences(transform: Jitter | None) -> None:
+    target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(2), transform)
+    gradient = target.evaluate(CODES, noise()).condition_grad
+    step = 1e-6
+    for k in range(5):
+        nudge = torch.zeros(5, dtype=torch.float64)
+        nudge[k] = step
+        up, down = (target.evaluate(CODES + sign * nudge, noise()).log_condition for sign in (1, -1))
+        torch.testing.assert_close(gradient[:, k], (up - down) / (2 * step), rtol=1e-6, atol=1e-8)
+    assert gradient.abs().max() > 0.1
+
+
+def test_gradient_survives_a_caller_without_gradients() -> None:
+    target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(2))
+    with torch.no_grad():
+        evaluation = target.evaluate(CODES)
+    assert torch.equal(evaluation.condition_grad, target.evaluate(CODES).condition_grad)
+
+
+def test_log_condition_is_the_mean_over_views_and_the_prior_sees_the_image_itself() -> None:
+    jitter, condition, encoder = Jitter(views=4, shift=0.2, zoom=1.4), Recording(2), TinyEncoder()
+    evaluation = Posterior(TinyGenerator(), Joint(encoder), condition, jitter).evaluate(CODES, noise())
+    views = jitter(evaluation.image, noise())
+    assert torch.equal(condition.seen, views.flatten(0, 1))
+    expected = torch.stack([condition(view) for view in views]).mean(dim=0)
+    torch.testing.assert_close(evaluation.log_condition, expected)
+    assert torch.equal(evaluation.prior_residual, encoder(evaluation.image) - CODES)
+
+
+def test_rows_do_not_influence_each_other() -> None:
+    target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(0), Jitter(2, 0.2, 1.4))
+    batch = target.evaluate(CODES, noise())
+    alone = target.evaluate(CODES[1:2], Noise(SEEDS[1:2], dtype=torch.float64))
+    for item in fields(Evaluation):
+        assert torch.equal(getattr(batch, item.name)[1:2], getattr(alone, item.name)), item.name
+
+
+def test_views_without_noise_are_refused() -> None:
+    target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(0), Jitter())
+    with pytest.raises(InputError, match="random views need random numbers"):
+        target.evaluate(CODES)
+
+
+@pytest.mark.parametrize("part", ["generator", "prior", "condition"])
+def test_trainable_networks_are_refused(part: str) -> None:
+    parts: dict[str, nn.Module] = {
+        "generator": TinyGenerator(),
+        "prior": Joint(TinyEncoder()),
+        "condition": TinyCondition(0),
+    }
+    parts[part].register_parameter("scale", nn.Parameter(torch.ones(())))
+    with pytest.raises(InputError, match=f"the {part} has trainable parameters; freeze it first"):
+        Posterior(**parts)  # type: ignore[arg-type]
+    Posterior(**{name: module.requires_grad_(False) for name, module in parts.items()})  # type: ignore[arg-type]
