@@ -18,8 +18,9 @@ class FeatureEncoder(nn.Module):
     """Frozen features as a code: h = W (f(x) − m), a fixed linear map fitted so that codes of data are near N(0, I).
 
     f(x) concatenates `layers` of `network`, each average-pooled to `pool` x `pool` positions where it is larger (one
-    number for all layers, or one each; 0 keeps all positions). `dim` leading principal directions are kept, each with unit variance; `dim=None` keeps f(x) itself.
-    Late layers carry what is in a picture, middle ones where and in which colour; a code wants both.
+    number for all layers, or one each; 0 keeps all positions). `dim` leading principal directions are kept, each with
+    unit variance; `dim=None` keeps f(x) itself. Late layers carry what is in a picture, middle ones where and in
+    which colour; a code wants both.
 
     `weights` balances the layers before the principal directions are sought: each layer's features are scaled to
     total variance 1, then by its weight. Until `fit` has run (or a checkpoint was loaded) a whitened encoder refuses

@@ -1,0 +1,1 @@
+"""What to draw: per-sample log p(y | x), and combinations of them."""

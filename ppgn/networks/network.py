@@ -1,0 +1,226 @@
+"""A network to look through: frozen weights together with their preprocessing and labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn.contracts import Shape
+from ppgn.errors import InputError, unknown
+
+
+class Preprocessing(nn.Module):
+    """What a set of weights expects of its input, starting from RGB in [0, 1]: (B, 3, H, W) -> (B, 3, H', W').
+
+    The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
+    with antialiasing where it shrinks; centre-cropped to `crop` pixels a side (None keeps all); its channels are put in
+    `channels` order, "rgb" or "bgr"; the result is (scale · x − mean) / std, with `mean` and `std` in that order.
+    Values outside [0, 1] are not clamped: a sampler needs their gradients.
+
+    Raises `InputError` for images that are not (B, 3, H, W) or are smaller than `crop`.
+    """
+
+    gain: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        size: int | None = None,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        scale: float = 1.0,
+        channels: str = "rgb",
+        crop: int | None = None,
+        interpolation: str = "bicubic",
+    ) -> None:
+        super().__init__()
+        for what, pixels in (("size", size), ("crop", crop)):
+            if pixels is not None and pixels < 1:
+                raise InputError(f"network input {what}={pixels}: expected at least 1 pixel")
+        for what, value, choices in (
+            ("channels", channels, ("rgb", "bgr")),
+            ("interpolation", interpolation, ("bicubic", "bilinear")),
+        ):
+            if value not in choices:
+                raise unknown(what, value, choices)
+        if len(mean) != 3 or len(std) != 3 or 0.0 in std:
+            raise InputError(f"mean={list(mean)}, std={list(std)}: expected three numbers each, std not 0")
+        self.size, self.crop = size, crop
+        self.mean, self.std, self.scale = tuple(mean), tuple(std), scale
+        self.channels, self.interpolation = channels, interpolation
+        self.register_buffer("gain", torch.empty(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.empty(1, 3, 1, 1), persistent=False)
+        self._fill()
+
+    @torch.no_grad()
+    def _fill(self) -> None:
+        gain = [self.scale / std for std in self.std]
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        self.gain.copy_(torch.tensor(gain, dtype=torch.float64).view(1, 3, 1, 1))
+        self.shift.copy_(torch.tensor(shift, dtype=torch.float64).view(1, 3, 1, 1))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Preprocessing:
+        super()._apply(fn, recurse)
+        self._fill()  # so that the constants are exact after a change of precision, not rounded twice
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> what the weights expect, differentiable."""
+        if x.dim() != 4 or x.shape[1] != 3:
+            raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1]")
+        if self.size is not None and x.shape[-2:] != (self.size, self.size):
+            x = self._resize(x, self.size)
+        if self.crop is not None:
+            if self.crop > min(x.shape[-2:]):
+                raise InputError(f"images of {x.shape[-1]}x{x.shape[-2]} pixels: expected at least {self.crop} a side")
+            top, left = (x.shape[-2] - self.crop) // 2, (x.shape[-1] - self.crop) // 2
+            x = x[..., top : top + self.crop, left : left + self.crop]
+        if self.channels == "bgr":
+            x = x.flip(1)
+        return torch.addcmul(self.shift.to(x), x, self.gain.to(x))
+
+    def _resize(self, x: Tensor, size: int) -> Tensor:
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
+        shrinks = size < max(x.shape[-2:])
+        return F.interpolate(precise, (size, size), mode=self.interpolation, antialias=shrinks).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return (
+            f"size={self.size}, crop={self.crop}, channels={self.channels}, mean={self.mean}, std={self.std}, "
+            f"scale={self.scale}, interpolation={self.interpolation}"
+        )
+
+
+class _StopForward(BaseException):
+    """Ends a forward pass from inside a hook once every wanted layer has fired."""
+
+
+class Network(nn.Module):
+    """A frozen network: images (B, 3, H, W) in [0, 1] -> its output, usually logits (B, K).
+
+    Parameters never require gradients, gradients flow to the input. `labels` names the K outputs where it can, each
+    with its synonyms, separated by commas. `restorable` weights are there again when the network is loaded again, so a
+    checkpoint leaves them out. `features` reads any inner layers by their dotted module names.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        labels: Sequence[str] | None = None,
+        restorable: bool = True,
+    ) -> None:
+        super().__init__()
+        for parameter in body.parameters():
+            parameter.requires_grad_(False)
+        self.body = body.eval()
+        self.preprocessing = preprocessing
+        self.name = name
+        self.labels = None if labels is None else tuple(labels)
+        self.restorable = restorable
+        self._calls: dict[str, int] = {}  # how often a layer runs in one forward pass, where that is known
+
+    def train(self, mode: bool = True) -> Network:
+        """A frozen network stays in evaluation mode, whatever its surroundings do."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> the network's output."""
+        out: Tensor = self.body(self.preprocessing(x))
+        return out
+
+    @property
+    def classes(self) -> int:
+        """The number of outputs K; without labels it takes a forward pass of a blank image to know."""
+        if self.labels is not None:
+            return len(self.labels)
+        with torch.no_grad():
+            return int(self(self._blank()).shape[1])
+
+    def layers(self) -> list[str]:
+        """The dotted names of all modules that `features` can read, in order of definition; none of a TorchScript."""
+        return list(self._readable())
+
+    @torch.no_grad()
+    def layer_shapes(self) -> dict[str, Shape]:
+        """The output shape, without the batch, of every layer that a forward pass reaches, in order of execution.
+
+        (C, H, W) for a convolutional layer of C units, (D,) for a fully connected one; other than tensor outputs are
+        left out. Takes a forward pass of a blank image.
+        """
+        with self._capture(self.layers(), stop=False) as (outputs, _):
+            self(self._blank())
+        return {name: tuple(output.shape[1:]) for name, output in outputs.items()}
+
+    def features(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """The outputs of inner `layers` for images (B, 3, H, W) in [0, 1], by name, in the order asked.
+
+        Where a module runs several times its last output counts. The first call for a layer makes a complete forward
+        pass, counting; when every wanted layer is known to run once, later passes end after the last wanted layer.
+        The outputs are copies, unharmed by in-place activations behind them.
+
+        Raises `InputError` for a name that does not exist, naming the nearest, and for a layer that the forward pass
+        does not reach or that gives something else than a tensor.
+        """
+        stop = all(self._calls.get(name) == 1 for name in layers)
+        with self._capture(layers, stop) as (outputs, calls):
+            self(x)
+        if not stop:
+            self._calls.update(calls)
+        for name in layers:
+            if name not in outputs:
+                reason = "gives no single tensor" if calls[name] else "is not used in its forward pass"
+                raise InputError(f"layer '{name}' of {self.name} {reason}; choose another")
+        return {name: outputs[name] for name in layers}
+
+    def _blank(self) -> Tensor:
+        side = self.preprocessing.size or self.preprocessing.crop or 224
+        return self.preprocessing.gain.new_zeros(1, 3, side, side)
+
+    def _readable(self) -> dict[str, nn.Module]:
+        if isinstance(self.body, torch.jit.ScriptModule):  # takes no hooks
+            return {}
+        return {name: module for name, module in self.body.named_modules() if name}
+
+    @contextmanager
+    def _capture(self, layers: Sequence[str], stop: bool) -> Iterator[tuple[dict[str, Tensor], Counter[str]]]:
+        """Collect outputs and numbers of calls of `layers` while forward passes run; leaves no hook behind.
+
+        With `stop`, the pass ends as soon as each of them has fired.
+        """
+        readable = self._readable()
+        for name in layers:
+            if not readable:
+                raise InputError(f"layer '{name}' of {self.name}: a TorchScript's inner layers cannot be read")
+            if name not in readable:
+                raise unknown(f"layer of {self.name}", name, readable)
+        outputs: dict[str, Tensor] = {}
+        calls: Counter[str] = Counter()
+
+        def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
+            def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+                calls[name] += 1
+                if isinstance(output, Tensor):
+                    outputs[name] = output.clone()
+                if stop and len(calls) == len(wanted):
+                    raise _StopForward
+
+            return hook
+
+        wanted = dict.fromkeys(layers)
+        handles = [readable[name].register_forward_hook(hook_for(name)) for name in wanted]
+        try:
+            yield outputs, calls
+        except _StopForward:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,62 @@
+"""Any classifier saved as a TorchScript file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ppgn.errors import InputError
+from ppgn.networks import labels as class_names
+from ppgn.networks.network import Network, Preprocessing
+
+
+def load(
+    path: str | Path,
+    labels: str | Path | Sequence[str] | None = None,
+    size: int = 224,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Network:
+    """Load a TorchScript classifier, (B, 3, size, size) -> logits (B, K).
+
+    Images in [0, 1] are resized to `size` pixels a side, then (x − mean) / std; by default the file normalises for
+    itself. `labels`: K class names, or the path of a .json or text file with them; without, classes are known by index.
+
+    Raises `InputError` for a file that is no TorchScript or does not give (B, K), and for another number of labels.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"network '{path}': no such file; give the path of a TorchScript file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch would rather have torch.export
+            body = torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"network '{path}': not a TorchScript file; save one with torch.jit.trace(...).save"
+        ) from error
+    network = Network(body, Preprocessing(size, mean=mean, std=std), name=path.stem)
+    classes = _count_classes(network, path, size)
+    if labels is not None:
+        names = class_names.read(labels)
+        if len(names) != classes:
+            raise InputError(f"{len(names)} class names for the {classes} outputs of network '{path}'")
+        network.labels = names
+    return network
+
+
+def _count_classes(network: Network, path: Path, size: int) -> int:
+    try:
+        with torch.no_grad():
+            out = network(torch.zeros(1, 3, size, size))
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[-1]
+        raise InputError(f"network '{path}' does not take (1, 3, {size}, {size}): {reason}") from error
+    if not isinstance(out, Tensor) or out.dim() != 2:
+        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise InputError(f"network '{path}' gives {given} for one image; expected logits (1, K)")
+    return out.shape[1]

@@ -1,0 +1,80 @@
+"""The feature encoder: what it concatenates, and codes that are white."""
+
+import pytest
+import torch
+from torch import nn
+
+from ppgn.encoders.features import FeatureEncoder
+from ppgn.errors import InputError
+from ppgn.networks.network import Network, Preprocessing
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 6, 2, stride=2))
+    return Network(body, Preprocessing(size=8), name="tiny")
+
+
+def test_features_are_pooled_and_concatenated_in_the_order_asked():
+    net = network()
+    encoder = FeatureEncoder(net, ["2", "0"], pool=[0, 2])
+    x = torch.rand(3, 3, 8, 8)
+    maps = net.features(x, ["2", "0"])
+    by_hand = torch.cat([maps["2"].flatten(1), maps["0"].view(3, 4, 2, 4, 2, 4).mean(dim=(3, 5)).flatten(1)], dim=1)
+    assert encoder.code_shape == (6 * 16 + 4 * 4,)
+    assert torch.allclose(encoder(x), by_hand, atol=1e-6)
+
+
+def test_codes_of_the_data_it_was_fitted_on_are_white():
+    encoder = FeatureEncoder(network(), ["0", "2"], pool=2, dim=7)
+    x = torch.rand(400, 3, 8, 8)
+    kept = encoder.fit(x.split(64))
+    codes = encoder(x)
+    assert 0 < kept < 1
+    assert torch.allclose(codes.mean(0), torch.zeros(7), atol=1e-3)
+    assert torch.allclose(codes.T @ codes / 400, torch.eye(7), atol=2e-3)
+
+
+def test_more_directions_keep_more_variance_and_all_keep_all():
+    x = torch.rand(400, 3, 8, 8)
+    kept = [FeatureEncoder(network(), ["2"], pool=1, dim=dim).fit([x]) for dim in (1, 3, 6)]
+    assert kept[0] < kept[1] < kept[2]
+    assert kept[2] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_layers_own_scale_does_not_matter_but_its_weight_does():
+    x = torch.rand(300, 3, 8, 8)
+    louder = network()
+    louder.body[2].weight.mul_(10)
+    louder.body[2].bias.mul_(10)
+    codes = []
+    for net, weights in ((network(), [1, 1]), (louder, [1, 1]), (network(), [1, 0.1])):
+        encoder = FeatureEncoder(net, ["0", "2"], pool=1, dim=3, weights=weights)
+        encoder.fit([x])
+        codes.append(encoder(x).abs())  # the sign of a direction is free
+    assert torch.allclose(codes[0], codes[1], atol=1e-2)
+    assert not torch.allclose(codes[0], codes[2], atol=0.3)
+
+
+def test_an_encoder_that_was_not_fitted_says_nothing():
+    encoder = FeatureEncoder(network(), ["0"], dim=2)
+    assert encoder(torch.rand(1, 3, 8, 8)).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"layers": ["3"]}, "unknown layer of tiny '3'"),
+        ({"layers": ["0"], "dim": 1000}, "dim=1000 is more than the 64 features"),
+        ({"layers": ["0", "2"], "pool": [4]}, "2 layers need as many pool sizes, not 1"),
+        ({"layers": ["0", "2"], "weights": [1.0]}, "2 layers need as many weights, not 1"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, words):
+    with pytest.raises(InputError, match=words):
+        FeatureEncoder(network(), **arguments)
+
+
+def test_too_few_images_cannot_fit():
+    with pytest.raises(InputError, match="3 images cannot fit 4 directions"):
+        FeatureEncoder(network(), ["0"], dim=4).fit([torch.rand(3, 3, 8, 8)])
