@@ -1,0 +1,221 @@
+"""PPGN: a generator, its encoder and the priors over its codes, in one file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ppgn import paths
+from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
+from ppgn.errors import InputError, unknown
+from ppgn.networks.network import Network
+from ppgn.posterior import Posterior, Transform
+from ppgn.priors.gaussian import Gaussian
+from ppgn.priors.joint import Joint
+from ppgn.samplers import chains, presets
+from ppgn.samplers.presets import Sampler
+
+FORMAT = "ppgn-1"
+ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.")
+
+
+def build(config: Any) -> Any:
+    """Build an object from a nested mapping with `_target_`, as Hydra would, but only from this package's rooms.
+
+    A checkpoint can name nothing else: loading one never runs code that it brings along.
+    """
+    if isinstance(config, Mapping):
+        values = {key: build(value) for key, value in config.items() if key != "_target_"}
+        target = config.get("_target_")
+        if target is None:
+            return values
+        made, module = None, ""
+        if isinstance(target, str) and target.startswith(ROOMS):
+            module, _, name = target.rpartition(".")
+            with contextlib.suppress(ImportError):
+                made = getattr(importlib.import_module(module), name, None)
+        if made is None or getattr(made, "__module__", None) != module:
+            raise InputError(f"checkpoint: refuses to build '{target}', which is not a part of ppgn")
+        return made(**values)
+    if isinstance(config, list):
+        return [build(value) for value in config]
+    return config
+
+
+class PPGN(nn.Module):
+    """A Plug & Play Generative Network without its condition: generator G, encoder E, priors over codes.
+
+    `config` is what `from_config` rebuilds the parts from; a model put together by hand has none and cannot be saved.
+    `card` holds facts about the weights: name, description, data, licence.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        encoder: nn.Module,
+        priors: Mapping[str, nn.Module] | None = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.generator, self.encoder = generator, encoder
+        self.priors = nn.ModuleDict(
+            {"gaussian": Gaussian(), "joint": Joint(encoder)} if priors is None else dict(priors)
+        )
+        self.config = None if config is None else dict(config)
+        self.card = dict(card or {})
+        reads, writes = _code_shape(generator), _code_shape(encoder)
+        if reads != writes:
+            raise InputError(f"model: the generator reads codes {reads}, the encoder writes {writes}; make them equal")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator's weights are."""
+        return next(iter(self.generator.parameters()), torch.empty(0)).device
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> PPGN:
+        """Build a model with fresh weights from `{"generator": …, "encoder": …}`, each a mapping with `_target_`."""
+        return cls(build(config["generator"]), build(config["encoder"]), config=config, card=card)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> codes (B, *code_shape)."""
+        codes: Tensor = self.encoder(images.to(self.device))
+        return codes
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, *code_shape) -> images (B, 3, H, W) in [0, 1]."""
+        drawn: Tensor = self.generator(codes.to(self.device))
+        return drawn
+
+    def posterior(self, condition: Condition, *, prior: str = "joint", transform: Transform | None = None) -> Posterior:
+        """p(h | y) with one of `priors` by name. Raises `InputError` for an unknown name."""
+        if prior not in self.priors:
+            raise unknown("prior", prior, self.priors.keys())
+        generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
+        return Posterior(generator, keeps, condition, transform)
+
+    def sample(
+        self,
+        condition: Condition | Sequence[Condition],
+        seeds: Iterable[int] = range(16),
+        *,
+        sampler: Sampler | None = None,
+        prior: str = "joint",
+        steps: int | None = None,
+        **options: Any,
+    ) -> Samples:
+        """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
+
+        `sampler` is one of `ppgn.samplers.presets` (default `ppgn()`), `steps` overrides its number of steps per
+        condition. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size, callback,
+        on_batch, checkpoint, ... A seed gives the same sample in any batch. Raises `InputError` for settings that
+        cannot be.
+        """
+        conditions = condition if isinstance(condition, Sequence) else [condition]
+        sampler = sampler or presets.ppgn()
+        targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
+        options.setdefault("device", self.device)
+        return chains.sample(targets, sampler.kernel, list(seeds), steps=steps or sampler.steps, **options)
+
+    def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
+        """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.
+
+        Weights that a pip package brings along (the encoder's frozen network) are named, not copied.
+        """
+        if self.config is None:
+            raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
+        tensors = {
+            name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+            for name, value in self._stored().items()
+        }
+        metadata = {
+            "format": FORMAT,
+            "config": json.dumps(self.config),
+            "card": json.dumps({**self.card, **(card or {})}),
+        }
+        paths.write(Path(path), safetensors.torch.save(tensors, metadata=metadata))
+
+    def _stored(self) -> dict[str, Tensor]:
+        """The tensors that make up a checkpoint, by name: each once, and none that a package brings along."""
+        networks = [m for m in self.modules() if isinstance(m, Network) and m.restorable]
+        brought = {id(t) for network in networks for t in (*network.parameters(), *network.buffers())}
+        stored: dict[str, Tensor] = {}
+        for name, value in self.state_dict(keep_vars=True).items():
+            if id(value) not in brought:
+                brought.add(id(value))
+                stored[name] = value
+        return stored
+
+
+def _code_shape(part: nn.Module) -> Shape:
+    return tuple(cast(Generator, part).code_shape)
+
+
+def find(name: str | Path) -> Path:
+    """The file of a shipped checkpoint's name or of a path. Raises `InputError` naming the nearest names."""
+    text = str(name)
+    if text.endswith(".safetensors") or os.sep in text:
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise InputError(f"no checkpoint file '{path}'; give a .safetensors file or one of: {_shipped()}")
+        return path
+    path = paths.checkpoints() / f"{text}.safetensors"
+    if not path.is_file():
+        raise unknown("model", text, _shipped(), hint="or give the path of a .safetensors file")
+    return path
+
+
+def _shipped() -> list[str]:
+    return sorted(path.stem for path in paths.checkpoints().glob("*.safetensors"))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """The configuration and card of a checkpoint file."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"'{path}' is not a safetensors file ({error}); give a checkpoint written by ppgn") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"'{path}' has format '{metadata.get('format')}', not '{FORMAT}'; give one that ppgn wrote")
+    return {"config": json.loads(metadata["config"]), "card": json.loads(metadata["card"])}
+
+
+def load(name: str | Path = "natural64", device: str | torch.device = "cpu") -> PPGN:
+    """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
+
+    Nothing is unpickled and nothing is built but parts of this package. Raises `InputError` for an unknown name and
+    for a file that is no PPGN checkpoint.
+    """
+    path = find(name)
+    metadata = _metadata(path)
+    model = PPGN.from_config(metadata["config"], metadata["card"])
+    tensors = safetensors.torch.load_file(path)
+    stored = model._stored()
+    wrong = sorted(stored.keys() ^ tensors.keys()) or [k for k in stored if stored[k].shape != tensors[k].shape]
+    if wrong:
+        raise InputError(f"'{path}' does not fit the model that it names, at '{wrong[0]}'; it is damaged or too old")
+    with torch.no_grad():
+        for key, value in stored.items():
+            value.copy_(tensors[key])
+    return model.to(device).eval().requires_grad_(False)
+
+
+def available() -> list[dict[str, Any]]:
+    """The shipped checkpoints: name, path, size in bytes, configuration and card."""
+    files = [find(name) for name in _shipped()]
+    return [{"name": f.stem, "path": f, "bytes": f.stat().st_size, **_metadata(f)} for f in files]
