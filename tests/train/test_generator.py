@@ -1,0 +1,152 @@
+"""Training a generator: every step counted, resumable, exported, refused in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+import ppgn.model
+from ppgn import paths
+from ppgn.errors import InputError
+from train import generator
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "generator.code_dim=6",
+    "generator.widths=[8,8]",
+    "generator.depths=[0,0]",
+    "encoder.network={name: timm/test_efficientnet, size: 32}",
+    "encoder.layers=[blocks.1,blocks.3]",
+    "encoder.pool=2",
+    "encoder.weights=[1.0,1.0]",
+    "encoder.dim=6",
+    "training.comparator={name: timm/test_efficientnet, size: 32}",
+    "+encoder.network.weights=null",
+    "+training.comparator.weights=null",
+    "training.layers=[blocks.1]",
+    "training.discriminator.channels=[24]",
+    "training.discriminator.width=4",
+    "training.log_every=1",
+    "data.batch_size=4",
+    "data.names=[tiny]",
+    "fit_images=40",
+    "fit_batch_size=20",
+    "previews=2",
+    "export_every=2",
+    "trainer.accelerator=cpu",
+    "+trainer.enable_progress_bar=false",
+]
+"""Overrides that make every network tiny; channels of blocks.1 are those of timm's test network."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    (tmp_path / "tiny").mkdir()
+    for split in ("train", "val"):
+        np.save(tmp_path / "tiny" / f"{split}_images.npy", rng.integers(0, 255, (40, 8, 8, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def config(data: Path, out: Path, *overrides: str):
+    with initialize_config_dir(str(paths.conf()), version_base=None):
+        return compose("train_generator", [*TINY, f"data.root={data}", f"out={out}", *overrides])
+
+
+def weights(module: generator.GeneratorTraining) -> dict[str, torch.Tensor]:
+    return {
+        k: v.clone() for k, v in module.state_dict().items() if k.startswith(("model.generator", "average", "disc"))
+    }
+
+
+def test_training_changes_both_networks_and_exports_what_it_shows(data, tmp_path):
+    module = generator.run(config(data, tmp_path / "run", "steps=4", "training.start=1", "training.ramp=2"))
+    assert int(module.steps_done) == 4
+    assert {"image", "feature", "adversarial", "d_real", "d_fake", "balance"} <= set(module.trainer.logged_metrics)
+    assert (tmp_path / "run" / "preview.png").stat().st_size > 0
+    exported = ppgn.model.load(tmp_path / "run" / "generator.safetensors")
+    x = torch.rand(2, 3, 8, 8)
+    averaged = module.averaged()
+    assert torch.allclose(exported.encode(x), averaged.encode(x), atol=0.05)
+    assert torch.allclose(exported.decode(exported.encode(x)), averaged.decode(averaged.encode(x)), atol=0.01)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
+    start = ["training.start=1", "training.ramp=2"]
+    whole = generator.run(config(data, tmp_path / "whole", "steps=5", *start))
+    generator.run(config(data, tmp_path / "parts", "steps=3", *start))
+    resumed = generator.run(config(data, tmp_path / "parts", "steps=5", *start))
+    assert int(resumed.steps_done) == 5
+    expected, found = weights(whole), weights(resumed)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+def test_the_discriminator_waits_for_its_start(data, tmp_path):
+    module = generator.run(config(data, tmp_path / "run", "steps=2", "training.start=2"))
+    assert "adversarial" not in module.trainer.logged_metrics
+
+
+def test_encoder_and_comparator_stay_as_they_were(data, tmp_path):
+    module = generator.run(config(data, tmp_path / "run", "steps=2", "training.start=0", "training.weights.code=1.0"))
+    frozen = [*module.model.encoder.parameters(), *module.comparator.parameters()]
+    assert frozen
+    assert all(p.grad is None and not p.requires_grad for p in frozen)
+    assert "code" in module.trainer.logged_metrics
+
+
+def test_published_recipe_runs_with_the_balance_rule(data, tmp_path):
+    overrides = [
+        "training.adversarial._target_=train.losses.SoftmaxAdversarial",
+        "~training.discriminator",
+        "+training.discriminator={_target_: tests.train.test_generator.FlatDiscriminator}",
+        "+training.balance={_target_: train.losses.BalanceRule, low: 100.0, resume: 200.0}",
+        "training.start=0",
+        "training.balanced=false",
+    ]
+    module = generator.run(config(data, tmp_path / "run", "steps=3", *overrides))
+    assert not module.balance.train_discriminator  # r is below 100 at once
+    assert "balance" not in module.trainer.logged_metrics
+
+
+class FlatDiscriminator(generator.Discriminator):
+    """Two logits from pixels and code, the smallest thing that can play the published game."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3 * 64 + 6, 2)
+
+    def forward(self, x, features, h):
+        return [self.linear(torch.cat([x.flatten(1), h], dim=1))]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.names=[nowhere]", "nowhere"),
+        ("+training.weights.perceptual=1", "perceptual"),
+        ("encoder.dim=100000", "100000"),
+        ("encoder.layers=[blocks.99,blocks.3]", "blocks.99"),
+    ],
+)
+def test_bad_settings_are_named(data, tmp_path, override, words):
+    with pytest.raises(Exception, match=words) as caught:
+        generator.run(config(data, tmp_path / "run", "steps=1", override))
+    cause = caught.value if isinstance(caught.value, InputError) else caught.value.__cause__
+    assert isinstance(cause, InputError)
+    assert "\n" not in str(cause)
+
+
+def test_the_command_line_ends_with_one_line_and_status_2(tmp_path):
+    words = [f"data.root={tmp_path}", f"out={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'hydra'}"]
+    ran = subprocess.run(
+        [sys.executable, "train/generator.py", *TINY, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stderr.strip().splitlines()[-1].startswith("train/generator.py: data: no file")
+    assert "Traceback" not in ran.stderr

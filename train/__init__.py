@@ -1,0 +1,1 @@
+"""Training: Lightning modules and their entry points."""

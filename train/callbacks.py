@@ -1,0 +1,104 @@
+"""What happens beside training: exports, pictures, and the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ppgn import images
+from ppgn.model import PPGN
+from train.data import ArrayData, FolderData, steps_done
+
+
+class HasAverage(Protocol):
+    """A training module that can hand out what it would ship."""
+
+    def averaged(self) -> PPGN:
+        """The model with averaged weights."""
+        ...
+
+
+class Export(lightning.Callback):
+    """Writes, every `every_steps` steps and at the end, the averaged model and a picture of what it does.
+
+    `folder/NAME.safetensors` is a PPGN checkpoint; `folder/preview.png` shows held-out originals over their
+    reconstructions and also goes to TensorBoard.
+    """
+
+    def __init__(self, folder: Path, name: str, every_steps: int, previews: int) -> None:
+        self.folder, self.name, self.every_steps, self.previews = folder, name, every_steps, previews
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Export after every `every_steps`-th step."""
+        if steps_done(module) % self.every_steps == 0:
+            self._write(trainer, module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Export what was reached."""
+        self._write(trainer, module)
+
+    @torch.no_grad()
+    def _write(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        model = cast(HasAverage, module).averaged()
+        step = steps_done(module)
+        model.save(self.folder / f"{self.name}.safetensors", card={"name": self.name, "step": step})
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, ArrayData | FolderData)
+        real = data.spread("val", self.previews).to(module.device) / 255
+        rows = torch.cat([real, model.generator(model.encoder(real)).float()])
+        picture = images.grid(rows, columns=self.previews)
+        images.write(self.folder / "preview.png", picture)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
+
+
+class SaveLast(lightning.Callback):
+    """Writes all that a resumption needs to `path` every `minutes` minutes, whole or not at all, and at the end.
+
+    Lightning's own checkpoint callback does not count minutes where the module optimises by hand.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path, self.minutes = path, minutes
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; the first process decides for all."""
+        if trainer.strategy.broadcast(time.monotonic() - self.saved >= 60 * self.minutes):
+            self._save(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Save what was reached."""
+        self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            part.replace(self.path)
+        self.saved = time.monotonic()
+
+
+class StopAtStep(lightning.Callback):
+    """Ends training after a number of steps, counted over all resumptions."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask the trainer to stop once the steps are done."""
+        trainer.should_stop = trainer.should_stop or steps_done(module) >= self.steps

@@ -1,0 +1,101 @@
+"""Discriminators, all conditional on the real code h."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ppgn.errors import InputError
+
+
+class Discriminator(nn.Module):
+    """Tells real images from generated ones, given the code: forward(x, features, h) -> logits, one tensor a head."""
+
+    def calibrate(self, features: Mapping[str, Tensor]) -> None:
+        """Look at the features of one real batch, layer name -> (B, C, H, W), before the first update."""
+
+    def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) in [0, 1], their features by layer, codes (B, D) -> logits (B, ...) a head."""
+        raise TypeError(f"{type(self).__name__} judges nothing: use a subclass")
+
+
+class DeePSiMDiscriminator(Discriminator):
+    """The published discriminator: five convolutions on the 227 px image, two layers on the code, joined by two more.
+
+    Widths, kernels and the slope 0.3 follow the specification 1.3; two outputs for a softmax, real = 0 and fake = 1.
+    """
+
+    def __init__(self, code_dim: int = 4096, outputs: int = 2) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, width, kernel, stride in (
+            (3, 32, 7, 4), (32, 64, 5, 1), (64, 128, 3, 2), (128, 256, 3, 1), (256, 256, 3, 2),
+        ):  # fmt: skip
+            layers += [nn.Conv2d(inputs, width, kernel, stride), nn.LeakyReLU(0.3)]
+        self.image = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.code = nn.Sequential(nn.Linear(code_dim, 1024), nn.LeakyReLU(0.3), nn.Linear(1024, 512), nn.LeakyReLU(0.3))
+        self.joint = nn.Sequential(
+            nn.Dropout(0.5), nn.Linear(768, 512), nn.LeakyReLU(0.3), nn.Dropout(0.5), nn.Linear(512, outputs)
+        )
+
+    def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
+        """Images (B, 3, 227, 227) in [0, 1] and codes (B, D) -> [logits (B, outputs)]."""
+        logits: Tensor = self.joint(torch.cat([self.image(2 * x - 1), self.code(h)], dim=1))
+        return [logits]
+
+
+class _Head(nn.Module):
+    """Judges one feature map: fixed random mixing, a few convolutions, a logit a position, projection on the code."""
+
+    mixing: Tensor
+    scale: Tensor
+
+    def __init__(self, channels: int, width: int, code_dim: int, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("mixing", torch.randn(width, channels, 1, 1) / channels**0.5)
+        self.register_buffer("scale", torch.ones(1, channels, 1, 1))
+        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, stride, padding=1)) for stride in strides)
+        self.logit = spectral_norm(nn.Conv2d(width, 1, 1))
+        self.code = spectral_norm(nn.Linear(code_dim, width))
+
+    def forward(self, features: Tensor, h: Tensor) -> Tensor:
+        x = F.conv2d(features * self.scale, self.mixing)
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+        agreement = (x * self.code(h)[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
+        logits: Tensor = self.logit(x) + agreement
+        return logits.flatten(1)
+
+
+class ProjectedDiscriminator(Discriminator):
+    """Heads on several layers of a frozen network with random mixing (Sauer et al. 2021, Projected GANs).
+
+    `channels` gives the number of channels of each of `layers`. Each head is conditional on the code by
+    projection (Miyato & Koyama 2018) and spectrally normalised; layers are brought to unit scale by `calibrate`.
+    """
+
+    def __init__(
+        self, layers: Sequence[str], channels: Sequence[int], code_dim: int, width: int = 64, depth: int = 2
+    ) -> None:
+        super().__init__()
+        if len(layers) != len(channels):
+            raise InputError(f"discriminator: {len(layers)} layers need as many channels, not {len(channels)}")
+        self.layers = tuple(layers)
+        strides = (2,) * (depth - 1) + (1,)
+        self.heads = nn.ModuleList(_Head(n, width, code_dim, strides) for n in channels)
+
+    @torch.no_grad()
+    def calibrate(self, features: Mapping[str, Tensor]) -> None:
+        """Scale each channel by its root mean square over real features (B, C, H, W)."""
+        for name, head in zip(self.layers, self.heads, strict=True):
+            assert isinstance(head, _Head)
+            rms = features[name].square().mean(dim=(0, 2, 3), keepdim=True).sqrt()
+            head.scale.copy_(1 / (rms + 0.1 * rms.mean()))
+
+    def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
+        """Feature maps by layer name (B, C, H, W) and codes (B, D) -> per layer logits (B, positions)."""
+        return [head(features[name], h) for name, head in zip(self.layers, self.heads, strict=True)]

@@ -1,0 +1,262 @@
+"""Train a generator: codes of real images back to those images.
+
+    python train/generator.py experiment=natural64_cpu data.root=DATA
+
+One step follows Nguyen et al. (2016) and its released training code (specification 1.5): h = E(x), x̂ = G(h); the
+discriminator learns to tell x from x̂ given h; then G descends the image, feature, code and adversarial losses.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ppgn import paths
+from ppgn.encoders.features import FeatureEncoder
+from ppgn.errors import InputError
+from ppgn.model import PPGN
+from ppgn.networks.network import Network
+from train.callbacks import Export, SaveLast, StopAtStep
+from train.data import ArrayData, FolderData
+from train.discriminators import Discriminator
+from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradient_norm, image_loss
+
+LOSSES = ("image", "feature", "code", "adversarial")
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Real images, their codes, and what G made of them; features are those of the comparator, by layer."""
+
+    x: Tensor
+    h: Tensor
+    drawn: Tensor
+    x_features: dict[str, Tensor]
+    drawn_features: dict[str, Tensor]
+
+
+class GeneratorTraining(lightning.LightningModule):
+    """G, and D if there is one, against a frozen encoder.
+
+    `comparator` is the frozen network whose `layers` are compared (E1 of the paper: pool5 of CaffeNet) and whose
+    features a discriminator may judge; it runs once on x and once on x̂. `weights` are those of the image, feature,
+    code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
+    steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
+    loss's (Esser et al. 2021), otherwise it is used as it is, as published. `noise` is the standard deviation of what
+    is added to the code that G sees (Joint PPGN-h); 0 is the noiseless variant. `ema` is the decay of the averaged
+    generator, a plain copy for the first `ema_warmup` steps.
+    """
+
+    steps_done: Tensor
+
+    def __init__(
+        self,
+        model: PPGN,
+        comparator: Network,
+        layers: Sequence[str],
+        weights: Mapping[str, float],
+        *,
+        generator_optimizer: MakeOptimizer,
+        discriminator_optimizer: MakeOptimizer | None = None,
+        discriminator: Discriminator | None = None,
+        adversarial: Adversarial | None = None,
+        balance: BalanceRule | None = None,
+        balanced: bool = False,
+        relative_features: bool = True,
+        image_power: float = 2.0,
+        start: int = 0,
+        ramp: int = 1,
+        noise: float = 0.0,
+        ema: float = 0.999,
+        ema_warmup: int = 1000,
+        log_every: int = 50,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        given = (discriminator, adversarial, discriminator_optimizer)
+        if any(part is None for part in given) and any(part is not None for part in given):
+            raise InputError("training: give discriminator, adversarial and discriminator_optimizer together, or none")
+        strange = [name for name in weights if name not in LOSSES]
+        if strange:
+            raise InputError(f"training: unknown loss '{strange[0]}' in weights; expected {', '.join(LOSSES)}")
+        self.model, self.comparator, self.layers = model, comparator, tuple(layers)
+        self.weights = {name: float(weights.get(name, 0.0)) for name in LOSSES}
+        self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
+        self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
+        self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
+        self.start, self.ramp, self.noise = start, ramp, noise
+        self.ema_warmup, self.log_every = ema_warmup, log_every
+        self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
+        self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
+        self.model.encoder.requires_grad_(False)
+
+    def averaged(self) -> PPGN:
+        """The model with the averaged generator, sharing memory with this module."""
+        return PPGN(self.average.module, self.model.encoder, config=self.model.config)
+
+    # What Lightning asks for
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """G's optimiser and, if there is a discriminator, D's."""
+        optimizers = [self.make_generator_optimizer(self.model.generator.parameters())]
+        if self.discriminator is not None and self.make_discriminator_optimizer is not None:
+            optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
+        return optimizers
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out the frozen networks, which their packages bring along; keep the balance rule's state."""
+        state = checkpoint["state_dict"]
+        frozen = ("comparator.", "model.encoder.network.", "model.priors.")
+        checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith(frozen)}
+        if self.balance is not None:
+            checkpoint["balance"] = self.balance.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fill in what `on_save_checkpoint` left out."""
+        kept = checkpoint["state_dict"]
+        shared = {
+            f"model.priors.joint.{key[6:]}": value for key, value in kept.items() if key.startswith("model.encoder.")
+        }
+        checkpoint["state_dict"] = {**self.state_dict(), **shared, **kept}
+        if self.balance is not None:
+            self.balance.load_state_dict(checkpoint["balance"])
+
+    # One step
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One update of D and one of G, where the balance rule lets them, from uint8 images (B, 3, S, S)."""
+        step = int(self.steps_done)
+        pair = self._draw(batch)
+        active = self.discriminator is not None and step >= self.start
+        logs = self._train_discriminator(pair, first=step == self.start) if active else {}
+        logs |= self._train_generator(pair, ramp=min(1.0, (step - self.start + 1) / self.ramp) if active else 0.0)
+        if active and self.balance is not None:
+            self.balance.update(float(logs["d_real"] + logs["d_fake"]), float(logs["adversarial"]))
+        if step < self.ema_warmup:
+            self.average.n_averaged.zero_()  # the next update is a copy
+        self.average.update_parameters(self.model.generator)
+        self.steps_done += 1
+        if step % self.log_every == 0:
+            self.log_dict(logs, prog_bar=True)
+
+    def _draw(self, batch: Tensor) -> Pair:
+        """Encode a uint8 batch and let G draw it."""
+        x = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            h = self.model.encoder(x)
+            x_features = self.comparator.features(x, self.layers)
+        drawn = self.model.generator(h + self.noise * torch.randn_like(h) if self.noise else h)
+        return Pair(x, h, drawn, x_features, self.comparator.features(drawn, self.layers))
+
+    def _train_discriminator(self, pair: Pair, *, first: bool) -> dict[str, Tensor]:
+        """One update of D -> its losses."""
+        assert self.discriminator is not None
+        assert self.adversarial is not None
+        if first:
+            self.discriminator.calibrate(pair.x_features)
+        drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
+        on_real, on_fake = self.adversarial.discriminator(
+            self.discriminator(pair.x, pair.x_features, pair.h),
+            self.discriminator(pair.drawn.detach(), drawn_features, pair.h),
+        )
+        if self.balance is None or self.balance.train_discriminator:
+            self._update(1, self.weights["adversarial"] * (on_real + on_fake))
+        return {"d_real": on_real.detach(), "d_fake": on_fake.detach()}
+
+    def _train_generator(self, pair: Pair, *, ramp: float) -> dict[str, Tensor]:
+        """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
+        losses = {
+            "image": image_loss(pair.drawn, pair.x, self.image_power),
+            "feature": feature_loss(pair.drawn_features, pair.x_features, relative=self.relative_features),
+        }
+        if self.weights["code"]:
+            losses["code"] = code_loss(self.model.encoder(pair.drawn), pair.h)
+        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        if ramp > 0:
+            assert self.discriminator is not None
+            assert self.adversarial is not None
+            logits = self.discriminator(pair.drawn, pair.drawn_features, pair.h)
+            losses["adversarial"] = self.adversarial.generator(logits)
+            weighted = ramp * self.weights["adversarial"] * losses["adversarial"]
+            if self.balanced:
+                losses["balance"] = self._balance_of(losses, list(pair.drawn_features.values()))
+                weighted = weighted * losses["balance"]
+            loss = loss + weighted
+        if self.balance is None or self.balance.train_generator:
+            self._update(0, loss)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _balance_of(self, losses: Mapping[str, Tensor], maps: Sequence[Tensor]) -> Tensor:
+        """How much stronger the feature loss pulls at the compared features than the adversarial one."""
+        feature = self.weights["feature"] * gradient_norm(losses["feature"], maps)
+        return (feature / gradient_norm(losses["adversarial"], maps).clamp(min=1e-8)).clamp(max=1e4)
+
+    def _update(self, which: int, loss: Tensor) -> None:
+        """One step of optimiser number `which`, 0 for G and 1 for D."""
+        optimizers = self.optimizers()
+        optimizer = optimizers[which] if isinstance(optimizers, list) else optimizers
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+
+def fit_encoder(model: PPGN, data: ArrayData | FolderData, count: int, batch_size: int) -> float:
+    """Fit the encoder's whitening on `count` training images spread over the sets; returns the variance kept."""
+    batches = (images.float() / 255 for images in data.spread("train", count).split(batch_size))
+    assert isinstance(model.encoder, FeatureEncoder)
+    return model.encoder.fit(batches)
+
+
+def run(cfg: DictConfig) -> GeneratorTraining:
+    """Build what the configuration names, train it, and return the trained module.
+
+    Goes on from `out/last.ckpt` where that exists and `resume` is true. Raises `InputError` for bad settings.
+    """
+    lightning.seed_everything(cfg.seed, workers=True)
+    folder = Path(cfg.out).expanduser()
+    last = folder / "last.ckpt"
+    resume = last if cfg.resume and last.exists() else None
+    config: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    model = PPGN.from_config(config)
+    data = instantiate(cfg.data)
+    if resume is None and model.encoder.dim is not None:
+        kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
+        print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
+    module: GeneratorTraining = instantiate(cfg.training, model=model)
+    if cfg.compile:
+        module.model.generator.compile()
+        module.comparator.body.compile()
+    export = Export(folder, cfg.name, cfg.export_every, cfg.previews)
+    callbacks = [export, SaveLast(last, cfg.save_minutes), StopAtStep(cfg.steps)]
+    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
+    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    return module
+
+
+@hydra.main(version_base=None, config_path=str(paths.conf()), config_name="train_generator")
+def main(cfg: DictConfig) -> None:
+    """Command line; bad input ends with one line and status 2."""
+    try:
+        run(cfg)
+    except InputError as error:
+        print(f"train/generator.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    from train import generator  # the module that configurations name, not a second copy of it
+
+    generator.main()
