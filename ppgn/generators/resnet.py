@@ -53,7 +53,8 @@ class Block(nn.Module):
         x = self.shortcut(x)
         if self.up:
             x, y = F.interpolate(x, scale_factor=2.0, mode="bilinear"), F.interpolate(y, scale_factor=2.0)
-        return x + self.conv2(F.leaky_relu(self.norm2(y, h), 0.2))
+        change: Tensor = self.conv2(F.leaky_relu(self.norm2(y, h), 0.2))
+        return x + change
 
 
 class ResNet(nn.Module):

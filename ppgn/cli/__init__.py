@@ -1,0 +1,45 @@
+"""The command line, `ppgn VERB key=value ...`, one module per verb."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ppgn.cli import help
+from ppgn.errors import InputError, unknown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0 is success, 2 input that cannot be used (one line on stderr; PPGN_DEBUG=1 shows the traceback as well) and 130 an
+    interruption from the keyboard.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except InputError as error:
+        if os.environ.get("PPGN_DEBUG") == "1":
+            raise
+        print(f"ppgn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(words: list[str]) -> int:
+    verb = words[0] if words else "--help"
+    if verb in ("--help", "-h", "help"):
+        print(help.overview())
+    elif verb in ("--version", "-V"):
+        print(f"ppgn {version('ppgn')}")
+    elif verb not in help.VERBS:
+        raise unknown("command", verb, help.VERBS, hint="see ppgn --help")
+    elif "--help" in words or "-h" in words:
+        print(help.VERBS[verb]())
+    else:
+        importlib.import_module(f"ppgn.cli.{verb}").main(words[1:])
+    return 0

@@ -1,0 +1,166 @@
+"""From the words of a command line to a checked configuration, and from that to objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ppgn import paths
+from ppgn.errors import InputError, unknown
+
+_WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./]*)=(?P<value>.*)", re.DOTALL)
+_SEEDS = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
+_MOST_SEEDS = 100_000
+# What may take the place of a default, by the default's type.
+_ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int, dict), "a whole number"),
+    float: ((float, int, dict), "a number"),
+    list: ((list,), "a list, [a,b]"),
+    dict: ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
+}
+
+
+def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration conf/VERB.yaml with `words`, key=value each, laid over it, and the option of every group.
+
+    A value that Hydra's grammar cannot read is taken literally, so class names and captions need no second quoting.
+    Raises `InputError` for a word without a key, an unknown key or option, a value of the wrong type and a missing one.
+    """
+    overrides = [_override(word) for word in words]
+    options = _default_options(verb)
+    groups = [override for override in overrides if override.key_or_group in options]
+    for override in groups:
+        options[override.key_or_group] = _option(override)
+    with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
+        try:
+            base = hydra_compose(verb, overrides=_lines(groups))
+            for override in overrides:
+                if override not in groups and not override.is_add():
+                    _check_value(override, base)
+            config = hydra_compose(verb, overrides=_lines(overrides))
+            _check_complete(config)
+            OmegaConf.resolve(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(f"cannot read the settings: {error}") from error
+    return config, options
+
+
+def _default_options(verb: str) -> dict[str, str]:
+    """The option that conf/VERB.yaml takes for every group in its defaults."""
+    content = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(paths.conf() / f"{verb}.yaml")))
+    entries = [entry for entry in content["defaults"] if isinstance(entry, dict)]
+    return {group: option for entry in entries for group, option in entry.items()}
+
+
+def _override(word: str) -> Override:
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise InputError(f"cannot read '{word}'; expected key=value, for example target=goldfish")
+    parser = OverridesParser.create()
+    try:
+        override = parser.parse_override(word)
+        if not override.is_sweep_override():
+            return override
+    except (HydraException, OmegaConfBaseException):
+        pass  # not Hydra's grammar: the words are meant literally
+    literal = match["value"].replace("\\", "\\\\").replace("'", "\\'")
+    return parser.parse_override(f"{match['key']}='{literal}'")
+
+
+def _lines(overrides: Sequence[Override]) -> list[str]:
+    return [str(override.input_line) for override in overrides]
+
+
+def _option(override: Override) -> str:
+    options, option = paths.options(override.key_or_group), str(override.value())
+    if option not in options:
+        raise unknown(override.key_or_group, option, options)
+    return option
+
+
+def _check_value(override: Override, base: DictConfig) -> None:
+    key, value, defaults = override.key_or_group, override.value(), _flat(base)
+    if key not in defaults:
+        raise unknown("key", key, [name for name in leaves(base) if "._" not in name])
+    accepted, expected = _ACCEPTED.get(type(defaults[key]), ((), ""))
+    if accepted and value is not None and type(value) not in accepted:
+        raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}")
+
+
+def _check_complete(config: DictConfig) -> None:
+    missing = [key for key, value in _flat(config).items() if value == "???"]
+    if "target" in missing:
+        raise InputError("nothing to draw: add target=NAME, for example target=goldfish")
+    if missing:
+        raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    """Every dotted key of a configuration, inner nodes included, with its value as written."""
+
+    def walk(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in node.items():
+            yield f"{prefix}{name}", value
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+
+    return dict(walk(cast("dict[str, Any]", OmegaConf.to_container(config)), ""))
+
+
+def leaves(config: DictConfig) -> dict[str, Any]:
+    """The values of a configuration by dotted key, lists as a whole."""
+    return {key: value for key, value in _flat(config).items() if not isinstance(value, dict)}
+
+
+def build(config: DictConfig, **more: Any) -> Any:
+    """The object that a configuration with `_target_` describes; `more` are further arguments.
+
+    Raises `InputError` where the object's own class refuses its arguments.
+    """
+    try:
+        return instantiate(config, **more)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        raise cause or InputError(f"cannot build {config.get('_target_')}: {error.__cause__ or error}") from error
+
+
+def whole(config: DictConfig, key: str, least: int) -> int:
+    """The whole number at `key`, refused below `least`."""
+    value = config[key]
+    if type(value) is not int or value < least:
+        raise InputError(f"{key}={value} cannot be used; expected a whole number from {least} on")
+    return value
+
+
+def seeds(value: object) -> tuple[int, ...]:
+    """Seeds as people type them: 3, "0-15", "0-3,8,10-12" or [1, 4, 9] -> (0, 1, 2, ...), in the order given.
+
+    Raises `InputError` for anything else, for a seed given twice, and for more than 100,000 seeds.
+    """
+    parts = [str(part) for part in value] if isinstance(value, (list, ListConfig)) else str(value).split(",")
+    found: dict[int, None] = {}
+    for part in parts or [""]:
+        match = _SEEDS.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last >= 2**63:
+            raise InputError(f"cannot read seeds '{part.strip()}'; expected 0-15, [1,4,9], 3 or 0-3,8,10-12")
+        if last - first >= _MOST_SEEDS - len(found):
+            raise InputError(f"seeds={','.join(parts)} are more than {_MOST_SEEDS:,} chains; start several runs")
+        again = next((seed for seed in range(first, last + 1) if seed in found), None)
+        if again is not None:
+            raise InputError(f"seed {again} is given twice in seeds={','.join(parts)}; give every seed once")
+        found |= dict.fromkeys(range(first, last + 1))
+    return tuple(found)

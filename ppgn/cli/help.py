@@ -1,0 +1,84 @@
+"""What `--help` prints. Nothing here imports torch or Hydra, so that help comes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ppgn import paths
+
+
+def overview() -> str:
+    """The help of `ppgn` itself."""
+    return """\
+ppgn: draw what a network wants to see, with a Plug & Play Generative Network
+
+usage: ppgn COMMAND [key=value ...]
+
+commands
+  sample      draw images that a condition network recognises as a target
+  models      list the generators and the condition networks there are
+
+  ppgn COMMAND --help     the keys of a command, with examples
+  ppgn --version
+
+PPGN_DEBUG=1 shows the full traceback of an error."""
+
+
+def sample() -> str:
+    """The help of `ppgn sample`."""
+    return f"""\
+usage: ppgn sample target=NAME [key=value ...]
+
+Draws images x = G(h) by a Markov chain over codes h that follows p(h) p(target | x). Every seed is a chain of its own,
+and the same seed gives the same image in any batch.
+
+what to draw
+  condition=imagenet     the network that judges ({", ".join(paths.options("condition"))})
+  target=goldfish        what to ask of it, by name or by index; required.
+                         Several targets make one chain through all of them: target=[volcano,lakeside,castle]
+
+where the chains start
+  seeds=0-7              the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
+  init=null              start from an image file instead of from noise
+
+how they walk
+  model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
+  prior=joint            what keeps the images natural ({", ".join(paths.options("prior"))})
+  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
+  steps=null             steps for each target; null is the sampler's own number
+  burn_in=0              steps to walk before anything is kept
+  thin=null              keep the state every so many steps; null keeps the last one of each target
+
+on which machine
+  batch_size=8           chains walked together
+  device=auto            cpu, cuda or cuda:N; auto is the GPU if there is one
+  precision=float32      float64 for exactness; bfloat16 for speed on a GPU
+
+what comes out
+  out=null               a folder; null is outputs/CONDITION-TARGET. A new run replaces what an old one left there
+  resume=false           true continues an interrupted run in `out`, and adds seeds to a finished one
+
+Any deeper setting goes by its dotted name, as in config.yaml: sampler.NAME=VALUE, condition.network.name=VALUE.
+
+The folder holds grid.png (one row per seed where a chain has several targets), samples.safetensors (images uint8,
+codes, log_prob, seeds), report.json (the probability and the five best labels of every image) and config.yaml. They are
+written after each batch, so Ctrl-C keeps what is finished.
+
+examples
+  ppgn sample target=goldfish
+  ppgn sample target=volcano seeds=0-15 steps=400 out=volcanoes
+  ppgn sample target=[volcano,lakeside,castle] seeds=0-3
+  ppgn sample target=junco init=photo.jpg
+  ppgn sample condition=torchscript condition.path=my_classifier.ts target=3"""
+
+
+def models() -> str:
+    """The help of `ppgn models`."""
+    return """\
+usage: ppgn models
+
+Lists the generators that `model=` takes, with the shape of their codes and images, and the networks that
+`condition=` takes."""
+
+
+VERBS: dict[str, Callable[[], str]] = {"sample": sample, "models": models}

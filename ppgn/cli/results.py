@@ -1,0 +1,189 @@
+"""What a run of `ppgn sample` leaves in its folder, and how an interrupted run finds it again."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ppgn import images, paths
+from ppgn.contracts import Condition, Samples
+from ppgn.errors import InputError
+
+FORMAT = "ppgn-samples-1"
+TENSORS = ("images", "codes", "log_prob")
+COLUMNS = ("seeds", "targets", "steps")
+
+
+class Results:
+    """The samples of a run so far, and the files that show them.
+
+    `folder` gets grid.png, samples.safetensors, report.json and config.yaml, each put in place whole by `save`.
+    `settings` is all that decides what a seed's samples are, JSON-able: results of other settings are not continued.
+    `conditions`, one per target, describe the samples; `about` goes into the report as it is.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], conditions: Sequence[Condition], about: Mapping[str, Any]
+    ) -> None:
+        self.folder = folder
+        self.settings = dict(settings)
+        self.conditions = tuple(conditions)
+        self.about = dict(about)
+        self.samples: Samples | None = None
+        self.seconds = 0.0
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def tag(self) -> str:
+        """The settings as text, by which an unfinished batch is recognised."""
+        return json.dumps(self.settings)
+
+    @property
+    def chains(self) -> Path:
+        """Where the state of an unfinished batch is."""
+        return self.folder / "chains-0.safetensors"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds whose samples are here, in the order they came."""
+        return tuple(dict.fromkeys(self.samples.seeds)) if self.samples else ()
+
+    def add(self, samples: Samples, seconds: float) -> None:
+        """Join the samples of a finished batch, which took so many seconds."""
+        self.samples = Samples.concatenate([self.samples, samples]) if self.samples else samples
+        self.seconds += seconds
+        self.rows += self._describe(samples)
+
+    def save(self, config: str) -> None:
+        """Write all files; `config` is the text of config.yaml. Raises `InputError` where the system refuses."""
+        if self.samples is None:
+            return
+        tensors = {name: getattr(self.samples, name).contiguous() for name in TENSORS}
+        tensors |= {name: torch.tensor(getattr(self.samples, name)) for name in COLUMNS}
+        progress = {"failed": self.samples.failed, "seconds": self.seconds}
+        metadata = {"format": FORMAT, "settings": self.tag, "progress": json.dumps(progress)}
+        per_seed = len(self.samples) // len(self.seeds)
+        paths.write(self.folder / "config.yaml", config)
+        paths.write(self.folder / "samples.safetensors", safetensors.torch.save(tensors, metadata))
+        paths.write(self.folder / "report.json", _to_json(self.report()))
+        images.write(
+            self.folder / "grid.png", images.grid(self.samples.images, columns=per_seed if per_seed > 1 else None)
+        )
+
+    def load(self) -> None:
+        """Take over what an earlier run with the same settings saved in the folder, if there is anything.
+
+        Raises `InputError` where the folder holds a run of other settings, finished or not.
+        """
+        if self.chains.exists():
+            with _opened(self.chains) as file:
+                self._check_settings(json.loads(json.loads(file.metadata()["run"])["tag"]))
+        path = self.folder / "samples.safetensors"
+        if not path.exists():
+            return
+        with _opened(path) as file:
+            self._check_settings(json.loads(file.metadata()["settings"]))
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in (*TENSORS, *COLUMNS)}
+        seeds, targets, steps = (tuple(tensors.pop(name).tolist()) for name in COLUMNS)
+        samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=tuple(progress["failed"]))
+        self.add(samples, progress["seconds"])
+
+    def _check_settings(self, saved: Mapping[str, Any]) -> None:
+        wanted = json.loads(self.tag)
+        for key in sorted(wanted.keys() | saved.keys(), key=lambda key: (key.count("."), key)):
+            was, now = (json.dumps(settings.get(key)) for settings in (saved, wanted))
+            if was != now:
+                difference = f"{key} was {was}, now it is {now}"
+                raise InputError(f"cannot resume the run in '{self.folder}': {difference}; choose another out=FOLDER")
+
+    def report(self) -> dict[str, Any]:
+        """What report.json says: the run, its means, and every sample."""
+        assert self.samples is not None
+        last = max(self.samples.steps) * len(self.seeds)
+        return {
+            **self.about,
+            "seeds": list(self.seeds),
+            "failed": list(self.samples.failed),
+            "seconds": round(self.seconds, 3),
+            "chain_steps_per_second": round(last / self.seconds, 2) if self.seconds else None,
+            "mean_log_prob": _mean([row["log_prob"] for row in self.rows]),
+            "mean_prob": _mean([row.get("prob") for row in self.rows]),
+            "versions": {"ppgn": version("ppgn"), "torch": torch.__version__, "python": platform.python_version()},
+            "samples": self.rows,
+        }
+
+    def summary(self) -> str:
+        """One line for the person who waits."""
+        report = self.report()
+        target = report["target"] if isinstance(report["target"], str | int) else "target"
+        means = "" if report["mean_prob"] is None else f", mean p({target}) {report['mean_prob']:.2f}"
+        failed = f", {len(report['failed'])} failed: seeds {report['failed']}" if report["failed"] else ""
+        return f"{len(self.rows)} samples in {report['seconds']:.1f} s{means}{failed} -> {self.folder}"
+
+    def _describe(self, samples: Samples) -> list[dict[str, Any]]:
+        """One row per sample, with what its condition says of the plain image, without the sampler's random views."""
+        target = self.about["target"]
+        names = target if isinstance(target, list) else [target]
+        said: dict[int, dict[str, Any]] = {}
+        for index, condition in enumerate(self.conditions):
+            rows = [row for row, asked in enumerate(samples.targets) if asked == index]
+            said |= zip(rows, describe(condition, samples.images[rows]), strict=True)
+        return [
+            {"seed": seed, "target": names[asked], "step": step, "log_prob": _finite(log_prob), **said[row]}
+            for row, (seed, asked, step, log_prob) in enumerate(
+                zip(samples.seeds, samples.targets, samples.steps, samples.log_prob.tolist(), strict=True)
+            )
+        ]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file to read from; whatever is wrong with it becomes an `InputError`."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"cannot resume from '{path}': {error}; delete it or choose another out=FOLDER") from error
+
+
+def describe(condition: Condition, pictures: Tensor, batch_size: int = 16) -> list[dict[str, Any]]:
+    """What a condition says of uint8 images (N, 3, H, W): a dict each, empty where it has nothing to say."""
+    if not hasattr(condition, "describe"):
+        return [{} for _ in pictures]
+    weight = next(iter(condition.parameters()), pictures) if isinstance(condition, nn.Module) else pictures
+    dtype = weight.dtype if weight.is_floating_point() else torch.float32
+    said: list[dict[str, Any]] = []
+    with torch.no_grad():
+        for batch in pictures.split(batch_size):
+            said += condition.describe(batch.to(weight.device, dtype) / 255)
+    return said
+
+
+def _to_json(report: Mapping[str, Any]) -> str:
+    """A report as JSON with one line for every entry and every sample."""
+    text = partial(json.dumps, ensure_ascii=False)
+    head = [f"  {text(key)}: {text(value)},\n" for key, value in report.items() if key != "samples"]
+    rows = ",\n".join(f"    {text(row)}" for row in report["samples"])
+    return "".join(["{\n", *head, f'  "samples": [\n{rows}\n  ]\n', "}\n"])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no other numbers
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

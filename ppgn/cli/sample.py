@@ -1,0 +1,227 @@
+"""`ppgn sample`: from a checked command line to a folder of samples."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+import ppgn.model
+from ppgn import images, paths
+from ppgn.cli import config as configs
+from ppgn.cli.results import Results
+from ppgn.contracts import Condition, Generator, Info, State
+from ppgn.errors import InputError, unknown
+from ppgn.model import PPGN
+from ppgn.samplers.presets import Sampler
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
+# What does not change a seed's samples.
+FREE_KEYS = ("seeds", "batch_size", "device", "out", "resume")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line of `ppgn sample`, checked as far as it can be without a network."""
+
+    config: DictConfig
+    options: dict[str, str]  # of the groups condition, sampler and prior
+    targets: tuple[str | int, ...]
+    seeds: tuple[int, ...]
+    init: Tensor | None  # (3, H, W) as in the file
+    steps: int | None
+    burn_in: int
+    thin: int | None
+    batch_size: int
+    device: torch.device
+    precision: str
+    out: Path
+    resume: bool
+
+    @staticmethod
+    def read(words: Sequence[str]) -> Request:
+        """Check `words`, key=value each. Raises `InputError`."""
+        config, options = configs.compose("sample", words)
+        targets = _targets(config)
+        out = config.out or Path("outputs") / _slug(options["condition"], *targets)
+        return Request(
+            config=config,
+            options=options,
+            targets=targets,
+            seeds=configs.seeds(config.seeds),
+            init=None if config.init is None else images.read(Path(str(config.init)).expanduser()),
+            steps=None if config.steps is None else configs.whole(config, "steps", least=1),
+            burn_in=configs.whole(config, "burn_in", least=0),
+            thin=None if config.thin is None else configs.whole(config, "thin", least=1),
+            batch_size=configs.whole(config, "batch_size", least=1),
+            device=_device(str(config.device)),
+            precision=_precision(str(config.precision)),
+            out=Path(str(out)).expanduser(),
+            resume=bool(config.resume),
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of weights and codes; lower precisions than float32 are left to autocast."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what a seed's samples are, by dotted key."""
+        return {key: value for key, value in configs.leaves(self.config).items() if key not in FREE_KEYS}
+
+    def about(self, sampler: Sampler) -> dict[str, Any]:
+        """The head of the report."""
+        return {
+            "condition": self.options["condition"],
+            "target": self.targets[0] if len(self.targets) == 1 else list(self.targets),
+            "model": str(self.config.model),
+            "prior": self.options["prior"],
+            "sampler": self.options["sampler"],
+            "steps": self.steps or sampler.steps,
+            "device": str(self.device),
+            "precision": self.precision,
+        }
+
+
+def _targets(config: DictConfig) -> tuple[str | int, ...]:
+    given = list(config.target) if isinstance(config.target, ListConfig) else [config.target]
+    if not given:
+        raise InputError("target=[] is empty; expected at least one name or index")
+    for target in given:
+        if not isinstance(target, str | int) or isinstance(target, bool) or target == "":
+            raise InputError(f"target '{target}' cannot be used; expected a name or an index, or a list of them")
+    return tuple(given)
+
+
+def _slug(*words: str | int) -> str:
+    """A short name for a folder that says what was asked for."""
+    text = "-".join(re.sub(r"\W+", "-", str(word).lower()).strip("-") for word in words)
+    return text[:80].strip("-")
+
+
+def _device(name: str) -> torch.device:
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    choices = ["auto", "cpu", "cuda", *(f"cuda:{index}" for index in range(gpus))]
+    if name in choices and (gpus or name == "cpu"):
+        return torch.device(name)
+    if name.startswith("cuda") and not gpus:
+        raise InputError(f"device={name} cannot be used: no GPU is visible here; use device=cpu or leave it at auto")
+    raise unknown("device", name, choices)
+
+
+def _precision(name: str) -> str:
+    if name not in PRECISIONS:
+        raise unknown("precision", name, PRECISIONS)
+    return name
+
+
+def main(words: Sequence[str]) -> None:
+    """Run `ppgn sample` with `words`, key=value each. What can be refused is refused before the sampling starts."""
+    request = Request.read(words)
+    sampler: Sampler = configs.build(request.config.sampler)
+    condition = configs.build(request.config.condition, _partial_=True)
+    conditions = [condition(target=target).to(request.device, request.dtype).eval() for target in request.targets]
+    model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
+    results = Results(request.out, request.settings(), conditions, request.about(sampler))
+    if request.resume:
+        results.load()
+    _check_room(request, model, sampler)
+    try:
+        _draw(request, model, sampler, conditions, results)
+    except KeyboardInterrupt:
+        done = f"{len(results.seeds)} of {len(request.seeds)} seeds are finished in '{request.out}'"
+        print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
+        raise
+    except torch.OutOfMemoryError as error:
+        given = f"batch_size={request.batch_size}"
+        raise InputError(f"{request.device} has too little memory for {given}; give a smaller batch_size") from error
+    print(results.summary())
+
+
+def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
+    """Raise `InputError` unless the results will fit where they are to go."""
+    generator = cast("Generator", model.generator)
+    kept = 1 if request.thin is None else max(1, ((request.steps or sampler.steps) - request.burn_in) // request.thin)
+    rows = len(request.seeds) * len(request.targets) * kept
+    size = math.prod(generator.image_shape) + 8 * math.prod(generator.code_shape) + 1000
+    paths.check_writable(request.out, 3 * rows * size)  # samples, their successor and the grid
+
+
+def _draw(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[Condition], results: Results) -> None:
+    """Walk the chains that are not finished yet, batch by batch, and save the results after each."""
+    text = OmegaConf.to_yaml(request.config)
+    if not request.resume:
+        results.chains.unlink(missing_ok=True)
+    init = None
+    if request.init is not None:
+        height, width = cast("Generator", model.generator).image_shape[1:]
+        photo = images.fit(request.init, (height, width))
+        init = model.encode(photo.to(request.device, request.dtype)[None])
+    finished = set(results.seeds)
+    left = [seed for seed in request.seeds if seed not in finished]
+    batches = [left[i : i + request.batch_size] for i in range(0, len(left), request.batch_size)]
+    steps = request.steps or sampler.steps
+    with _progress(len(batches), steps, request) as advance:
+        for number, batch in enumerate(batches):
+            started = time.perf_counter()
+            with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
+                samples = model.sample(
+                    conditions,
+                    batch,
+                    sampler=sampler,
+                    prior=request.options["prior"],
+                    steps=steps,
+                    init=init,
+                    burn_in=request.burn_in,
+                    thin=request.thin,
+                    batch_size=len(batch),
+                    dtype=request.dtype,
+                    callback=partial(advance, number),
+                    checkpoint=request.out / "chains.safetensors",
+                    tag=results.tag,
+                )
+            results.add(samples, time.perf_counter() - started)
+            results.save(text)
+            results.chains.unlink(missing_ok=True)
+    if not batches:
+        results.save(text)
+
+
+@contextmanager
+def _progress(batches: int, steps: int, request: Request) -> Iterator[Callable[[int, int, int, State, Info], None]]:
+    """A bar on stderr -> what advances it: a chain's callback with the number of the batch in front.
+
+    The bar appears with the first step, so that an error before it stays a single line.
+    """
+    total = batches * steps * len(request.targets)
+    interval = 0.1 if sys.stderr.isatty() else 2.0
+    bar: tqdm[NoReturn] | None = None
+    with ExitStack() as stack:
+
+        def advance(number: int, step: int, steps_of_batch: int, state: State, info: Info) -> None:
+            nonlocal bar
+            if bar is None:
+                name = request.options["condition"]
+                bar = stack.enter_context(tqdm(total=total, desc=name, unit="step", mininterval=interval))
+            if step % READ_EVERY == 0 or step == steps_of_batch:
+                log_p = state.evaluation.log_condition.nanmean().item()
+                target = request.targets[(step - 1) // steps]
+                bar.set_postfix_str(f"mean log p({target}) {log_p:.3g}", refresh=step == steps_of_batch)
+            bar.update(number * steps_of_batch + step - bar.n)
+
+        yield advance

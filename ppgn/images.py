@@ -1,0 +1,109 @@
+"""Image files and pictures of many images. An image is a float tensor (3, H, W), RGB in [0, 1]."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from ppgn import paths
+from ppgn.errors import InputError, nearest
+
+
+def read(path: str | Path) -> Tensor:
+    """Read an image file of any mode -> (3, H, W) float32 in [0, 1], turned upright by its EXIF orientation.
+
+    Transparent pixels become white, 16-bit greys keep their depth. Raises `InputError` for a file that is missing or
+    cannot be read as an image.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            picture.load()
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except UnidentifiedImageError:
+        raise InputError(f"'{path}' is not an image; expected a PNG, JPEG, WebP or similar file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(getattr(error, "strerror", None) or error).splitlines()[0]
+        raise InputError(f"cannot read the image '{path}': {reason}") from error
+    return _to_tensor(picture)
+
+
+def _missing(path: Path) -> InputError:
+    beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+    near = nearest(path.name, beside, n=3)
+    return InputError(f"no image file '{path}'" + (f"; nearest: {', '.join(near)}" if near else ""))
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to 8 bits
+        grey = torch.from_numpy(np.asarray(picture).astype(np.float32) / 65535)
+        return grey.clamp(0, 1).expand(3, *grey.shape).contiguous()
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous().float() / 255
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images (..., 3, H, W) -> uint8, rounded to the nearest of 256 levels and clipped; uint8 stays as it is."""
+    if images.dtype == torch.uint8:
+        return images
+    return (images.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """An image (3, H, W), float in [0, 1] or uint8, as a Pillow picture."""
+    return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
+
+
+def write(path: str | Path, image: Tensor | Image.Image) -> None:
+    """Write an image (3, H, W), float or uint8, or a Pillow picture, in the format of the file's suffix, atomically.
+
+    Raises `InputError` for a suffix without a format and where the system refuses to write.
+    """
+    path = Path(path)
+    formats = Image.registered_extensions()
+    if path.suffix.lower() not in formats:
+        raise InputError(f"cannot tell an image format from '{path.name}'; give a name that ends in .png or .jpg")
+    buffer = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else to_pil(image)
+    picture.save(buffer, format=formats[path.suffix.lower()])
+    paths.write(path, buffer.getvalue())
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Images (N, 3, H, W), float or uint8, row by row on a white sheet `gap` pixels apart.
+
+    Without `columns` the sheet is about square, at least as wide as high, and without a gap at its end if possible.
+    """
+    count, _, height, width = images.shape
+    root = math.ceil(math.sqrt(count))
+    columns = columns or next((n for n in range(root, 2 * root) if count % n == 0), root)
+    rows = math.ceil(count / columns)
+    sheet = torch.full((3, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
+    for i, image in enumerate(to_uint8(images).cpu()):
+        top = gap + i // columns * (height + gap)
+        left = gap + i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = image
+    return to_pil(sheet)
+
+
+def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest centred part of an image (3, H, W) that has the shape of `size`, resized to it: (3, *size)."""
+    height, width = image.shape[-2:]
+    scale = min(height / size[0], width / size[1])
+    crop = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
+    centre = image[None, :, top : top + crop[0], left : left + crop[1]]
+    if crop == size:
+        return centre[0]
+    return F.interpolate(centre, size=size, mode="bicubic", align_corners=False, antialias=True)[0].clamp(0, 1)

@@ -1,0 +1,112 @@
+"""Whatever a person mistypes: one line on stderr that says what to type instead, status 2, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ppgn.cli import main
+from ppgn.errors import InputError
+
+Run = Callable[..., int]
+
+BAD = [
+    (("target=5",), "class index 5 is out of range: expected 0 to 3"),
+    (("target=goldfish",), "class 'goldfish': this network has no class names; give an index from 0 to 3"),
+    (("target=",), "target '' cannot be used; expected a name or an index"),
+    (("target=[]",), "target=[] is empty"),
+    (("target=true",), "target 'True' cannot be used; expected a name or an index"),
+    (("targt=1",), "unknown key 'targt'; nearest: target"),
+    (("target=1", "sampler.epsilon=1"), "unknown key 'sampler.epsilon'; nearest: sampler.epsilon"),
+    (("target=1", "experiment=natural64_cpu"), "unknown key 'experiment'"),
+    (("target=1", "--seeds=3"), "cannot read '--seeds=3'; expected key=value"),
+    (("target", "1"), "cannot read 'target'; expected key=value"),
+    (("target=1", "condition=imagnet"), "unknown condition 'imagnet'; nearest: imagenet"),
+    (("target=1", "sampler=realesed"), "unknown sampler 'realesed'; nearest: released"),
+    (("target=1", "prior=jiont"), "unknown prior 'jiont'; nearest: joint"),
+    (("target=1", "model=nature64"), "unknown model 'nature64'"),
+    (("target=1", "model=./nothing.safetensors"), "no checkpoint file 'nothing.safetensors'"),
+    (("target=1", "model=./words.txt"), "'words.txt' is not a safetensors file"),
+    (("target=1", "condition.path=words.txt"), "network 'words.txt': not a TorchScript file"),
+    (("target=1", "condition.path=???"), "condition.path is missing: add condition.path=VALUE"),
+    (("target=1", "seeds=0..7"), "cannot read seeds '0..7'; expected 0-15, [1,4,9], 3 or 0-3,8,10-12"),
+    (("target=1", "seeds=7-0"), "cannot read seeds '7-0'"),
+    (("target=1", "seeds=0-3,2"), "seed 2 is given twice in seeds=0-3,2; give every seed once"),
+    (("target=1", "init=phto.png"), "no image file 'phto.png'"),
+    (("target=1", "init=words.txt"), "'words.txt' is not an image; expected a PNG, JPEG"),
+    (("target=1", "out=words.txt"), "cannot write into 'words.txt': 'words.txt' is a file"),
+    (("target=1", "out=words.txt/deeper"), "cannot write into 'words.txt/deeper': "),
+    (("target=1", "steps=many"), "steps=many cannot be used; expected a whole number from 1 on"),
+    (("target=1", "steps=0"), "steps=0 cannot be used; expected a whole number from 1 on"),
+    (("target=1", "batch_size=1.5"), "cannot use 'batch_size=1.5'; batch_size is a whole number"),
+    (("target=1", "burn_in=6"), "burn_in is 6; expected 0 or more and less than steps=6"),
+    (("target=1", "thin=7"), "thin is 7; expected 1 to 6"),
+    (("target=1", "resume=maybe"), "cannot use 'resume=maybe'; resume is true or false"),
+    (("target=1", "device=gpu"), "unknown device 'gpu'"),
+    (("target=1", "precision=flaot32"), "unknown precision 'flaot32'; nearest: float32"),
+    (("target=1", "sampler.epsilon1=much"), "cannot use 'sampler.epsilon1=much'; sampler.epsilon1 is a number"),
+    (("target=1", "sampler.zoom=0.5"), "jitter is views=1, shift=0.05, zoom=0.5; expected"),
+    (("target=1", "target=${nothing}"), "cannot read the settings: Interpolation key 'nothing' not found"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_is_one_line_and_status_2(
+    sample: Run, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("words.txt").write_text("words")
+    assert sample(*words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"ppgn: {message}")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert [path.name for path in Path().iterdir()] == ["words.txt"]
+
+
+def test_an_unknown_class_or_network_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["condition=imagenet", "condition.network.name=efficientnet_lite0", "condition.network.size=32"]
+    assert main(["sample", "target=goldfsh", *words]) == 2
+    assert capsys.readouterr().err.startswith("ppgn: unknown class 'goldfsh'; nearest: goldfish, ")
+    assert main(["sample", "target=1", "condition.network.name=efficientnet_lite9"]) == 2
+    assert capsys.readouterr().err.startswith("ppgn: unknown network 'efficientnet_lite9'; nearest: efficientnet_lite")
+
+
+def test_no_gpu_is_said_plainly(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert sample("target=1", "device=cuda") == 2
+    assert "no GPU is visible here; use device=cpu" in capsys.readouterr().err
+
+
+def test_too_little_memory_names_the_batch_size(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("ppgn.samplers.langevin.Langevin.step", step)
+    assert sample("target=1") == 2
+    assert "too little memory for batch_size=2; give a smaller batch_size" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PPGN_DEBUG", "1")
+    with pytest.raises(InputError, match="class index 5 is out of range"):
+        sample("target=5")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("smaple",), "unknown command 'smaple'; nearest: sample; see ppgn --help"),
+        (("models", "more"), "ppgn models takes no further words, but got 'more'"),
+        (("sample",), "nothing to draw: add target=NAME, for example target=goldfish"),
+    ],
+)
+def test_bad_commands(words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"ppgn: {message}\n"

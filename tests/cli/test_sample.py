@@ -1,0 +1,237 @@
+"""`ppgn sample` end to end on tiny networks: what it writes, and that interruptions and resumption lose nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from safetensors.torch import load_file
+
+import ppgn
+from ppgn import images
+from ppgn.conditions.classifier import Classifier
+from ppgn.model import PPGN
+from ppgn.samplers import presets
+
+Run = Callable[..., int]
+
+
+def report(folder: str) -> Any:
+    return json.loads((Path(folder) / "report.json").read_text())
+
+
+def test_writes_grid_samples_report_and_config(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample("target=2") == 0
+    out = Path("outputs/torchscript-2")
+    assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
+
+    saved = load_file(out / "samples.safetensors")
+    assert saved["images"].shape == (4, 3, 16, 16)
+    assert saved["images"].dtype == torch.uint8
+    assert saved["codes"].shape == (4, 8)
+    assert saved["seeds"].tolist() == [0, 1, 2, 3]
+    assert torch.isfinite(saved["log_prob"]).all()
+
+    grid = np.array(Image.open(out / "grid.png"))
+    assert torch.equal(torch.from_numpy(grid[2:18, 2:18]).permute(2, 0, 1), saved["images"][0])
+
+    said = report("outputs/torchscript-2")
+    assert said["condition"] == "torchscript"
+    assert (said["target"], said["steps"], said["seeds"], said["failed"]) == (2, 6, [0, 1, 2, 3], [])
+    assert said["chain_steps_per_second"] == pytest.approx(4 * 6 / said["seconds"], rel=0.01)
+    assert said["mean_prob"] == pytest.approx(sum(row["prob"] for row in said["samples"]) / 4)
+    assert set(said["versions"]) == {"ppgn", "torch", "python"}
+    row = said["samples"][3]
+    assert (row["seed"], row["target"], row["step"]) == (3, 2, 6)
+    assert row["prob"] == pytest.approx(np.exp(row["log_prob"]))
+    assert dict(row["top5"])["2"] == pytest.approx(row["prob"])
+
+    config = OmegaConf.load(out / "config.yaml")
+    assert (config.steps, config.condition.target, config.sampler.class_gradient) == (6, 2, "full")
+
+    captured = capsys.readouterr()
+    assert captured.out.startswith("4 samples in ")
+    assert f"mean p(2) {said['mean_prob']:.2f} -> outputs/torchscript-2" in captured.out
+    assert "mean log p(2)" in captured.err
+    assert "12/12" in captured.err
+
+
+def test_is_what_the_python_interface_samples(sample: Run, tiny: Path) -> None:
+    assert sample("target=1", "seeds=5", "out=o") == 0
+    model = ppgn.load(tiny / "model.safetensors").double()
+    condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
+    drawn = model.sample(condition, [5], sampler=presets.ppgn(), steps=6, dtype=torch.float64)
+    assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
+
+
+def test_a_seed_gives_the_same_sample_in_any_batch(sample: Run) -> None:
+    assert sample("target=1", "out=one", "seeds=3") == 0
+    assert sample("target=1", "out=many", "seeds=[7,3,5]", "batch_size=3") == 0
+    one, many = (load_file(f"{out}/samples.safetensors") for out in ("one", "many"))
+    assert many["seeds"].tolist() == [7, 3, 5]
+    assert torch.allclose(many["codes"][1], one["codes"][0], rtol=0, atol=1e-10)
+
+
+def test_a_chain_through_targets_has_a_row_per_seed_and_a_column_per_target(sample: Run) -> None:
+    assert sample("target=[0,3,1]", "seeds=0-1") == 0
+    said = report("outputs/torchscript-0-3-1")
+    assert said["target"] == [0, 3, 1]
+    assert [row["target"] for row in said["samples"]] == [0, 3, 1] * 2
+    assert [row["step"] for row in said["samples"]] == [6, 12, 18] * 2
+    assert all(dict(row["top5"])[str(row["target"])] == pytest.approx(row["prob"]) for row in said["samples"])
+    assert Image.open("outputs/torchscript-0-3-1/grid.png").size == (3 * 18 + 2, 2 * 18 + 2)
+
+
+def test_thinning_keeps_more_states_of_a_chain(sample: Run) -> None:
+    assert sample("target=0", "burn_in=2", "thin=2", "seeds=0-1", "out=o") == 0
+    saved = load_file("o/samples.safetensors")
+    assert saved["steps"].tolist() == [4, 6, 4, 6]
+    assert saved["seeds"].tolist() == [0, 0, 1, 1]
+
+
+def test_starts_from_a_photo(sample: Run, tiny: Path) -> None:
+    images.write("photo.png", torch.rand(3, 40, 60))
+    still = ("sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1")
+    assert sample("target=0", "init=photo.png", "out=o", *still) == 0
+    photo = images.fit(images.read("photo.png"), (16, 16)).double()
+    code = ppgn.load(tiny / "model.safetensors").double().encode(photo[None])
+    assert torch.allclose(load_file("o/samples.safetensors")["codes"], code.expand(4, 8), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("words", [("sampler=released",), ("prior=gaussian",), ("precision=bfloat16",)])
+def test_other_samplers_priors_and_precisions(sample: Run, words: tuple[str, ...]) -> None:
+    assert sample("target=0", "seeds=0", "out=o", *words) == 0
+    assert report("o")[words[0].split("=")[0]] == words[0].split("=")[1]
+
+
+class Interrupted:
+    """Stands in for Ctrl-C in batch number `batch` after `step` steps."""
+
+    def __init__(self, batch: int, step: int) -> None:
+        self.left = batch * 6 + step
+
+    def __call__(self, original: Any) -> Any:
+        def step(kernel: Any, *given: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return original(kernel, *given)
+
+        return step
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, batch: int, step: int) -> None:
+    from ppgn.samplers.langevin import Langevin
+
+    monkeypatch.setattr(Langevin, "step", Interrupted(batch, step)(Langevin.step))
+
+
+def test_an_interruption_keeps_finished_batches_and_resumes(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sample("target=1", "out=whole") == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=1, step=2)
+        assert sample("target=1", "out=part") == 130
+    assert "2 of 4 seeds are finished in 'part'; resume=true goes on" in capsys.readouterr().err
+    assert report("part")["seeds"] == [0, 1]
+
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=1, step=0)  # one batch is left to do, so this never strikes
+        assert sample("target=1", "out=part", "resume=true") == 0
+    whole, part = (load_file(f"{out}/samples.safetensors") for out in ("whole", "part"))
+    assert whole.keys() == part.keys()
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+    assert report("part")["samples"] == report("whole")["samples"]
+
+
+def test_resume_goes_on_inside_a_batch(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = ("target=1", "seeds=0-1", "steps=60")
+    assert sample(*long, "out=whole") == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0, step=55)
+        assert sample(*long, "out=part") == 130
+    assert [path.name for path in Path("part").iterdir()] == ["chains-0.safetensors"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0, step=10)  # the state of step 50 was saved, so ten are left
+        assert sample(*long, "out=part", "resume=true") == 0
+    whole, part = (load_file(f"{out}/samples.safetensors") for out in ("whole", "part"))
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+    assert not Path("part/chains-0.safetensors").exists()
+
+
+def test_resume_adds_seeds_to_a_finished_run(sample: Run) -> None:
+    assert sample("target=1", "out=o", "seeds=0-1") == 0
+    before = load_file("o/samples.safetensors")["codes"]
+    assert sample("target=1", "out=o", "seeds=0-2", "resume=true") == 0
+    after = load_file("o/samples.safetensors")
+    assert after["seeds"].tolist() == [0, 1, 2]
+    assert torch.equal(after["codes"][:2], before)
+    assert len(report("o")["samples"]) == 3
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_resume_refuses_other_settings(
+    sample: Run, finished: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0 if not finished else 9, step=55)
+        sample("target=1", "out=o", "seeds=0-1", "steps=60")
+    assert Path("o/samples.safetensors").exists() is finished
+    capsys.readouterr()
+    assert sample("target=3", "out=o", "seeds=0-1", "steps=60", "resume=true") == 2
+    line = "ppgn: cannot resume the run in 'o': target was 1, now it is 3; choose another out=FOLDER\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_new_run_replaces_the_old_one(sample: Run) -> None:
+    assert sample("target=1", "out=o", "seeds=0-3") == 0
+    assert sample("target=2", "out=o", "seeds=8") == 0
+    assert load_file("o/samples.safetensors")["seeds"].tolist() == [8]
+    assert report("o")["target"] == 2
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_finished_batches(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "samples" in path.name and (path.parent / "samples.safetensors").exists():
+            written(path, data[:10])
+            raise OSError(28, "No space left on device")
+        return written(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert sample("target=1", "out=o") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        last == "ppgn: cannot write 'o/samples.safetensors': No space left on device; make room or choose another place"
+    )
+    assert load_file("o/samples.safetensors")["seeds"].tolist() == [0, 1]
+    assert not list(Path("o").glob(".*"))
+
+
+def test_a_chain_that_breaks_is_reported_and_harms_no_other(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode = PPGN.encode
+
+    def broken(model: PPGN, photo: torch.Tensor) -> torch.Tensor:
+        codes = encode(model, photo).repeat(4, 1)
+        codes[2] = float("nan")
+        return codes
+
+    images.write("photo.png", torch.rand(3, 16, 16))
+    monkeypatch.setattr(PPGN, "encode", broken)
+    assert sample("target=0", "init=photo.png", "out=o", "batch_size=4") == 0
+    assert report("o")["failed"] == [2]
+    assert "1 failed: seeds [2]" in capsys.readouterr().out
+    assert torch.isfinite(load_file("o/samples.safetensors")["codes"][[0, 1, 3]]).all()

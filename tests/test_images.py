@@ -1,0 +1,117 @@
+"""Image files: every mode reads as RGB in [0, 1], nothing is half-written, bad files say what is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ppgn import images
+from ppgn.errors import InputError
+
+
+def red_green(height: int = 4, width: int = 6) -> torch.Tensor:
+    """Red on the left half, green on the right."""
+    image = torch.zeros(3, height, width)
+    image[0, :, : width // 2] = 1
+    image[1, :, width // 2 :] = 1
+    return image
+
+
+def test_png_round_trip_is_exact_on_256_levels(tmp_path: Path) -> None:
+    image = torch.arange(3 * 16 * 16).reshape(3, 16, 16) % 256 / 255
+    images.write(tmp_path / "a.png", image)
+    assert torch.equal(images.read(tmp_path / "a.png"), image)
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "expected"),
+    [
+        ("L", 51, (0.2, 0.2, 0.2)),
+        ("1", 1, (1.0, 1.0, 1.0)),
+        ("RGB", (255, 51, 0), (1.0, 0.2, 0.0)),
+        ("RGBA", (0, 0, 0, 0), (1.0, 1.0, 1.0)),
+        ("RGBA", (255, 0, 0, 255), (1.0, 0.0, 0.0)),
+        ("LA", (0, 0), (1.0, 1.0, 1.0)),
+        ("P", 0, (0.0, 0.0, 0.0)),
+        ("I;16", 13107, (0.2, 0.2, 0.2)),
+    ],
+)
+def test_every_mode_reads_as_rgb(tmp_path: Path, mode: str, pixel: Any, expected: tuple[float, ...]) -> None:
+    Image.new(mode, (3, 2), pixel).save(tmp_path / "a.png")
+    image = images.read(tmp_path / "a.png")
+    assert image.shape == (3, 2, 3)
+    assert image.dtype == torch.float32
+    assert torch.allclose(image, torch.tensor(expected).view(3, 1, 1).expand(3, 2, 3), atol=1e-3)
+
+
+def test_cmyk_reads_as_rgb(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    assert torch.allclose(images.read(tmp_path / "a.jpg")[:, 4, 4], torch.tensor([1.0, 0.0, 0.0]), atol=0.02)
+
+
+def test_exif_orientation_turns_the_image_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture must turn 90 degrees clockwise
+    images.to_pil(red_green(4, 6)).save(tmp_path / "a.png", exif=exif)
+    upright = images.read(tmp_path / "a.png")
+    assert upright.shape == (3, 6, 4)
+    assert torch.equal(upright, red_green(4, 6).rot90(-1, (1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("phto.png", None, r"no image file '.*phto.png'; nearest: photo.png$"),
+        ("notes.txt", b"words", r"'.*notes.txt' is not an image; expected a PNG, JPEG"),
+        ("cut.png", "cut", r"cannot read the image '.*cut.png': "),
+        ("folder", "folder", r"cannot read the image '.*folder': Is a directory"),
+    ],
+)
+def test_a_bad_file_says_what_is_wrong(tmp_path: Path, name: str, content: object, message: str) -> None:
+    images.write(tmp_path / "photo.png", torch.rand(3, 64, 64))
+    if content == "cut":
+        content = (tmp_path / "photo.png").read_bytes()[:2000]
+    if content == "folder":
+        (tmp_path / name).mkdir()
+    elif isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        images.read(tmp_path / name)
+
+
+def test_write_refuses_a_name_without_a_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot tell an image format from 'grid'"):
+        images.write(tmp_path / "grid", red_green())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_grid_places_images_row_by_row() -> None:
+    batch = torch.stack([torch.full((3, 2, 3), i / 4) for i in range(4)])
+    sheet = np.asarray(images.grid(batch, columns=3, gap=1))
+    assert sheet.shape == (7, 13, 3)
+    assert sheet[1, [1, 5, 9], 0].tolist() == [0, 64, 128]
+    assert sheet[4, [1, 5, 9], 0].tolist() == [191, 255, 255]
+    assert (sheet[:, [0, 4, 8, 12]] == 255).all()
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (7, 3), (8, 4), (9, 3), (10, 5), (11, 4), (12, 4)])
+def test_grid_is_about_square(count: int, columns: int) -> None:
+    sheet = images.grid(torch.zeros(count, 3, 8, 8), gap=0)
+    assert sheet.size == (8 * columns, 8 * -(-count // columns))
+
+
+def test_fit_keeps_the_centre_and_the_shape_of_things() -> None:
+    wide = torch.zeros(3, 10, 30)
+    wide[:, :, 10:20] = 1  # only the centre is white
+    assert torch.equal(images.fit(wide, (10, 10)), torch.ones(3, 10, 10))
+    assert images.fit(wide, (5, 15)).shape == (3, 5, 15)
+    ramp = torch.linspace(0, 1, 64).expand(3, 64, 64)
+    assert torch.allclose(images.fit(ramp, (16, 16))[0, 8, 2:-2], ramp[0, 0].view(16, 4).mean(1)[2:-2], atol=1e-3)
+
+
+def test_to_uint8_rounds_and_clips() -> None:
+    levels = torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-4, 1.0, 2.0]).expand(3, 1, 5)
+    assert images.to_uint8(levels)[0, 0].tolist() == [0, 0, 1, 255, 255]

@@ -1,0 +1,88 @@
+"""A wheel carries all it needs: built and installed into a clean environment, it samples from any directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*words: str | Path, cwd: Path) -> str:
+    """The output of a command in a directory, undisturbed by how the tests found the package."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([*map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ("--no-deps", "--no-build-isolation", "--quiet")
+    run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, ROOT, cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new virtual environment with the wheel, which sees the dependencies of this one but not its ppgn."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    # Path files in the folders named here are not read, so an editable install over there stays unseen.
+    here = [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
+    (site / "dependencies.pth").write_text("\n".join(here) + "\n")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        wheel,
+        cwd=folder,
+    )
+    return folder
+
+
+def test_wheel_has_conf_and_checkpoints_and_no_training_code(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("conf", "checkpoints"):
+        files = [path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()]
+        assert files
+        assert {f"ppgn/{file}" for file in files} <= names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"ppgn"}
+
+
+def test_installed_wheel_samples_from_another_directory(environment: Path, tmp_path: Path) -> None:
+    places = "import ppgn.paths; print(ppgn.__file__, ppgn.paths.conf(), ppgn.paths.checkpoints())"
+    for place in run(environment / "bin" / "python", "-c", places, cwd=tmp_path).split():
+        assert Path(place).is_relative_to(environment)
+
+    words = ["condition=imagenet", "target=goldfish", "seeds=0-1", "steps=2"]
+    said = run(environment / "bin" / "ppgn", "sample", *words, cwd=tmp_path)
+    assert said.startswith("2 samples in ")
+    out = tmp_path / "outputs" / "imagenet-goldfish"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.yaml",
+        "grid.png",
+        "report.json",
+        "samples.safetensors",
+    ]
+    assert load_file(out / "samples.safetensors")["images"].shape == (2, 3, 64, 64)
+    report = json.loads((out / "report.json").read_text())
+    assert [row["seed"] for row in report["samples"]] == [0, 1]
+    assert all(len(row["top5"]) == 5 for row in report["samples"])
