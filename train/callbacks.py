@@ -91,14 +91,25 @@ class SaveLast(lightning.Callback):
         self.saved = time.monotonic()
 
 
-class StopAtStep(lightning.Callback):
-    """Ends training after a number of steps, counted over all resumptions."""
+class Stop(lightning.Callback):
+    """Ends training after `steps` steps, counted over all resumptions, or `minutes` minutes from this start."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, minutes: float | None = None) -> None:
+        self.steps, self.minutes = steps, minutes
+        self.started = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the clock; a finished training that is started again takes no further step."""
+        self.started = time.monotonic()
+        self._stop(trainer, module)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask the trainer to stop once the steps are done."""
-        trainer.should_stop = trainer.should_stop or steps_done(module) >= self.steps
+        """Ask the trainer to stop once the steps are done or the time is over."""
+        self._stop(trainer, module)
+
+    def _stop(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        late = self.minutes is not None and time.monotonic() - self.started >= 60 * self.minutes
+        done = steps_done(module) >= self.steps
+        trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(late or done)

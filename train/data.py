@@ -67,21 +67,25 @@ class ArrayData(lightning.LightningDataModule):
         self.seed, self.on_device, self.limit = seed, on_device, limit
         self._train: Tensor | None = None
 
-    def images(self, split: str) -> Tensor:
-        """All images of a split, uint8 (N, 3, S, S); memory is laid out channels last, as stored."""
+    def _stored(self, split: str) -> list[np.ndarray]:
+        """The sets of a split, as they lie on the disk."""
         parts = []
         for name in self.names:
             path = self.root / name / f"{split}_images.npy"
             if not path.is_file():
-                raise InputError(f"data: no file {path}; unpack the set there, or set data.root and data.names")
+                raise InputError(f"data: no file {path}; put the set there, or set data.root and data.names")
             part = np.load(path, mmap_mode="r")
             if part.ndim != 4 or part.shape[3] != 3 or part.dtype != np.uint8:
                 raise InputError(f"data: {path} holds {part.dtype} {part.shape}; expected uint8 (N, S, S, 3)")
             parts.append(part[: self.limit])
         if len({part.shape[1:] for part in parts}) > 1:
             sizes = ", ".join(f"{name} {part.shape[1]}" for name, part in zip(self.names, parts, strict=True))
-            raise InputError(f"data: images of different sizes ({sizes} px); unpack them at one size")
-        return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2)
+            raise InputError(f"data: images of different sizes ({sizes} px); store them at one size")
+        return parts
+
+    def images(self, split: str) -> Tensor:
+        """All images of a split, uint8 (N, 3, S, S); memory is laid out channels last, as stored."""
+        return torch.from_numpy(np.concatenate(self._stored(split))).permute(0, 3, 1, 2)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Endless batches (B, 3, S, S) uint8."""
@@ -97,8 +101,14 @@ class ArrayData(lightning.LightningDataModule):
 
     def spread(self, split: str, n: int) -> Tensor:
         """`n` images (all, if there are fewer) spread over all sets, the same every time, uint8 (n, 3, S, S)."""
-        images = self.images(split)
-        return images[torch.linspace(0, len(images) - 1, min(n, len(images))).long()]
+        parts = self._stored(split)
+        ends = np.cumsum([len(part) for part in parts])
+        rows = np.linspace(0, ends[-1] - 1, min(n, ends[-1])).astype(int)
+        picked = [
+            part[rows[(rows >= end - len(part)) & (rows < end)] - (end - len(part))]
+            for part, end in zip(parts, ends, strict=True)
+        ]
+        return torch.from_numpy(np.concatenate(picked)).permute(0, 3, 1, 2)
 
 
 class FolderData(lightning.LightningDataModule):

@@ -8,27 +8,27 @@ discriminator learns to tell x from x̂ given h; then G descends the image, feat
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn import paths
+from ppgn.cli import config as configs
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
 from ppgn.model import PPGN
 from ppgn.networks.network import Network
-from train.callbacks import Export, SaveLast, StopAtStep
+from train.callbacks import Export, SaveLast, Stop
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
 from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradient_norm, image_loss
@@ -55,7 +55,8 @@ class GeneratorTraining(lightning.LightningModule):
     features a discriminator may judge; it runs once on x and once on x̂. `weights` are those of the image, feature,
     code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
     steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
-    loss's (Esser et al. 2021), otherwise it is used as it is, as published. `noise` is the standard deviation of what
+    loss's (Esser et al. 2021), otherwise it is used as it is, as published. `halve_at` lists the steps at which the
+    learning rates are halved. `noise` is the standard deviation of what
     is added to the code that G sees (Joint PPGN-h); 0 is the noiseless variant. `ema` is the decay of the averaged
     generator, a plain copy for the first `ema_warmup` steps.
     """
@@ -79,6 +80,7 @@ class GeneratorTraining(lightning.LightningModule):
         image_power: float = 2.0,
         start: int = 0,
         ramp: int = 1,
+        halve_at: Sequence[int] = (),
         noise: float = 0.0,
         ema: float = 0.999,
         ema_warmup: int = 1000,
@@ -97,9 +99,10 @@ class GeneratorTraining(lightning.LightningModule):
         self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
         self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
-        self.start, self.ramp, self.noise = start, ramp, noise
+        self.start, self.ramp, self.halve_at, self.noise = start, ramp, tuple(halve_at), noise
         self.ema_warmup, self.log_every = ema_warmup, log_every
-        self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
+        self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
+        self.random: Tensor | None = None
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
         self.model.encoder.requires_grad_(False)
 
@@ -117,34 +120,47 @@ class GeneratorTraining(lightning.LightningModule):
         return optimizers
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out the frozen networks, which their packages bring along; keep the balance rule's state."""
+        """Leave out what the model's parts share and what packages bring along; keep all else that a step reads."""
+        brought = [name for name, part in self.named_modules() if isinstance(part, Network) and part.restorable]
+        left_out = ["model.priors.", *(f"{name}." for name in brought)]
         state = checkpoint["state_dict"]
-        frozen = ("comparator.", "model.encoder.network.", "model.priors.")
-        checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith(frozen)}
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(tuple(left_out))}
+        checkpoint["random"] = torch.get_rng_state()
         if self.balance is not None:
             checkpoint["balance"] = self.balance.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fill in what `on_save_checkpoint` left out."""
         kept = checkpoint["state_dict"]
+        encoder = "model.encoder."
         shared = {
-            f"model.priors.joint.{key[6:]}": value for key, value in kept.items() if key.startswith("model.encoder.")
+            k.replace(encoder, "model.priors.joint.encoder."): v for k, v in kept.items() if k.startswith(encoder)
         }
         checkpoint["state_dict"] = {**self.state_dict(), **shared, **kept}
+        self.random = checkpoint.get("random")
         if self.balance is not None:
             self.balance.load_state_dict(checkpoint["balance"])
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers where a resumed run stood."""
+        if self.random is not None:
+            torch.set_rng_state(self.random.cpu())
 
     # One step
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One update of D and one of G, where the balance rule lets them, from uint8 images (B, 3, S, S)."""
         step = int(self.steps_done)
+        if step in self.halve_at:
+            self._halve_learning_rates()
         pair = self._draw(batch)
         active = self.discriminator is not None and step >= self.start
         logs = self._train_discriminator(pair, first=step == self.start) if active else {}
         logs |= self._train_generator(pair, ramp=min(1.0, (step - self.start + 1) / self.ramp) if active else 0.0)
         if active and self.balance is not None:
-            self.balance.update(float(logs["d_real"] + logs["d_fake"]), float(logs["adversarial"]))
+            losses = torch.stack([logs["d_real"] + logs["d_fake"], logs["adversarial"]])
+            losses = self.trainer.strategy.reduce(losses)  # the mean over processes, so that all decide alike
+            self.balance.update(*losses.tolist())
         if step < self.ema_warmup:
             self.average.n_averaged.zero_()  # the next update is a copy
         self.average.update_parameters(self.model.generator)
@@ -204,6 +220,12 @@ class GeneratorTraining(lightning.LightningModule):
         feature = self.weights["feature"] * gradient_norm(losses["feature"], maps)
         return (feature / gradient_norm(losses["adversarial"], maps).clamp(min=1e-8)).clamp(max=1e4)
 
+    def _halve_learning_rates(self) -> None:
+        optimizers = self.optimizers()
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.5
+
     def _update(self, which: int, loss: Tensor) -> None:
         """One step of optimiser number `which`, 0 for G and 1 for D."""
         optimizers = self.optimizers()
@@ -211,6 +233,7 @@ class GeneratorTraining(lightning.LightningModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+        torch.clear_autocast_cache()  # it would go on with the weights as they were
 
 
 def fit_encoder(model: PPGN, data: ArrayData | FolderData, count: int, batch_size: int) -> float:
@@ -231,32 +254,35 @@ def run(cfg: DictConfig) -> GeneratorTraining:
     resume = last if cfg.resume and last.exists() else None
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config)
-    data = instantiate(cfg.data)
+    data = configs.build(cfg.data)
     if resume is None and model.encoder.dim is not None:
         kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
-    module: GeneratorTraining = instantiate(cfg.training, model=model)
+    module: GeneratorTraining = configs.build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
-        module.comparator.body.compile()
     export = Export(folder, cfg.name, cfg.export_every, cfg.previews)
-    callbacks = [export, SaveLast(last, cfg.save_minutes), StopAtStep(cfg.steps)]
-    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
-    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
+    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
+    paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module
 
 
-@hydra.main(version_base=None, config_path=str(paths.conf()), config_name="train_generator")
-def main(cfg: DictConfig) -> None:
-    """Command line; bad input ends with one line and status 2."""
+def main(words: Sequence[str]) -> int:
+    """Train with `words`, key=value each, over conf/train_generator.yaml -> exit status, 2 for bad input."""
     try:
+        cfg, _ = configs.compose("train_generator", words)
         run(cfg)
     except InputError as error:
+        if os.environ.get("PPGN_DEBUG") == "1":
+            raise
         print(f"train/generator.py: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
     from train import generator  # the module that configurations name, not a second copy of it
 
-    generator.main()
+    sys.exit(generator.main(sys.argv[1:]))
