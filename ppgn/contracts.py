@@ -46,7 +46,7 @@ class Encoder(Protocol):
 class Prior(Protocol):
     """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance.
 
-    A prior with a density also has `log_prob(h) -> (B,)`; a sampler that needs one refuses the others by name.
+    A prior with a density may also offer `log_prob(h) -> (B,)`, as the Gaussian does; no sampler here asks for it.
     """
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ def nearest(name: str, choices: Iterable[str], n: int = 5) -> list[str]:
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> InputError:
-    """An `InputError` for an unknown `name` of a `kind` that lists the nearest valid ones."""
+    """An `InputError` for an unknown `name` of a `kind` that lists the nearest valid ones, or some if none is near."""
     names = list(choices)
-    near = nearest(name, names) or names[:5]
-    text = f"unknown {kind} '{name}'; nearest: {', '.join(near)}" if near else f"unknown {kind} '{name}'"
-    return InputError(f"{text}{'; ' + hint if hint else ''}")
+    near = nearest(name, names)
+    listed = f"{'nearest' if near else 'for example'}: {', '.join(near or names[:5])}" if names else ""
+    return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,7 +47,15 @@ def build(config: Any) -> Any:
                 made = getattr(importlib.import_module(module), name, None)
         if made is None or getattr(made, "__module__", None) != module:
             raise InputError(f"checkpoint: refuses to build '{target}', which is not a part of ppgn")
-        return made(**values)
+        try:
+            return made(**values)
+        except InputError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(
+                f"cannot build '{target}': it was written by another version, or misspelled ({reason})"
+            ) from error
     if isinstance(config, list):
         return [build(value) for value in config]
     return config
@@ -55,14 +64,17 @@ def build(config: Any) -> Any:
 class PPGN(nn.Module):
     """A Plug & Play Generative Network without its condition: generator G, encoder E, priors over codes.
 
-    `config` is what `from_config` rebuilds the parts from; a model put together by hand has none and cannot be saved.
+    A model without an encoder, as one of pixels is, has the prior "gaussian" alone and cannot encode. `config` is what
+    `from_config` rebuilds the parts from; a model put together by hand has none and cannot be saved.
     `card` holds facts about the weights: name, description, data, licence.
     """
+
+    encoder: Any  # an nn.Module (contracts.Encoder), or None
 
     def __init__(
         self,
         generator: nn.Module,
-        encoder: nn.Module,
+        encoder: nn.Module | None = None,
         priors: Mapping[str, nn.Module] | None = None,
         *,
         config: Mapping[str, Any] | None = None,
@@ -70,39 +82,67 @@ class PPGN(nn.Module):
     ) -> None:
         super().__init__()
         self.generator, self.encoder = generator, encoder
-        self.priors = nn.ModuleDict(
-            {"gaussian": Gaussian(), "joint": Joint(encoder)} if priors is None else dict(priors)
-        )
+        if priors is None:
+            priors = {"gaussian": Gaussian()} if encoder is None else {"gaussian": Gaussian(), "joint": Joint(encoder)}
+        self.priors = nn.ModuleDict(dict(priors))
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # moves along where a model has no weights
         self.config = None if config is None else dict(config)
         self.card = dict(card or {})
-        reads, writes = _code_shape(generator), _code_shape(encoder)
-        if reads != writes:
-            raise InputError(f"model: the generator reads codes {reads}, the encoder writes {writes}; make them equal")
+        if encoder is not None and _code_shape(generator) != _code_shape(encoder):
+            shapes = f"the generator reads codes {_code_shape(generator)}, the encoder writes {_code_shape(encoder)}"
+            raise InputError(f"model: {shapes}; make them equal")
 
     @property
     def device(self) -> torch.device:
-        """Where the generator's weights are."""
-        return next(iter(self.generator.parameters()), torch.empty(0)).device
+        """Where the weights are."""
+        return self._reference.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, and of the codes that `sample` walks through."""
+        return self._reference.dtype
+
+    @property
+    def _reference(self) -> Tensor:
+        return next(chain(self.parameters(), self.buffers()))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> PPGN:
-        """Build a model with fresh weights from `{"generator": …, "encoder": …}`, each a mapping with `_target_`."""
-        return cls(build(config["generator"]), build(config["encoder"]), config=config, card=card)
+        """Build a model with fresh weights from `{"generator": …, "encoder": …}`, each a mapping with `_target_`.
+
+        The encoder may be left out. Raises `InputError` for what cannot be built.
+        """
+        generator, encoder = build(config.get("generator")), build(config.get("encoder"))
+        for name, part in (("generator", generator), ("encoder", encoder)):
+            if not isinstance(part, nn.Module) and (name == "generator" or part is not None):
+                raise InputError(
+                    f"model: its configuration names no {name}; expected {name}: {{_target_: ppgn.{name}s.…}}"
+                )
+        return cls(generator, encoder, config=config, card=card)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] -> codes (B, *code_shape)."""
-        codes: Tensor = self.encoder(images.to(self.device))
+        """Images (B, 3, H, W) in [0, 1] -> codes (B, *code_shape). Raises `InputError` where there is no encoder."""
+        if self.encoder is None:
+            raise InputError("model: it has no encoder, so images cannot be encoded; start from random codes instead")
+        codes: Tensor = self.encoder(images.to(self._reference))
         return codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> images (B, 3, H, W) in [0, 1]."""
-        drawn: Tensor = self.generator(codes.to(self.device))
+        drawn: Tensor = self.generator(codes.to(self._reference))
         return drawn
 
-    def posterior(self, condition: Condition, *, prior: str = "joint", transform: Transform | None = None) -> Posterior:
-        """p(h | y) with one of `priors` by name. Raises `InputError` for an unknown name."""
+    def posterior(
+        self, condition: Condition, *, prior: str | None = None, transform: Transform | None = None
+    ) -> Posterior:
+        """p(h | y) with one of `priors` by name, by default "joint" where there is one, else "gaussian".
+
+        Raises `InputError` for an unknown name.
+        """
+        if prior is None:
+            prior = "joint" if "joint" in self.priors else "gaussian"
         if prior not in self.priors:
             raise unknown("prior", prior, self.priors.keys())
         generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
@@ -114,27 +154,31 @@ class PPGN(nn.Module):
         seeds: Iterable[int] = range(16),
         *,
         sampler: Sampler | None = None,
-        prior: str = "joint",
+        prior: str | None = None,
         steps: int | None = None,
         **options: Any,
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
         `sampler` is one of `ppgn.samplers.presets` (default `ppgn()`), `steps` overrides its number of steps per
-        condition. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size, callback,
-        on_batch, checkpoint, ... A seed gives the same sample in any batch. Raises `InputError` for settings that
-        cannot be.
+        condition, `prior` is chosen as in `posterior`. `options` are those of `ppgn.samplers.chains.sample`: init,
+        burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch up
+        to rounding, which a chain amplifies where networks have kinks: tens of steps in float32 can show it, in
+        float64 they hardly do. Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
         sampler = sampler or presets.ppgn()
         targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
         options.setdefault("device", self.device)
-        return chains.sample(targets, sampler.kernel, list(seeds), steps=steps or sampler.steps, **options)
+        options.setdefault("dtype", self.dtype)
+        steps = sampler.steps if steps is None else steps
+        return chains.sample(targets, sampler.kernel, list(seeds), steps=steps, **options)
 
     def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
         """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.
 
-        Weights that a pip package brings along (the encoder's frozen network) are named, not copied.
+        Weights that are there wherever the package is (the encoder's frozen network) are named, not copied. Those read
+        from a file are copied, and the file is needed no more.
         """
         if self.config is None:
             raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
@@ -144,7 +188,7 @@ class PPGN(nn.Module):
         }
         metadata = {
             "format": FORMAT,
-            "config": json.dumps(self.config),
+            "config": json.dumps(_self_contained(self.config, self)),
             "card": json.dumps({**self.card, **(card or {})}),
         }
         paths.write(Path(path), safetensors.torch.save(tensors, metadata=metadata))
@@ -159,6 +203,15 @@ class PPGN(nn.Module):
                 brought.add(id(value))
                 stored[name] = value
         return stored
+
+
+def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:
+    """The configuration of a module, in which networks whose weights a checkpoint holds name no file of them."""
+    values = {
+        key: _self_contained(value, getattr(module, key, None)) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+    }
+    return values | module.rebuilt_with if isinstance(module, Network) else values
 
 
 def _code_shape(part: nn.Module) -> Shape:
@@ -192,14 +245,20 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"'{path}' is not a safetensors file ({error}); give a checkpoint written by ppgn") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"'{path}' has format '{metadata.get('format')}', not '{FORMAT}'; give one that ppgn wrote")
-    return {"config": json.loads(metadata["config"]), "card": json.loads(metadata["card"])}
+    try:
+        found = {name: json.loads(metadata[name]) for name in ("config", "card")}
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
+    if not all(isinstance(value, dict) for value in found.values()) or "generator" not in found["config"]:
+        raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
+    return found
 
 
 def load(name: str | Path = "natural64", device: str | torch.device = "cpu") -> PPGN:
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
-    Nothing is unpickled and nothing is built but parts of this package. Raises `InputError` for an unknown name and
-    for a file that is no PPGN checkpoint.
+    Nothing is unpickled and nothing is built but parts of this package. Raises `InputError` for an unknown name, and
+    for a file that is no PPGN checkpoint, is damaged or was written by another version.
     """
     path = find(name)
     metadata = _metadata(path)

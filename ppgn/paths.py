@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from ppgn.errors import InputError
@@ -55,8 +56,7 @@ def check_writable(folder: Path, size: int) -> None:
         raise InputError(f"cannot write into '{folder}': '{above}' is a file; choose another place")
     if not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"cannot write into '{folder}': '{above}' is read-only for you; choose another place")
-    status = os.statvfs(above)
-    free = status.f_bavail * status.f_frsize
+    free = shutil.disk_usage(above).free
     if free < size:
         needed = f"{size / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
         raise InputError(f"cannot write into '{folder}': {needed}; make room or choose another place")

@@ -18,7 +18,7 @@ from ppgn.conditions.classifier import Classifier
 from ppgn.model import PPGN
 from ppgn.samplers.presets import Sampler
 
-GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "training"}
+GROUPS = {"condition", "data", "encoder", "experiment", "generator", "sampler", "training"}
 EXPERIMENTS = [None, *paths.options("experiment")]
 
 
@@ -73,21 +73,12 @@ def test_sampler(option: str) -> None:
     assert repr(sampler) == repr(getattr(__import__(module, fromlist=[name]), name)())
 
 
-@pytest.mark.parametrize("option", paths.options("prior"))
-def test_prior(option: str) -> None:
-    prior = load("prior", option)
-    if hasattr(prior, "residual"):
-        assert prior.residual(torch.ones(2, 3), torch.zeros(2, 3, 4, 4)).shape == (2, 3)
-    else:  # a partial that waits for the model's encoder
-        halved = prior(encoder=torch.nn.Flatten())
-        assert halved.residual(torch.ones(2, 48), torch.ones(2, 3, 4, 4)).abs().sum() == 0
-
-
 def test_sample_defaults() -> None:
     request = Request.read(["target=goldfish"])
     assert request.seeds == tuple(range(8))
     assert request.out == Path("outputs/imagenet-goldfish")
-    assert request.options == {"condition": "imagenet", "sampler": "ppgn", "prior": "joint"}
+    assert request.options == {"condition": "imagenet", "sampler": "ppgn"}
+    assert request.prior == "joint"
 
 
 def training(experiment: str | None, root: Path) -> DictConfig:

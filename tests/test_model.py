@@ -4,12 +4,15 @@ import json
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 
 import ppgn
 import ppgn.model
+from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
 from ppgn.model import PPGN, build, load
+from ppgn.networks import caffenet, imagenet
 from ppgn.samplers import presets
 
 CONFIG = {
@@ -24,6 +27,9 @@ CONFIG = {
         "dim": 6,
     },
 }  # fmt: skip
+
+
+PIXELS = {"generator": {"_target_": "ppgn.generators.identity.Identity", "image_shape": [3, 8, 8]}}
 
 
 class Brightness(torch.nn.Module):
@@ -155,6 +161,140 @@ def test_a_checkpoint_that_does_not_fit_is_refused(path):
     safetensors.torch.save_file(tensors, path, metadata=metadata)
     with pytest.raises(InputError, match=r"does not fit .* at 'generator.stem.weight'"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": None},
+        {"config": "{"},
+        {"config": "[]"},
+        {"config": "{}"},
+        {"config": '{"encoder": {}}'},
+        {"card": None},
+        {"card": "no"},
+        {"card": "7"},
+    ],
+)
+def test_damaged_metadata_are_one_line(path, change):
+    metadata = {"format": ppgn.model.FORMAT, "config": json.dumps(CONFIG), "card": "{}"} | change
+    kept = {key: value for key, value in metadata.items() if value is not None}
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata=kept)
+    with pytest.raises(InputError, match=r"tiny.safetensors' is damaged") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        {**CONFIG["generator"], "attention": True},  # an argument of a later version
+        {**CONFIG["generator"], "code_dim": "six"},
+        {**CONFIG["generator"], "widths": [-8, 4]},
+    ],
+)
+def test_a_checkpoint_of_another_version_is_one_line(path, generator):
+    metadata = {
+        "format": ppgn.model.FORMAT, "config": json.dumps({**CONFIG, "generator": generator}), "card": "{}",
+    }  # fmt: skip
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata=metadata)
+    message = r"cannot build 'ppgn.generators.resnet.ResNet': it was written by another version, or misspelled \("
+    with pytest.raises(InputError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [{}, {"generator": {}}, {**CONFIG, "encoder": {}}])
+def test_a_configuration_without_its_parts_is_refused(config):
+    with pytest.raises(InputError, match="configuration names no"):
+        PPGN.from_config(config)
+
+
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_weights_given_by_a_file_travel_with_the_checkpoint(tmp_path, classes):
+    torch.manual_seed(0)
+    weights = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(timm.create_model("test_efficientnet", num_classes=classes).state_dict(), weights)
+    network = {**CONFIG["encoder"]["network"], "weights": str(weights)}
+    model = PPGN.from_config({**CONFIG, "encoder": {**CONFIG["encoder"], "network": network}}).eval()
+    model.encoder.fit([torch.rand(50, 3, 8, 8)])
+    model.save(tmp_path / "model.safetensors")
+    weights.unlink()
+    again = load(tmp_path / "model.safetensors")
+    assert again.config["encoder"]["network"]["weights"] is None
+    assert model.config["encoder"]["network"]["weights"] == str(weights)
+    x = torch.rand(4, 3, 8, 8)
+    assert torch.allclose(again.encode(x), model.encode(x), atol=5e-2)  # half precision
+    for key, value in model.encoder.network.state_dict().items():
+        assert torch.allclose(again.encoder.network.state_dict()[key].float(), value.float(), rtol=1e-3, atol=1e-6), key
+
+
+def test_caffenets_weights_travel_too(tmp_path, monkeypatch):
+    small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 2, stride=50))
+    monkeypatch.setattr(caffenet, "CaffeNet", lambda: small)
+    safetensors.torch.save_file({k: v + 1 for k, v in small.state_dict().items()}, tmp_path / "caffe.safetensors")
+    network = {"_target_": "ppgn.networks.caffenet.load", "weights": str(tmp_path / "caffe.safetensors")}
+    encoder = {"_target_": "ppgn.encoders.features.FeatureEncoder", "network": network, "layers": ["0"], "pool": 1}
+    generator = {**CONFIG["generator"], "code_dim": 4}
+    PPGN.from_config({"generator": generator, "encoder": encoder}).save(tmp_path / "model.safetensors")
+    (tmp_path / "caffe.safetensors").unlink()
+    expected = small[0].weight.half().float()
+    again = load(tmp_path / "model.safetensors")
+    assert torch.equal(again.encoder.network.body[0].weight, expected)
+    assert again.config["encoder"]["network"] == {"_target_": "ppgn.networks.caffenet.load", "weights": None}
+
+
+@pytest.mark.parametrize("config", [PIXELS, {**PIXELS, "encoder": None}])
+def test_a_model_of_pixels_needs_no_encoder(tmp_path, config):
+    model = PPGN.from_config(config)
+    settings = {"sampler": presets.ppgn(steps=60, shift=0.0, zoom=1.0)}
+    bright, dark = (model.sample(Brightness(level), range(3), **settings) for level in (0.9, 0.1))
+    assert list(model.priors) == ["gaussian"]
+    assert bright.codes.shape == bright.images.shape == (3, 3, 8, 8)
+    assert bright.codes.mean() > dark.codes.mean() + 0.1
+    model.save(tmp_path / "pixels.safetensors")
+    again = load(tmp_path / "pixels.safetensors")
+    assert torch.equal(again.sample(Brightness(0.9), range(3), **settings).codes, bright.codes)
+    assert again.double().sample(Brightness(0.9), [0], steps=1).codes.dtype == torch.float64
+    with pytest.raises(InputError, match="it has no encoder"):
+        again.encode(torch.rand(1, 3, 8, 8))
+    with pytest.raises(InputError, match=r"unknown prior 'joint'; .*: gaussian"):
+        again.sample(Brightness(0.9), [0], prior="joint")
+
+
+def test_the_prior_is_joint_unless_asked(model):
+    by_default, joint, gaussian = (
+        model.sample(Brightness(0.5), [0], steps=2, prior=prior).codes for prior in (None, "joint", "gaussian")
+    )
+    assert torch.equal(by_default, joint)
+    assert not torch.allclose(by_default, gaussian)
+
+
+def test_codes_are_as_precise_as_the_weights(path):
+    model = load(path).double()
+    assert model.dtype == torch.float64
+    assert model.sample(Brightness(0.5), [0], steps=2).codes.dtype == torch.float64
+    assert model.decode(torch.zeros(1, 6)).dtype == model.encode(torch.rand(1, 3, 8, 8)).dtype == torch.float64
+
+
+def test_no_steps_are_refused(model):
+    with pytest.raises(InputError, match="steps is 0; expected 1 or more"):
+        model.sample(Brightness(0.5), [0], steps=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "steps", "seeds", "tolerance"),
+    # In float32 rounding grows from step to step, wherever it decides on which side of a ReLU's kink a unit is.
+    [(torch.float32, 1, range(4), 1e-3), (torch.float64, 2, (2, 3), 1e-8)],
+)
+def test_a_seed_of_the_shipped_model_draws_the_same_in_any_batch(dtype, steps, seeds, tolerance):
+    model = load("natural64").to(dtype)
+    condition = Classifier(imagenet.load("efficientnet_lite0", 96), "junco").to(dtype).eval()
+    batch, alone = (model.sample(condition, chosen, steps=steps) for chosen in (seeds, [3]))
+    assert torch.allclose(batch.codes[-1], alone.codes[0], rtol=0, atol=tolerance)
+    pictures = [model.decode(samples.codes[-1:]) for samples in (batch, alone)]
+    assert torch.allclose(*pictures, rtol=0, atol=tolerance)
+    assert not torch.allclose(batch.codes[0], batch.codes[-1], atol=0.5)
 
 
 def test_unknown_names_are_answered_with_near_ones(model):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_check_writable_refuses_a_file_in_the_way_and_a_full_disk(tmp_path: Path
         paths.check_writable(tmp_path / "taken" / "deeper", 1)
     with pytest.raises(InputError, match=r"MB needed, .* MB free"):
         paths.check_writable(tmp_path, 2**60)
+
+
+def test_check_writable_asks_for_the_free_space_as_any_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10_000_000))
+    monkeypatch.delattr(os, "statvfs", raising=False)  # not there on Windows
+    paths.check_writable(tmp_path, 10_000_000)
+    with pytest.raises(InputError, match=r"20\.0 MB needed, 10\.0 MB free"):
+        paths.check_writable(tmp_path, 20_000_000)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")

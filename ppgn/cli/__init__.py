@@ -15,8 +15,8 @@ from ppgn.errors import InputError, unknown
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    0 is success, 2 input that cannot be used (one line on stderr; PPGN_DEBUG=1 shows the traceback as well) and 130 an
-    interruption from the keyboard.
+    0 is success, 1 a run in which every seed failed, 2 input that cannot be used (one line on stderr; PPGN_DEBUG=1
+    shows the traceback as well) and 130 an interruption from the keyboard.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -41,5 +41,6 @@ def _run(words: list[str]) -> int:
     elif "--help" in words or "-h" in words:
         print(help.VERBS[verb]())
     else:
-        importlib.import_module(f"ppgn.cli.{verb}").main(words[1:])
+        status: int = importlib.import_module(f"ppgn.cli.{verb}").main(words[1:])
+        return status
     return 0

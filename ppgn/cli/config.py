@@ -46,6 +46,8 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
         try:
             base = hydra_compose(verb, overrides=_lines(groups))
             for override in overrides:
+                if override.key_or_group == "condition.target":
+                    raise InputError(f"cannot use '{override.input_line}'; use target={override.value()}")
                 if override not in groups and not override.is_add():
                     _check_value(override, base)
             config = hydra_compose(verb, overrides=_lines(overrides))
@@ -96,6 +98,9 @@ def _check_value(override: Override, base: DictConfig) -> None:
     accepted, expected = _ACCEPTED.get(type(defaults[key]), ((), ""))
     if accepted and value is not None and type(value) not in accepted:
         raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}")
+    numbers = isinstance(defaults[key], list) and all(type(item) is float for item in defaults[key])
+    if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
+        raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {defaults[key]}")
 
 
 def _check_complete(config: DictConfig) -> None:
@@ -134,7 +139,7 @@ def build(config: DictConfig, **more: Any) -> Any:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
-        raise cause or InputError(f"cannot build {config.get('_target_')}: {error.__cause__ or error}") from error
+        raise cause or InputError(f"cannot build {config._get_full_key(None)}: {error.__cause__ or error}") from error
 
 
 def whole(config: DictConfig, key: str, least: int) -> int:

@@ -29,8 +29,8 @@ def sample() -> str:
     return f"""\
 usage: ppgn sample target=NAME [key=value ...]
 
-Draws images x = G(h) by a Markov chain over codes h that follows p(h) p(target | x). Every seed is a chain of its own,
-and the same seed gives the same image in any batch.
+Draws images x = G(h) by a Markov chain over codes h that follows p(h) p(target | x). Every seed is a chain of its own
+with random numbers of its own.
 
 what to draw
   condition=imagenet     the network that judges ({", ".join(paths.options("condition"))})
@@ -43,7 +43,7 @@ where the chains start
 
 how they walk
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
-  prior=joint            what keeps the images natural ({", ".join(paths.options("prior"))})
+  prior=joint            what keeps the images natural (gaussian, joint)
   sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each target; null is the sampler's own number
   burn_in=0              steps to walk before anything is kept
@@ -62,7 +62,7 @@ Any deeper setting goes by its dotted name, as in config.yaml: sampler.NAME=VALU
 
 The folder holds grid.png (one row per seed where a chain has several targets), samples.safetensors (images uint8,
 codes, log_prob, seeds), report.json (the probability and the five best labels of every image) and config.yaml. They are
-written after each batch, so Ctrl-C keeps what is finished.
+written after each batch, so Ctrl-C keeps what is finished. The exit status is 1 if every seed failed.
 
 examples
   ppgn sample target=goldfish

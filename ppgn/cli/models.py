@@ -12,13 +12,14 @@ from ppgn import paths
 from ppgn.errors import InputError
 
 
-def main(words: Sequence[str]) -> None:
-    """Print the table. Raises `InputError` where there are `words`."""
+def main(words: Sequence[str]) -> int:
+    """Print the table -> exit status 0. Raises `InputError` where there are `words`."""
     if words:
         raise InputError(f"ppgn models takes no further words, but got '{' '.join(words)}'")
     shipped = [("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *map(_row, ppgn.model.available())]
     conditions = [("CONDITION", "TARGET"), *((name, _first_comment(name)) for name in paths.options("condition"))]
     print(_table(shipped), _table(conditions), sep="\n\n")
+    return 0
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -42,7 +42,9 @@ class Results:
         self.conditions = tuple(conditions)
         self.about = dict(about)
         self.samples: Samples | None = None
+        self.unfinished: tuple[int, ...] = ()  # the seeds whose chains stand in `chains`
         self.seconds = 0.0
+        self.chain_steps = 0  # walked in these seconds
         self.rows: list[dict[str, Any]] = []
 
     @property
@@ -60,10 +62,11 @@ class Results:
         """The seeds whose samples are here, in the order they came."""
         return tuple(dict.fromkeys(self.samples.seeds)) if self.samples else ()
 
-    def add(self, samples: Samples, seconds: float) -> None:
-        """Join the samples of a finished batch, which took so many seconds."""
+    def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
+        """Join the samples of a finished batch, of which so many steps, over all chains, took so many seconds."""
         self.samples = Samples.concatenate([self.samples, samples]) if self.samples else samples
         self.seconds += seconds
+        self.chain_steps += chain_steps
         self.rows += self._describe(samples)
 
     def save(self, config: str) -> None:
@@ -72,7 +75,7 @@ class Results:
             return
         tensors = {name: getattr(self.samples, name).contiguous() for name in TENSORS}
         tensors |= {name: torch.tensor(getattr(self.samples, name)) for name in COLUMNS}
-        progress = {"failed": self.samples.failed, "seconds": self.seconds}
+        progress = {"failed": self.samples.failed, "seconds": self.seconds, "chain_steps": self.chain_steps}
         metadata = {"format": FORMAT, "settings": self.tag, "progress": json.dumps(progress)}
         per_seed = len(self.samples) // len(self.seeds)
         paths.write(self.folder / "config.yaml", config)
@@ -89,17 +92,20 @@ class Results:
         """
         if self.chains.exists():
             with _opened(self.chains) as file:
-                self._check_settings(json.loads(json.loads(file.metadata()["run"])["tag"]))
+                run = json.loads(file.metadata()["run"])
+                self._check_settings(json.loads(run["tag"]))
+                self.unfinished = tuple(run["seeds"])
         path = self.folder / "samples.safetensors"
         if not path.exists():
             return
         with _opened(path) as file:
             self._check_settings(json.loads(file.metadata()["settings"]))
             progress = json.loads(file.metadata()["progress"])
+            failed, seconds, chain_steps = (progress[name] for name in ("failed", "seconds", "chain_steps"))
             tensors = {name: file.get_tensor(name) for name in (*TENSORS, *COLUMNS)}
         seeds, targets, steps = (tuple(tensors.pop(name).tolist()) for name in COLUMNS)
-        samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=tuple(progress["failed"]))
-        self.add(samples, progress["seconds"])
+        samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=tuple(failed))
+        self.add(samples, seconds, chain_steps)
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         wanted = json.loads(self.tag)
@@ -112,13 +118,12 @@ class Results:
     def report(self) -> dict[str, Any]:
         """What report.json says: the run, its means, and every sample."""
         assert self.samples is not None
-        last = max(self.samples.steps) * len(self.seeds)
         return {
             **self.about,
             "seeds": list(self.seeds),
             "failed": list(self.samples.failed),
             "seconds": round(self.seconds, 3),
-            "chain_steps_per_second": round(last / self.seconds, 2) if self.seconds else None,
+            "chain_steps_per_second": round(self.chain_steps / self.seconds, 2) if self.seconds else None,
             "mean_log_prob": _mean([row["log_prob"] for row in self.rows]),
             "mean_prob": _mean([row.get("prob") for row in self.rows]),
             "versions": {"ppgn": version("ppgn"), "torch": torch.__version__, "python": platform.python_version()},

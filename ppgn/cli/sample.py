@@ -38,7 +38,8 @@ class Request:
     """The command line of `ppgn sample`, checked as far as it can be without a network."""
 
     config: DictConfig
-    options: dict[str, str]  # of the groups condition, sampler and prior
+    options: dict[str, str]  # of the groups condition and sampler
+    prior: str
     targets: tuple[str | int, ...]
     seeds: tuple[int, ...]
     init: Tensor | None  # (3, H, W) as in the file
@@ -60,6 +61,7 @@ class Request:
         return Request(
             config=config,
             options=options,
+            prior=str(config.prior),
             targets=targets,
             seeds=configs.seeds(config.seeds),
             init=None if config.init is None else images.read(Path(str(config.init)).expanduser()),
@@ -88,7 +90,7 @@ class Request:
             "condition": self.options["condition"],
             "target": self.targets[0] if len(self.targets) == 1 else list(self.targets),
             "model": str(self.config.model),
-            "prior": self.options["prior"],
+            "prior": self.prior,
             "sampler": self.options["sampler"],
             "steps": self.steps or sampler.steps,
             "device": str(self.device),
@@ -130,13 +132,17 @@ def _precision(name: str) -> str:
     return name
 
 
-def main(words: Sequence[str]) -> None:
-    """Run `ppgn sample` with `words`, key=value each. What can be refused is refused before the sampling starts."""
+def main(words: Sequence[str]) -> int:
+    """Run `ppgn sample` with `words`, key=value each -> exit status: 1 where every seed failed, else 0.
+
+    What can be refused is refused before the sampling starts.
+    """
     request = Request.read(words)
     sampler: Sampler = configs.build(request.config.sampler)
-    condition = configs.build(request.config.condition, _partial_=True)
-    conditions = [condition(target=target).to(request.device, request.dtype).eval() for target in request.targets]
+    conditions = _conditions(request)
     model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
+    if request.prior not in model.priors:
+        raise unknown("prior", request.prior, model.priors.keys())
     results = Results(request.out, request.settings(), conditions, request.about(sampler))
     if request.resume:
         results.load()
@@ -151,6 +157,20 @@ def main(words: Sequence[str]) -> None:
         given = f"batch_size={request.batch_size}"
         raise InputError(f"{request.device} has too little memory for {given}; give a smaller batch_size") from error
     print(results.summary())
+    if results.samples is None or len(results.samples.failed) < len(results.seeds):
+        return 0
+    advice = "lower sampler.lr or sampler.epsilon2"
+    print(f"ppgn: every seed failed on a number that is not finite; {advice}", file=sys.stderr)
+    return 1
+
+
+def _conditions(request: Request) -> list[Condition]:
+    """The condition for every target; they share a network where the class has `with_target`."""
+    build = partial(configs.build, request.config.condition)
+    first = build(target=request.targets[0])
+    again = getattr(first, "with_target", lambda target: build(target=target))
+    conditions = [first, *map(again, request.targets[1:])]
+    return [condition.to(request.device, request.dtype).eval() for condition in conditions]
 
 
 def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
@@ -165,41 +185,55 @@ def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
 def _draw(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[Condition], results: Results) -> None:
     """Walk the chains that are not finished yet, batch by batch, and save the results after each."""
     text = OmegaConf.to_yaml(request.config)
-    if not request.resume:
-        results.chains.unlink(missing_ok=True)
     init = None
     if request.init is not None:
         height, width = cast("Generator", model.generator).image_shape[1:]
         photo = images.fit(request.init, (height, width))
         init = model.encode(photo.to(request.device, request.dtype)[None])
-    finished = set(results.seeds)
-    left = [seed for seed in request.seeds if seed not in finished]
-    batches = [left[i : i + request.batch_size] for i in range(0, len(left), request.batch_size)]
-    steps = request.steps or sampler.steps
+    batches = _batches(request, results)
+    steps, walked = request.steps or sampler.steps, 0
     with _progress(len(batches), steps, request) as advance:
+
+        def callback(number: int, step: int, steps_of_batch: int, state: State, info: Info) -> None:
+            nonlocal walked
+            walked += len(state.code)
+            advance(number, step, steps_of_batch, state, info)
+
         for number, batch in enumerate(batches):
-            started = time.perf_counter()
+            walked, started = 0, time.perf_counter()
             with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
                 samples = model.sample(
                     conditions,
                     batch,
                     sampler=sampler,
-                    prior=request.options["prior"],
+                    prior=request.prior,
                     steps=steps,
                     init=init,
                     burn_in=request.burn_in,
                     thin=request.thin,
                     batch_size=len(batch),
                     dtype=request.dtype,
-                    callback=partial(advance, number),
+                    callback=partial(callback, number),
                     checkpoint=request.out / "chains.safetensors",
                     tag=results.tag,
                 )
-            results.add(samples, time.perf_counter() - started)
+            results.add(samples, time.perf_counter() - started, walked)
             results.save(text)
             results.chains.unlink(missing_ok=True)
     if not batches:
         results.save(text)
+
+
+def _batches(request: Request, results: Results) -> list[list[int]]:
+    """The seeds to walk, batch by batch. An unfinished batch goes first, as it was, if all of it is still wanted."""
+    finished = set(results.seeds)
+    left = dict.fromkeys(seed for seed in request.seeds if seed not in finished)
+    first = list(results.unfinished) if results.unfinished and set(results.unfinished) <= left.keys() else []
+    if not first:
+        results.chains.unlink(missing_ok=True)
+    rest = [seed for seed in left if seed not in set(first)]
+    batches = [rest[i : i + request.batch_size] for i in range(0, len(rest), request.batch_size)]
+    return [first, *batches] if first else batches
 
 
 @contextmanager

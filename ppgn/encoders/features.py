@@ -23,8 +23,8 @@ class FeatureEncoder(nn.Module):
     which colour; a code wants both.
 
     `weights` balances the layers before the principal directions are sought: each layer's features are scaled to
-    total variance 1, then by its weight. Until `fit` has run (or a checkpoint was loaded) a whitened encoder refuses
-    to encode.
+    total variance 1, then by its weight. Until `fit` has run (or a checkpoint was loaded) a whitened encoder's codes
+    are NaN.
     """
 
     mean: Tensor
@@ -76,10 +76,13 @@ class FeatureEncoder(nn.Module):
         return pooled
 
     def project(self, features: Tensor) -> Tensor:
-        """Features (B, F) -> codes (B, D)."""
+        """Features (B, F) -> codes (B, D), in the whitening's precision; computed in float32 or better."""
         if self.dim is None:
             return features
-        return F.linear(features - self.mean, self.whitening)
+        dtype = torch.promote_types(self.whitening.dtype, torch.float32)
+        with torch.autocast(features.device.type, enabled=False):
+            centred = features.to(dtype) - self.mean.to(dtype)
+            return F.linear(centred, self.whitening.to(dtype)).to(self.whitening.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""
@@ -89,18 +92,22 @@ class FeatureEncoder(nn.Module):
     def fit(self, batches: Iterable[Tensor]) -> float:
         """Fit the whitening on images (B, 3, H, W) in [0, 1]; returns the share of the (scaled) variance kept.
 
-        One pass accumulates the mean and covariance of the features in float64 on the encoder's device.
+        One pass accumulates the mean and covariance of the features in float64 on the encoder's device, around the
+        mean of the first batch. Raises `InputError` for too few images, or too much alike, to fill `dim` directions.
         """
         if self.dim is None:
             raise InputError("encoder: dim=None has no whitening to fit; set dim")
         width, device = self.mean.numel(), self.mean.device
         total = torch.zeros(width, dtype=torch.float64, device=device)
         square = torch.zeros(width, width, dtype=torch.float64, device=device)
-        count = 0
+        count, origin = 0, torch.zeros_like(total)
         for x in batches:
-            features = self.features(x.to(device)).float()
+            features = self.features(x.to(device)).double()
+            if count == 0:
+                origin = features.mean(0)
+            features -= origin
             total += features.sum(0)
-            square += (features.T @ features).double()
+            square += features.T @ features
             count += len(features)
         if count <= self.dim:
             raise InputError(f"encoder: {count} images cannot fit {self.dim} directions; give more images")
@@ -109,18 +116,24 @@ class FeatureEncoder(nn.Module):
         scale = self._layer_scale(covariance.diagonal())
         values, vectors = torch.linalg.eigh((scale[:, None] * covariance * scale).cpu())
         kept = slice(len(values) - self.dim, None)
+        rounding = width * torch.finfo(torch.float32).eps ** 2  # of features in float32, as a share of the variance
+        if not values[kept][0] > rounding * values[-1]:
+            raise InputError(
+                f"encoder: the features span fewer than dim={self.dim} directions; give a smaller dim, or images that "
+                f"differ more"
+            )
         whitening = vectors[:, kept].T.flip(0) / values[kept].flip(0).sqrt()[:, None] * scale.cpu()
-        self.mean.copy_(mean)
+        self.mean.copy_(origin + mean)
         self.whitening.copy_(whitening)
         return float(values[kept].sum() / values.sum())
 
     def _layer_scale(self, variance: Tensor) -> Tensor:
-        """Per feature (F,): brings each layer to total variance weight²."""
+        """Per feature (F,): brings each layer to total variance weight²; a layer that never varies stays as it is."""
         size = self.network.preprocessing.size or 227
         maps = self.network.features(torch.zeros(1, 3, size, size, device=variance.device), self.layers)
         widths = [part.shape[1] for part in self._pooled(maps)]
-        parts = [
-            part.new_full(part.shape, weight) / part.sum().sqrt()
-            for part, weight in zip(variance.split(widths), self.weights, strict=True)
-        ]
+        parts = []
+        for part, weight in zip(variance.clamp_min(0).split(widths), self.weights, strict=True):
+            spread = part.sum().sqrt()
+            parts.append(torch.full_like(part, weight) / torch.where(spread > 0, spread, 1))
         return torch.cat(parts)

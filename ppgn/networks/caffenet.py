@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.networks import labels
+from ppgn.networks import _weights, labels
 from ppgn.networks.network import Network, Preprocessing
 
 
@@ -56,18 +58,35 @@ class CaffeNet(nn.Module):
         return logits
 
 
-def load() -> Network:
+def load(weights: str | Path | None = None) -> Network:
     """CaffeNet on images (B, 3, H, W) in [0, 1], resized to 227 pixels a side -> logits (B, 1000).
 
-    Its weights are He-initialised from a fixed seed, the same ones every time, until the original ones are put in with
-    `load_state_dict`; a checkpoint carries them. Preprocessing is Caffe's: BGR in 0-255 minus ImageNet's mean colour.
+    `weights` is the path of a state dict of `CaffeNet`, .safetensors or .pth; None makes He-initialised ones from a
+    fixed seed, the same every time. A checkpoint carries either. Preprocessing is Caffe's: BGR in 0-255 minus
+    ImageNet's mean colour.
+
+    Raises `InputError` for weights that cannot be read or do not fit.
     """
     body = CaffeNet()
+    if weights is None:
+        _initialise(body)
+    else:
+        _weights.assign(body, _weights.read(weights), f"weights '{weights}' do not fit caffenet")
+    preprocessing = Preprocessing(227, mean=(104.0, 117.0, 123.0), scale=255.0, channels="bgr")
+    return Network(
+        body,
+        preprocessing,
+        name="caffenet",
+        labels=labels.imagenet(),
+        restorable=False,
+        rebuilt_with={} if weights is None else {"weights": None},
+    )
+
+
+def _initialise(body: CaffeNet) -> None:
     generator = torch.Generator().manual_seed(0)
     for name, parameter in body.named_parameters():
         if name.endswith("weight"):
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
         else:
             nn.init.zeros_(parameter)
-    preprocessing = Preprocessing(227, mean=(104.0, 117.0, 123.0), scale=255.0, channels="bgr")
-    return Network(body, preprocessing, name="caffenet", labels=labels.imagenet(), restorable=False)

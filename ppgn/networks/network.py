@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ class Preprocessing(nn.Module):
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
     with antialiasing where it shrinks; centre-cropped to `crop` pixels a side (None keeps all); its channels are put in
     `channels` order, "rgb" or "bgr"; the result is (scale · x − mean) / std, with `mean` and `std` in that order.
-    Values outside [0, 1] are not clamped: a sampler needs their gradients.
+    Values outside [0, 1] are not clamped: a sampler needs their gradients. On CUDA the gradient of the resizing is
+    summed in no fixed order, so that two runs agree up to rounding; on a CPU they agree bit for bit.
 
     Raises `InputError` for images that are not (B, 3, H, W) or are smaller than `crop`.
     """
@@ -106,7 +108,8 @@ class Network(nn.Module):
 
     Parameters never require gradients, gradients flow to the input. `labels` names the K outputs where it can, each
     with its synonyms, separated by commas. `restorable` weights are there again when the network is loaded again, so a
-    checkpoint leaves them out. `features` reads any inner layers by their dotted module names.
+    checkpoint leaves them out. `rebuilt_with` are the loader's arguments that change once a checkpoint holds the
+    weights. `features` reads any inner layers by their dotted module names.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Network(nn.Module):
         name: str,
         labels: Sequence[str] | None = None,
         restorable: bool = True,
+        rebuilt_with: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for parameter in body.parameters():
@@ -126,6 +130,7 @@ class Network(nn.Module):
         self.name = name
         self.labels = None if labels is None else tuple(labels)
         self.restorable = restorable
+        self.rebuilt_with = dict(rebuilt_with or {})
         self._calls: dict[str, int] = {}  # how often a layer runs in one forward pass, where that is known
 
     def train(self, mode: bool = True) -> Network:

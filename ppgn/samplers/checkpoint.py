@@ -1,4 +1,4 @@
-"""A run of chains in one safetensors file, from which it goes on bit for bit."""
+"""A run of chains in one safetensors file, from which it goes on: bit for bit on a CPU, up to rounding on CUDA."""
 
 from __future__ import annotations
 

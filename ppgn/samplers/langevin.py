@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
@@ -52,8 +53,11 @@ class Langevin:
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is '{getattr(self, name)}'; expected one of: {', '.join(choices)}")
         for name in ("epsilon1", "epsilon2", "epsilon3"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number from 0 up")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a number from 0 up, and finite")
+        for name in ("lr", "lr_end"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}; expected a finite number")
         if self.clip is not None and not self.clip[0] < self.clip[1]:
             raise InputError(f"clip is {self.clip}; expected (low, high) with low < high, or null for no bounds")
         if self.reset_every is not None and self.reset_every < 1:

@@ -18,8 +18,9 @@ class Jitter(nn.Module):
     each axis by up to `shift` image sides plus the room the magnification leaves; beyond its edge an image goes on
     mirrored. Every sample draws its own numbers, from the noise stream "jitter". shift=0, zoom=1 is the identity.
 
-    Bilinear resampling of a window is one small matrix per axis and view; as products of matrices both passes are
-    deterministic on every device, which a chain that resumes bit for bit needs.
+    Bilinear resampling of a window is one small matrix per axis and view, made and multiplied in float32 or better
+    whatever the images' precision. Products of matrices, unlike `grid_sample`, need no atomic additions backwards on
+    CUDA either; that makes the views repeatable there, not yet a chain, whose networks may add in any order.
     """
 
     def __init__(self, views: int = 1, shift: float = 0.0, zoom: float = 1.0) -> None:
@@ -32,13 +33,16 @@ class Jitter(nn.Module):
         self.zoom = zoom
 
     def forward(self, x: Tensor, noise: NoiseSource) -> Tensor:
-        """Images (B, 3, H, W) -> views (V, B, 3, H, W), differentiable."""
-        draws = noise.uniform("jitter", (self.views, 3)).to(x).transpose(0, 1)
-        side = torch.exp(-math.log(self.zoom) * draws[..., 0])  # of the window, in image sides; (V, B)
-        room = self.shift + (1 - side) / 2
-        rows = _resampling(side, room * (2 * draws[..., 1] - 1), x.shape[-2])
-        columns = _resampling(side, room * (2 * draws[..., 2] - 1), x.shape[-1])
-        return rows.unsqueeze(2) @ x @ columns.transpose(-1, -2).unsqueeze(2)
+        """Images (B, 3, H, W) -> views (V, B, 3, H, W) of the same precision, differentiable."""
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))
+        draws = noise.uniform("jitter", (self.views, 3)).to(precise).transpose(0, 1)
+        with torch.autocast(x.device.type, enabled=False):
+            side = torch.exp(-math.log(self.zoom) * draws[..., 0])  # of the window, in image sides; (V, B)
+            room = self.shift + (1 - side) / 2
+            rows = _resampling(side, room * (2 * draws[..., 1] - 1), x.shape[-2])
+            columns = _resampling(side, room * (2 * draws[..., 2] - 1), x.shape[-1])
+            views = rows.unsqueeze(2) @ precise @ columns.transpose(-1, -2).unsqueeze(2)
+        return views.to(x.dtype)
 
 
 def _resampling(side: Tensor, centre: Tensor, n: int) -> Tensor:

@@ -31,7 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
     model = PPGN.from_config(CONFIG, {"name": "tiny", "description": "random weights"})
-    model.encoder.fit([torch.rand(20, 3, 16, 16)])  # type: ignore[operator]
+    model.encoder.fit([torch.rand(20, 3, 16, 16)])
     model.save(folder / "model.safetensors")
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)).eval()
     with warnings.catch_warnings():

@@ -51,7 +51,7 @@ def test_values_need_no_second_quoting(word: str, target: object) -> None:
     assert settings.target == target
     assert settings.condition.target == target
     assert settings.seeds == "0-3,8"
-    assert options == {"condition": "imagenet", "sampler": "ppgn", "prior": "joint"}
+    assert options == {"condition": "imagenet", "sampler": "ppgn"}
 
 
 def test_groups_are_chosen_and_their_keys_set() -> None:
@@ -74,5 +74,5 @@ def test_build_turns_a_refusal_inside_into_one_error() -> None:
     with pytest.raises(InputError, match="normalize"):
         config.build(settings.sampler)
     settings, _ = config.compose("sample", ["target=1", "+sampler.volume=11"])
-    with pytest.raises(InputError, match=r"cannot build ppgn.samplers.presets.ppgn: .*volume"):
+    with pytest.raises(InputError, match=r"cannot build sampler: .*volume"):
         config.build(settings.sampler)

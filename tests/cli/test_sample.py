@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,8 +20,10 @@ from safetensors.torch import load_file
 import ppgn
 from ppgn import images
 from ppgn.conditions.classifier import Classifier
+from ppgn.contracts import State
 from ppgn.model import PPGN
 from ppgn.samplers import presets
+from ppgn.samplers.langevin import Langevin
 
 Run = Callable[..., int]
 
@@ -89,6 +94,13 @@ def test_a_chain_through_targets_has_a_row_per_seed_and_a_column_per_target(samp
     assert Image.open("outputs/torchscript-0-3-1/grid.png").size == (3 * 18 + 2, 2 * 18 + 2)
 
 
+def test_a_chain_through_targets_loads_its_network_once(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Mock(side_effect=torch.jit.load)
+    monkeypatch.setattr(torch.jit, "load", load)
+    assert sample("target=[0,3,1]", "seeds=0") == 0
+    assert load.call_count == 1
+
+
 def test_thinning_keeps_more_states_of_a_chain(sample: Run) -> None:
     assert sample("target=0", "burn_in=2", "thin=2", "seeds=0-1", "out=o") == 0
     saved = load_file("o/samples.safetensors")
@@ -128,8 +140,6 @@ class Interrupted:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, batch: int, step: int) -> None:
-    from ppgn.samplers.langevin import Langevin
-
     monkeypatch.setattr(Langevin, "step", Interrupted(batch, step)(Langevin.step))
 
 
@@ -165,6 +175,67 @@ def test_resume_goes_on_inside_a_batch(sample: Run, monkeypatch: pytest.MonkeyPa
     whole, part = (load_file(f"{out}/samples.safetensors") for out in ("whole", "part"))
     assert all(torch.equal(whole[name], part[name]) for name in whole)
     assert not Path("part/chains-0.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "walked"),
+    [
+        (("batch_size=1",), [0, 1, 2, 3]),
+        (("batch_size=4",), [0, 1, 2, 3]),
+        (("seeds=0-4",), [0, 1, 2, 3, 4]),
+        (("seeds=[4,3,1,0]",), [0, 1, 4, 3]),
+    ],
+)
+def test_resume_goes_on_inside_a_batch_whatever_is_asked_for_besides(
+    sample: Run, changed: tuple[str, ...], walked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = ("target=1", "steps=60", "out=part")
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0, step=55)
+        assert sample(*long) == 130
+    unfinished = load_file("part/chains-0.safetensors")["code"]
+    starts: list[torch.Tensor] = []
+    step = Langevin.step
+
+    def watch(kernel: Langevin, state: State, *given: Any) -> Any:
+        starts.append(state.code)
+        return step(kernel, state, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Langevin, "step", watch)
+        assert sample(*long, *changed, "resume=true") == 0
+    assert torch.equal(starts[0], unfinished)
+    assert sum(len(code) for code in starts) == 2 * 10 + 60 * (len(walked) - 2)
+    assert report("part")["seeds"] == walked
+    assert not Path("part/chains-0.safetensors").exists()
+
+
+@pytest.mark.parametrize("seeds", [[0], [3, 1, 2]])
+def test_resume_drops_an_unfinished_batch_that_is_no_longer_wanted_whole(
+    sample: Run, seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, wanted = ("target=1", "steps=60"), f"seeds={seeds}".replace(" ", "")
+    assert sample(*long, wanted, "out=whole") == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0, step=55)
+        assert sample(*long, "out=part") == 130
+    assert sample(*long, wanted, "out=part", "resume=true") == 0
+    whole, part = (load_file(f"{out}/samples.safetensors") for out in ("whole", "part"))
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+    assert not Path("part/chains-0.safetensors").exists()
+
+
+def test_speed_counts_the_steps_that_were_walked_in_the_seconds(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()  # every look at it is a second later: a batch takes one
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    long = ("target=1", "steps=60", "out=o")
+    with monkeypatch.context() as patch:
+        interrupt(patch, batch=0, step=55)
+        assert sample(*long, "seeds=0-1") == 130
+    assert sample(*long, "seeds=0-1", "resume=true") == 0
+    assert (report("o")["seconds"], report("o")["chain_steps_per_second"]) == (1, 2 * 10)
+    assert sample(*long, "seeds=0-2", "resume=true") == 0
+    assert (report("o")["seconds"], report("o")["chain_steps_per_second"]) == (2, (2 * 10 + 60) / 2)
 
 
 def test_resume_adds_seeds_to_a_finished_run(sample: Run) -> None:
@@ -235,3 +306,23 @@ def test_a_chain_that_breaks_is_reported_and_harms_no_other(
     assert report("o")["failed"] == [2]
     assert "1 failed: seeds [2]" in capsys.readouterr().out
     assert torch.isfinite(load_file("o/samples.safetensors")["codes"][[0, 1, 3]]).all()
+
+
+def test_a_run_in_which_every_seed_fails_is_written_and_ends_with_status_1(
+    sample: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sample("target=0", "out=o", "sampler.lr=1e300", "sampler.normalize=none", "sampler.epsilon3=1e300") == 1
+    captured = capsys.readouterr()
+    line = "ppgn: every seed failed on a number that is not finite; lower sampler.lr or sampler.epsilon2"
+    assert captured.err.splitlines()[-1] == line
+    assert "4 failed: seeds [0, 1, 2, 3]" in captured.out
+    assert report("o")["failed"] == [0, 1, 2, 3]
+    assert Path("o/grid.png").exists()
+
+
+def test_an_unknown_prior_is_refused_before_anything_is_drawn(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(*_: object, **__: object) -> None:
+        raise AssertionError("sampling has started")
+
+    monkeypatch.setattr(PPGN, "sample", drawn)
+    assert sample("target=0", "prior=jiont") == 2

@@ -75,6 +75,59 @@ def test_bad_arguments_are_named(arguments, words):
         FeatureEncoder(network(), **arguments)
 
 
+def alike() -> tuple[Network, torch.Tensor]:
+    """A network whose six channels are two, each three times, and images to look at."""
+    net = network()
+    net.body[2].weight[2:] = net.body[2].weight[:2].repeat(2, 1, 1, 1)
+    net.body[2].bias[2:] = net.body[2].bias[:2].repeat(2)
+    return net, torch.rand(100, 3, 8, 8)
+
+
+def test_directions_that_the_features_do_not_have_are_refused():
+    net, x = alike()
+    with pytest.raises(InputError, match="the features span fewer than dim=3 directions"):
+        FeatureEncoder(net, ["2"], pool=1, dim=3).fit([x])
+    with pytest.raises(InputError, match="the features span fewer than dim=2 directions"):
+        FeatureEncoder(network(), ["2"], pool=1, dim=2).fit([x[:1].expand(50, -1, -1, -1)])
+    encoder = FeatureEncoder(net, ["2"], pool=1, dim=2)
+    assert encoder.fit([x]) == pytest.approx(1, abs=1e-6)
+    codes = encoder(x)
+    assert torch.allclose(codes.T @ codes / 100, torch.eye(2), atol=2e-3)
+
+
+def test_a_layer_that_never_varies_spoils_nothing():
+    net, x = network(), torch.rand(100, 3, 8, 8)
+    net.body[0].weight.zero_()
+    net.body[0].bias.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    with pytest.raises(InputError, match="span fewer than dim=1"):
+        FeatureEncoder(net, ["0"], pool=1, dim=1).fit(x.split(30))
+
+
+def test_large_means_cost_no_precision():
+    net, x = network(), torch.rand(400, 3, 8, 8)
+    net.body[2].bias.add_(1e3)
+    encoder = FeatureEncoder(net, ["2"], pool=1, dim=3)
+    encoder.fit(x.split(64))
+    features = encoder.features(x).double()
+    codes = (features - features.mean(0)) @ encoder.whitening.double().T
+    assert torch.allclose(codes.T @ codes / 400, torch.eye(3, dtype=torch.float64), atol=1e-4)
+
+
+def test_the_linear_map_keeps_its_precision_under_autocast():
+    torch.manual_seed(1)
+    encoder = FeatureEncoder(network(), ["0"], dim=8)
+    encoder.fit([torch.rand(100, 3, 8, 8)])
+    features = encoder.features(torch.rand(5, 3, 8, 8))
+    exact = encoder.project(features.double()).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = encoder.project(features)
+        rounded = encoder.project(features.bfloat16())
+    assert codes.dtype == rounded.dtype == torch.float32
+    assert torch.allclose(codes, exact, atol=1e-4)
+    assert torch.equal(rounded, encoder.project(features.bfloat16().float()))
+    assert encoder.bfloat16().project(features.bfloat16()).dtype == torch.bfloat16
+
+
 def test_too_few_images_cannot_fit():
     with pytest.raises(InputError, match="3 images cannot fit 4 directions"):
         FeatureEncoder(network(), ["0"], dim=4).fit([torch.rand(3, 3, 8, 8)])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
 from ppgn.encoders.features import FeatureEncoder
+from ppgn.errors import InputError
 from ppgn.networks import caffenet
 from ppgn.networks.caffenet import CaffeNet
 from ppgn.networks.network import Network
@@ -73,6 +77,22 @@ def test_codes_are_rectified_and_the_weights_the_same_every_time(network: Networ
     assert torch.equal(again, network.get_parameter("body.fc8.weight"))
     assert network.get_parameter("body.fc6.weight").std().item() == pytest.approx((2 / 9216) ** 0.5, rel=1e-3)
     assert not network.restorable
+
+
+def test_own_weights_are_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caffenet, "CaffeNet", lambda: nn.Sequential(nn.Conv2d(3, 2, 1)))  # 240 MB less
+    state = {"0.weight": torch.rand(2, 3, 1, 1), "0.bias": torch.rand(2)}
+    path = tmp_path / "caffenet.pth"
+    torch.save(state, path)
+    network = caffenet.load(path)
+    assert torch.equal(network.get_parameter("body.0.weight"), state["0.weight"])
+    assert torch.equal(network.get_parameter("body.0.bias"), state["0.bias"])
+    assert not network.restorable
+    torch.save({"0.weight": state["0.weight"]}, path)
+    with pytest.raises(InputError, match=r"caffenet.pth' do not fit caffenet: '0.bias' is missing"):
+        caffenet.load(path)
+    with pytest.raises(InputError, match="no such file"):
+        caffenet.load(tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize(("layer", "width"), [("fc6", 4096), ("fc7", 4096), ("pool5", 9216)])

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ppgn.errors import InputError
 from ppgn.networks import imagenet
@@ -140,6 +143,55 @@ def test_a_failed_download_is_one_line_that_says_what_to_do(monkeypatch: pytest.
         ) as caught:
             imagenet.load(name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timm/test_efficientnet", "torchvision/resnet18"])
+def test_only_downloads_fail_as_downloads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for error, weights in ((OSError("full disk"), None), (TypeError("no such setting"), "default")):
+
+        def failing(*_args: object, error: Exception = error, **_settings: object) -> None:
+            raise error
+
+        monkeypatch.setattr(imagenet, "_check_hub", lambda _config: None)
+        monkeypatch.setattr("torchvision.models.get_model", failing)
+        monkeypatch.setattr("timm.create_model", failing)
+        with pytest.raises(type(error), match=str(error)):
+            imagenet.load(name, weights=weights)
+
+
+def test_an_unreachable_hub_is_an_oserror(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def head(self, *_args: object, **_settings: object) -> None:
+            raise Exception("no route to host")  # the clients' own errors have no common base
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Client)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_names: None)
+    with pytest.raises(InputError, match=r"weights of timm/test_efficientnet \(no route to host\); connect"):
+        imagenet.load("timm/test_efficientnet")
+
+
+@pytest.mark.parametrize("name", imagenet.TRANSFORMING)
+def test_ports_from_tensorflow_undo_the_normalisation_they_are_given(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network = imagenet.load(f"torchvision/{name}", weights=None)
+    side = network.preprocessing.size or 0
+    x = torch.rand(1, 3, side, side)
+    undo: Callable[[Tensor], Tensor] = getattr(network.body, "_transform_input")  # noqa: B009, modules' types need it
+    seen = undo(network.preprocessing(x))
+    torch.testing.assert_close(seen, 2 * x - 1, atol=1e-5, rtol=0)
+
+
+def test_only_default_weights_are_restorable(tmp_path: Path) -> None:
+    save_file(timm.create_model("test_efficientnet", num_classes=7).state_dict(), tmp_path / "mine.safetensors")
+    network = imagenet.load("timm/test_efficientnet", 64, weights=tmp_path / "mine.safetensors")
+    assert not network.restorable
+    again = imagenet.load("timm/test_efficientnet", 64, **network.rebuilt_with)
+    again.load_state_dict(network.state_dict())
+    x = torch.rand(2, 3, 64, 64)
+    assert torch.equal(again(x), network(x))
+    with pytest.raises(InputError, match="classes=7 is for random weights"):
+        imagenet.load("timm/test_efficientnet", classes=7)
 
 
 def test_folding_norms_changes_no_output() -> None:

@@ -93,6 +93,18 @@ def test_gradients_flow_through_views() -> None:
     torch.testing.assert_close(gradient.sum(dim=(1, 2, 3)), torch.full((2,), 2 * 3 * 4 * 5.0, dtype=torch.float64))
 
 
+def test_views_in_low_precision_look_at_the_same_places() -> None:
+    x = torch.linspace(0, 1, 256).expand(2, 3, 256, 256).contiguous()
+    jitter = Jitter(views=4, shift=0.1, zoom=1.5)
+    exact = jitter(x, Noise([1, 2]))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(jitter(x, Noise([1, 2])), exact, rtol=0, atol=0)
+    low = jitter(x.bfloat16(), Noise([1, 2]))
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low, jitter(x.bfloat16().float(), Noise([1, 2])).bfloat16(), rtol=0, atol=0)
+    assert torch.allclose(low.float(), exact, rtol=0, atol=2**-8)  # the rounding of numbers up to 1, by x and by views
+
+
 @pytest.mark.parametrize("options", [{"views": 0}, {"shift": -0.1}, {"zoom": 0.9}])
 def test_settings_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected views of 1 or more, shift from 0 up, zoom from 1 up"):
