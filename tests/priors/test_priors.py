@@ -3,10 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-from ppgn.contracts import Prior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
 from tests.tiny import TinyEncoder, TinyGenerator
@@ -36,11 +33,3 @@ def test_joint_residual_reads_the_image_and_does_not_backpropagate() -> None:
     assert torch.equal(residual, encoder(generator(CODES)) - CODES)
     assert residual.abs().max() > 0.1
     assert not residual.requires_grad
-
-
-def test_configurations_build() -> None:
-    assert isinstance(instantiate(OmegaConf.load(CONF / "gaussian.yaml")), Gaussian)
-    encoder = TinyEncoder()
-    joint: Prior = instantiate(OmegaConf.load(CONF / "joint.yaml"))(encoder=encoder)
-    assert isinstance(joint, Joint)
-    assert joint.encoder is encoder
