@@ -162,9 +162,8 @@ class PPGN(nn.Module):
 
         `sampler` is one of `ppgn.samplers.presets` (default `ppgn()`), `steps` overrides its number of steps per
         condition, `prior` is chosen as in `posterior`. `options` are those of `ppgn.samplers.chains.sample`: init,
-        burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch up
-        to rounding, which a chain amplifies where networks have kinks: tens of steps in float32 can show it, in
-        float64 they hardly do. Raises `InputError` for settings that cannot be.
+        burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch
+        (on a GPU up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
         sampler = sampler or presets.ppgn()

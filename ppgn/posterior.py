@@ -44,6 +44,9 @@ class Posterior:
         G draws once; condition and prior read that same image. One backward pass gives the condition's gradient, the
         prior's residual is not differentiated. Raises `InputError` where a transform is set and `noise` is not given.
         """
+        count = len(h)
+        if count == 1 and h.device.type == "cpu":
+            h = h.repeat(2, *[1] * (h.dim() - 1))  # convolutions round a lone image differently; nothing else does
         with torch.enable_grad():
             code = h.detach().requires_grad_(True)
             image = self.generator(code)
@@ -52,7 +55,7 @@ class Posterior:
         image = image.detach()
         with torch.no_grad():
             residual = self.prior.residual(h.detach(), image)
-        return Evaluation(image, log_condition.detach(), gradient, residual)
+        return Evaluation(image[:count], log_condition.detach()[:count], gradient[:count], residual[:count])
 
     def _log_condition(self, image: Tensor, noise: NoiseSource | None) -> Tensor:
         """log p(y | x) of images (B, 3, H, W), (B,): the mean over their views, all views in one pass."""

@@ -282,18 +282,13 @@ def test_no_steps_are_refused(model):
         model.sample(Brightness(0.5), [0], steps=0)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "steps", "seeds", "tolerance"),
-    # In float32 rounding grows from step to step, wherever it decides on which side of a ReLU's kink a unit is.
-    [(torch.float32, 1, range(4), 1e-3), (torch.float64, 2, (2, 3), 1e-8)],
-)
-def test_a_seed_of_the_shipped_model_draws_the_same_in_any_batch(dtype, steps, seeds, tolerance):
+@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float32, 10, 1e-4), (torch.float64, 2, 1e-10)])
+def test_a_seed_of_the_shipped_model_draws_the_same_in_any_batch(dtype, steps, tolerance):
     model = load("natural64").to(dtype)
     condition = Classifier(imagenet.load("efficientnet_lite0", 96), "junco").to(dtype).eval()
-    batch, alone = (model.sample(condition, chosen, steps=steps) for chosen in (seeds, [3]))
+    batch, alone = (model.sample(condition, seeds, steps=steps) for seeds in ((1, 2, 3), [3]))
     assert torch.allclose(batch.codes[-1], alone.codes[0], rtol=0, atol=tolerance)
-    pictures = [model.decode(samples.codes[-1:]) for samples in (batch, alone)]
-    assert torch.allclose(*pictures, rtol=0, atol=tolerance)
+    assert torch.equal(batch.images[-1], alone.images[0])
     assert not torch.allclose(batch.codes[0], batch.codes[-1], atol=0.5)
 
 

@@ -29,8 +29,8 @@ def sample() -> str:
     return f"""\
 usage: ppgn sample target=NAME [key=value ...]
 
-Draws images x = G(h) by a Markov chain over codes h that follows p(h) p(target | x). Every seed is a chain of its own
-with random numbers of its own.
+Draws images x = G(h) by a Markov chain over codes h that follows p(h) p(target | x). Every seed is a chain of its own,
+and the same seed gives the same image in any batch.
 
 what to draw
   condition=imagenet     the network that judges ({", ".join(paths.options("condition"))})

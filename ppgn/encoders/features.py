@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError
+from ppgn.linear import linear
 from ppgn.networks.network import Network
 
 
@@ -82,7 +83,7 @@ class FeatureEncoder(nn.Module):
         dtype = torch.promote_types(self.whitening.dtype, torch.float32)
         with torch.autocast(features.device.type, enabled=False):
             centred = features.to(dtype) - self.mean.to(dtype)
-            return F.linear(centred, self.whitening.to(dtype)).to(self.whitening.dtype)
+            return linear(centred, self.whitening.to(dtype)).to(self.whitening.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""

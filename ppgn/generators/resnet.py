@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError
+from ppgn.linear import Linear
 
 
 class ModulatedNorm(nn.Module):
@@ -20,7 +21,7 @@ class ModulatedNorm(nn.Module):
 
     def __init__(self, channels: int, code_dim: int) -> None:
         super().__init__()
-        self.style = nn.Linear(code_dim, 2 * channels)
+        self.style = Linear(code_dim, 2 * channels)
         nn.init.normal_(self.style.weight, std=0.02)
         nn.init.zeros_(self.style.bias)
 
@@ -78,7 +79,7 @@ class ResNet(nn.Module):
         size = 4 * 2 ** (len(widths) - 1)
         self.image_shape: Shape = (3, size, size)
         self.widths = tuple(widths)
-        self.stem = nn.Linear(code_dim, 16 * widths[0])
+        self.stem = Linear(code_dim, 16 * widths[0])
         blocks: list[Block] = []
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             blocks += [Block(width, width, code_dim, up=False) for _ in range(depth)]

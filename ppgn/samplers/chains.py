@@ -63,7 +63,8 @@ def run_chains(
     burn_in, thin: of every target's states keep each `thin`-th after the first `burn_in`; by default the last only.
     callback: may return True to stop early; the state it saw is then kept too.
     checkpoint: a file written every `save_every` steps and at the end. Where it exists the chains go on from it, on
-        a CPU bit for bit (CUDA sums the gradient of an interpolation in no fixed order); `tag` is text that says what the targets are, so that they do not go on under others.
+        a CPU bit for bit (CUDA sums the gradient of an interpolation in no fixed order); `tag` is text that says what
+        the targets are, so that they do not go on under others.
 
     At a switch the code stays, the step number i runs on, and the evaluation at hand makes one more step: with all
     targets this evaluates 1 + steps · len(targets) times. A chain that meets a non-finite number is frozen, the
@@ -121,8 +122,8 @@ def sample(
 ) -> Samples:
     """`run_chains` over any number of seeds, `batch_size` at a time.
 
-    A seed's samples depend on `batch_size` through rounding alone. A float64 chain stays the same; a long float32
-    chain through deep networks amplifies the rounding until pictures differ, as they do between machines.
+    A seed's samples do not depend on `batch_size`: on a CPU bit for bit through our networks, elsewhere up to rounding,
+    which a long chain amplifies until pictures differ, as they do between machines.
 
     init: start codes (N, *code_shape), one per seed, or (1, *code_shape) for all.
     callback: counts the steps of all batches; True ends the batch it saw, the next one still runs.

@@ -1,0 +1,26 @@
+"""Linear maps that round a row alike in any batch."""
+
+import torch
+from torch import nn
+
+from ppgn.linear import Linear, linear
+
+
+def test_is_the_same_map_with_the_same_gradient() -> None:
+    for count in (1, 3, 4, 6):
+        x = torch.randn(count, 5, dtype=torch.float64, requires_grad=True)
+        layer = Linear(5, 2).double()
+        torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+        assert torch.autograd.gradcheck(layer, x)
+
+
+def test_a_row_is_rounded_alike_in_any_batch() -> None:
+    x, weight = torch.randn(9, 512), torch.randn(300, 512)
+    whole = linear(x, weight)
+    for count in range(1, 9):
+        assert torch.equal(linear(x[:count], weight), whole[:count]), count
+
+
+def test_other_shapes_pass_through() -> None:
+    x, weight = torch.randn(2, 3, 5), torch.randn(4, 5)
+    assert torch.equal(linear(x, weight), nn.functional.linear(x, weight))
