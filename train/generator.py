@@ -26,7 +26,7 @@ from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.model import PPGN
+from ppgn.model import PPGN, load
 from ppgn.networks.network import Network
 from train.callbacks import Export, SaveLast, Stop
 from train.data import ArrayData, FolderData
@@ -56,9 +56,10 @@ class GeneratorTraining(lightning.LightningModule):
     code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
     steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
     loss's (Esser et al. 2021), otherwise it is used as it is, as published. `halve_at` lists the steps at which the
-    learning rates are halved. `noise` is the standard deviation of what
-    is added to the code that G sees (Joint PPGN-h); 0 is the noiseless variant. `ema` is the decay of the averaged
-    generator, a plain copy for the first `ema_warmup` steps.
+    learning rates are halved. The comparator looks at a random window of the images, the same for x and x̂, whose side
+    is at least `crop` times theirs, so that no pattern can hide in the grid of its strides; 1 shows all of them.
+    `noise` is the standard deviation of what is added to the code that G sees (Joint PPGN-h); 0 is the noiseless
+    variant. `ema` is the decay of the averaged generator, a plain copy for the first `ema_warmup` steps.
     """
 
     steps_done: Tensor
@@ -81,6 +82,7 @@ class GeneratorTraining(lightning.LightningModule):
         start: int = 0,
         ramp: int = 1,
         halve_at: Sequence[int] = (),
+        crop: float = 1.0,
         noise: float = 0.0,
         ema: float = 0.999,
         ema_warmup: int = 1000,
@@ -99,7 +101,7 @@ class GeneratorTraining(lightning.LightningModule):
         self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
         self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
-        self.start, self.ramp, self.halve_at, self.noise = start, ramp, tuple(halve_at), noise
+        self.start, self.ramp, self.halve_at, self.crop, self.noise = start, ramp, tuple(halve_at), crop, noise
         self.ema_warmup, self.log_every = ema_warmup, log_every
         self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
         self.random: Tensor | None = None
@@ -171,11 +173,12 @@ class GeneratorTraining(lightning.LightningModule):
     def _draw(self, batch: Tensor) -> Pair:
         """Encode a uint8 batch and let G draw it."""
         x = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
+        window = random_window(x.shape[-1], self.crop)
         with torch.no_grad():
             h = self.model.encoder(x)
-            x_features = self.comparator.features(x, self.layers)
+            x_features = self.comparator.features(x[window], self.layers)
         drawn = self.model.generator(h + self.noise * torch.randn_like(h) if self.noise else h)
-        return Pair(x, h, drawn, x_features, self.comparator.features(drawn, self.layers))
+        return Pair(x, h, drawn, x_features, self.comparator.features(drawn[window], self.layers))
 
     def _train_discriminator(self, pair: Pair, *, first: bool) -> dict[str, Tensor]:
         """One update of D -> its losses."""
@@ -183,6 +186,8 @@ class GeneratorTraining(lightning.LightningModule):
         assert self.adversarial is not None
         if first:
             self.discriminator.calibrate(pair.x_features)
+            for buffer in self.discriminator.buffers():  # every process has looked at images of its own
+                buffer.copy_(self.trainer.strategy.reduce(buffer))
         drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
         on_real, on_fake = self.adversarial.discriminator(
             self.discriminator(pair.x, pair.x_features, pair.h),
@@ -236,11 +241,35 @@ class GeneratorTraining(lightning.LightningModule):
         torch.clear_autocast_cache()  # it would go on with the weights as they were
 
 
+def random_window(side: int, crop: float) -> tuple[Any, ...]:
+    """An index that cuts a random square out of images (B, C, S, S): its side uniform in [crop · S, S], anywhere."""
+    if crop >= 1:
+        return (...,)
+    least = max(1, round(crop * side))
+    size = int(torch.randint(least, side + 1, ()))
+    top, left = torch.randint(side - size + 1, (2,)).tolist()
+    return ..., slice(top, top + size), slice(left, left + size)
+
+
 def fit_encoder(model: PPGN, data: ArrayData | FolderData, count: int, batch_size: int) -> float:
     """Fit the encoder's whitening on `count` training images spread over the sets; returns the variance kept."""
     batches = (images.float() / 255 for images in data.spread("train", count).split(batch_size))
     assert isinstance(model.encoder, FeatureEncoder)
     return model.encoder.fit(batches)
+
+
+def start_from(model: PPGN, name: str) -> None:
+    """Copy the weights of generator and encoder from the model `name`, a shipped one or a file.
+
+    Raises `InputError` where it is of another architecture.
+    """
+    given = load(name)
+    for part in ("generator", "encoder"):
+        try:
+            getattr(model, part).load_state_dict(getattr(given, part).state_dict())
+        except RuntimeError as error:
+            text = f"weights={name} do not fit this {part}; give its configuration, or weights=null"
+            raise InputError(text) from error
 
 
 def run(cfg: DictConfig) -> GeneratorTraining:
@@ -255,7 +284,9 @@ def run(cfg: DictConfig) -> GeneratorTraining:
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config)
     data = configs.build(cfg.data)
-    if resume is None and model.encoder.dim is not None:
+    if resume is None and cfg.weights is not None:
+        start_from(model, cfg.weights)
+    elif resume is None and model.encoder.dim is not None:
         kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
     module: GeneratorTraining = configs.build(cfg.training, model=model)

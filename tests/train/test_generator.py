@@ -12,6 +12,7 @@ import torch
 
 import ppgn.model
 from ppgn.cli import config as configs
+from ppgn.errors import InputError
 from train import generator
 from train.discriminators import Discriminator
 
@@ -112,6 +113,51 @@ def test_a_finished_training_takes_no_further_step(data, tmp_path):
 
 def test_training_ends_when_its_minutes_are_over(data, tmp_path):
     assert int(generator.run(config(data, tmp_path / "run", "minutes=0", "steps=3")).steps_done) == 0
+
+
+def test_training_starts_from_the_weights_of_a_model(data, tmp_path):
+    first = generator.run(config(data, tmp_path / "first", "steps=2"))
+    given = tmp_path / "first" / "generator.safetensors"
+    again = generator.run(config(data, tmp_path / "again", "steps=0", "seed=7", f"weights={given}"))
+    saved = ppgn.model.load(given)
+    for part in ("generator", "encoder"):
+        expected, found = getattr(saved, part).state_dict(), getattr(again.model, part).state_dict()
+        assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert first.model.config == again.model.config
+
+
+def test_weights_of_another_architecture_are_refused(data, tmp_path):
+    generator.run(config(data, tmp_path / "first", "steps=0"))
+    given = f"weights={tmp_path / 'first' / 'generator.safetensors'}"
+    with pytest.raises(InputError, match="do not fit this generator; give its configuration"):
+        generator.run(config(data, tmp_path / "again", "steps=0", given, "generator.widths=[4,4]"))
+
+
+def test_windows_are_square_inside_the_image_and_of_every_allowed_size():
+    torch.manual_seed(0)
+    image = torch.arange(64).view(1, 1, 8, 8)
+    cut = [image[generator.random_window(8, 0.5)] for _ in range(1500)]
+    assert {tuple(part.shape[-2:]) for part in cut} == {(k, k) for k in (4, 5, 6, 7, 8)}
+    corners = {int(part[0, 0, 0, 0]) for part in cut if part.shape[-1] == 4}
+    assert corners == {8 * y + x for y in range(5) for x in range(5)}
+    assert all(torch.equal(part.diff(dim=-1).unique(), torch.tensor([1])) for part in cut)
+    assert torch.equal(image[generator.random_window(8, 1.0)], image)
+
+
+def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path):
+    words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", "training.start=0"]
+    words += ["trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true"]
+    script = [sys.executable, "-m", "tests.train.two_processes", str(tmp_path), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert not torch.equal(first["batch"], second["batch"])  # each process has images of its own
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name]), name
+    alone = generator.run(config(data, tmp_path / "alone", "steps=0", "training.start=0"))
+    moved = [name for name, value in weights(alone).items() if not torch.equal(value, first["weights"][name])]
+    assert {name.split(".")[0] for name in moved} == {"model", "average", "discriminator"}
 
 
 def test_published_recipe_runs_with_the_balance_rule(data, tmp_path):
