@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,12 @@ from ppgn.errors import InputError
 
 
 class Discriminator(nn.Module):
-    """Tells real images from generated ones, given the code: forward(x, features, h) -> logits, one tensor a head."""
+    """Tells real images from generated ones, given the code: forward(x, features, h) -> logits, one tensor a head.
+
+    The last `pixel_heads` of them judge the images themselves, all others the features.
+    """
+
+    pixel_heads = 0
 
     def calibrate(self, features: Mapping[str, Tensor]) -> None:
         """Look at the features of one real batch, layer name -> (B, C, H, W), before the first update."""
@@ -66,9 +72,31 @@ class _Head(nn.Module):
         x = F.conv2d(features * self.scale, self.mixing)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
-        agreement = (x * self.code(h)[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
-        logits: Tensor = self.logit(x) + agreement
-        return logits.flatten(1)
+        return _logits(x, self.logit, self.code(h))
+
+
+class _PixelHead(nn.Module):
+    """Judges patches of the image itself (Isola et al. 2017), a logit a patch, projection on the code."""
+
+    def __init__(self, width: int, code_dim: int) -> None:
+        super().__init__()
+        widths = (3, width, 2 * width, 4 * width)
+        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, 2, padding=1)) for a, b in pairwise(widths))
+        self.logit = spectral_norm(nn.Conv2d(4 * width, 1, 1))
+        self.code = spectral_norm(nn.Linear(code_dim, 4 * width))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        x = 4 * x - 2
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+        return _logits(x, self.logit, self.code(h))
+
+
+def _logits(x: Tensor, logit: nn.Module, code: Tensor) -> Tensor:
+    """A logit for each position of (B, C, H, W), plus how well it agrees with the projected code (B, C)."""
+    agreement = (x * code[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
+    logits: Tensor = logit(x) + agreement
+    return logits.flatten(1)
 
 
 class ProjectedDiscriminator(Discriminator):
@@ -76,10 +104,18 @@ class ProjectedDiscriminator(Discriminator):
 
     `channels` gives the number of channels of each of `layers`. Each head is conditional on the code by
     projection (Miyato & Koyama 2018) and spectrally normalised; layers are brought to unit scale by `calibrate`.
+    With `pixels`, the width of its first layer, one more head judges the image itself, so that what the frozen network
+    overlooks is seen.
     """
 
     def __init__(
-        self, layers: Sequence[str], channels: Sequence[int], code_dim: int, width: int = 64, depth: int = 2
+        self,
+        layers: Sequence[str],
+        channels: Sequence[int],
+        code_dim: int,
+        width: int = 64,
+        depth: int = 2,
+        pixels: int = 0,
     ) -> None:
         super().__init__()
         if len(layers) != len(channels):
@@ -87,6 +123,8 @@ class ProjectedDiscriminator(Discriminator):
         self.layers = tuple(layers)
         strides = (2,) * (depth - 1) + (1,)
         self.heads = nn.ModuleList(_Head(n, width, code_dim, strides) for n in channels)
+        self.on_pixels = _PixelHead(pixels, code_dim) if pixels else None
+        self.pixel_heads = 1 if pixels else 0
 
     @torch.no_grad()
     def calibrate(self, features: Mapping[str, Tensor]) -> None:
@@ -97,5 +135,6 @@ class ProjectedDiscriminator(Discriminator):
             head.scale.copy_(1 / (rms + 0.1 * rms.mean()))
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
-        """Feature maps by layer name (B, C, H, W) and codes (B, D) -> per layer logits (B, positions)."""
-        return [head(features[name], h) for name, head in zip(self.layers, self.heads, strict=True)]
+        """Images, feature maps by layer name (B, C, H, W) and codes (B, D) -> per head logits (B, positions)."""
+        logits = [head(features[name], h) for name, head in zip(self.layers, self.heads, strict=True)]
+        return logits if self.on_pixels is None else [*logits, self.on_pixels(x, h)]

@@ -55,7 +55,8 @@ class GeneratorTraining(lightning.LightningModule):
     features a discriminator may judge; it runs once on x and once on x̂. `weights` are those of the image, feature,
     code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
     steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
-    loss's (Esser et al. 2021), otherwise it is used as it is, as published. `halve_at` lists the steps at which the
+    loss's (Esser et al. 2021), on pixels to as many times the image loss's, otherwise it is used as it is, as
+    published. `halve_at` lists the steps at which the
     learning rates are halved. The comparator looks at a random window of the images, the same for x and x̂, whose side
     is at least `crop` times theirs, so that no pattern can hide in the grid of its strides; 1 shows all of them.
     `noise` is the standard deviation of what is added to the code that G sees (Joint PPGN-h); 0 is the noiseless
@@ -211,19 +212,31 @@ class GeneratorTraining(lightning.LightningModule):
             assert self.adversarial is not None
             logits = self.discriminator(pair.drawn, pair.drawn_features, pair.h)
             losses["adversarial"] = self.adversarial.generator(logits)
-            weighted = ramp * self.weights["adversarial"] * losses["adversarial"]
-            if self.balanced:
-                losses["balance"] = self._balance_of(losses, list(pair.drawn_features.values()))
-                weighted = weighted * losses["balance"]
-            loss = loss + weighted
+            wanted = self._balanced(logits, losses, pair) if self.balanced else losses["adversarial"]
+            loss = loss + ramp * self.weights["adversarial"] * wanted
         if self.balance is None or self.balance.train_generator:
             self._update(0, loss)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _balance_of(self, losses: Mapping[str, Tensor], maps: Sequence[Tensor]) -> Tensor:
-        """How much stronger the feature loss pulls at the compared features than the adversarial one."""
-        feature = self.weights["feature"] * gradient_norm(losses["feature"], maps)
-        return (feature / gradient_norm(losses["adversarial"], maps).clamp(min=1e-8)).clamp(max=1e4)
+    def _balanced(self, logits: list[Tensor], losses: dict[str, Tensor], pair: Pair) -> Tensor:
+        """The adversarial loss, brought to the strength of the others where it meets them, which is noted in `losses`.
+
+        That of heads on features pulls at these as strongly as the feature loss does, that of heads on pixels at the
+        images as strongly as the image loss.
+        """
+        assert self.discriminator is not None
+        assert self.adversarial is not None
+        heads = len(logits) - self.discriminator.pixel_heads
+        groups = [("feature", "balance", logits[:heads], list(pair.drawn_features.values()))]
+        groups += [("image", "pixel_balance", logits[heads:], [pair.drawn])]
+        parts = []
+        for name, note, judged, at in groups:
+            if judged:
+                part = self.adversarial.generator(judged)
+                strength = self.weights[name] * gradient_norm(losses[name], at)
+                losses[note] = (strength / gradient_norm(part, at).clamp(min=1e-8)).clamp(max=1e4)
+                parts.append(losses[note] * part)
+        return torch.stack(parts).sum()
 
     def _halve_learning_rates(self) -> None:
         optimizers = self.optimizers()

@@ -51,3 +51,18 @@ def test_calibration_brings_layers_to_unit_scale(projected):
 def test_what_mixes_features_is_fixed(projected):
     d, _ = projected
     assert all("mixing" not in name and "scale" not in name for name, _ in d.named_parameters())
+
+
+def test_a_head_on_pixels_judges_patches_of_the_image_and_reads_the_code():
+    torch.manual_seed(0)
+    d = ProjectedDiscriminator(["a"], [3], code_dim=4, width=8, pixels=4).eval()
+    features, x, h = {"a": torch.randn(2, 3, 8, 8)}, torch.rand(2, 3, 16, 16), torch.randn(2, 4)
+    on_features, on_pixels = d(x, features, h)
+    assert d.pixel_heads == 1
+    assert on_pixels.shape == (2, 4)
+    assert torch.equal(on_features, d(1 - x, features, h)[0])
+    assert not torch.allclose(on_pixels, d(1 - x, features, h)[1])
+    assert not torch.allclose(on_pixels, d(x, features, -h)[1])
+    changed = x.clone()
+    changed[:, :, 0, 0] = 1 - changed[:, :, 0, 0]
+    assert torch.equal(on_pixels[:, 3], d(changed, features, h)[1][:, 3])  # a far corner is another patch

@@ -91,6 +91,23 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
         assert torch.equal(value, found[name]), name
 
 
+def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
+    overrides = ["training.discriminator.pixels=2", "training.weights={image: 3.0, feature: 0.5, adversarial: 9.0}"]
+    module = generator.run(config(data, tmp_path / "run", "steps=0", *overrides))
+    torch.manual_seed(0)
+    x, drawn = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
+    real, made = {"blocks.1": torch.randn(2, 24, 4, 4)}, {"blocks.1": torch.randn(2, 24, 4, 4, requires_grad=True)}
+    pair = generator.Pair(x, torch.randn(2, 6), drawn, real, made)
+    losses = {"image": (drawn - x).abs().mean(), "feature": (made["blocks.1"] - real["blocks.1"]).square().mean()}
+    logits = module.discriminator(drawn, made, pair.h)
+    wanted = module._balanced(logits, dict(losses), pair)
+    on_image, on_feature = torch.autograd.grad(wanted, [drawn, made["blocks.1"]], retain_graph=True)
+    (image,) = torch.autograd.grad(losses["image"], drawn)
+    (feature,) = torch.autograd.grad(losses["feature"], made["blocks.1"])
+    assert float(on_image.norm()) == pytest.approx(3.0 * float(image.norm()), rel=1e-4)
+    assert float(on_feature.norm()) == pytest.approx(0.5 * float(feature.norm()), rel=1e-4)
+
+
 def test_the_discriminator_waits_for_its_start(data, tmp_path):
     module = generator.run(config(data, tmp_path / "run", "steps=2", "training.start=2"))
     assert "adversarial" not in module.trainer.logged_metrics
