@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ROWS = 4  # a CPU's matrix product treats a remainder of rows below this differently
+ROWS = 8  # of a block
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b for rows (B, D), rounded on a CPU alike in a batch of any size.
+    """x Wᵀ + b for rows (B, D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
 
-    Products of matrices round the last B mod 4 rows differently from the others, and a long chain amplifies what was
-    rounded. Here the rows are filled up to a multiple of four.
+    A CPU's matrix product chooses its way by the number of rows and rounds accordingly, and a long chain amplifies
+    what was rounded. Here the rows are filled up to blocks of one size, each a product of its own.
     """
-    missing = -len(x) % ROWS
-    if x.dim() != 2 or missing == 0 or x.device.type != "cpu":
+    if x.dim() != 2 or x.device.type != "cpu" or weight.requires_grad:
         return F.linear(x, weight, bias)
-    return F.linear(F.pad(x, (0, 0, 0, missing)), weight, bias)[: len(x)]
+    blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
+    return torch.cat([F.linear(block, weight, bias) for block in blocks])[: len(x)]
 
 
 class Linear(nn.Linear):
