@@ -42,6 +42,8 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
     groups = [override for override in overrides if override.key_or_group in options]
     for override in groups:
         options[override.key_or_group] = _option(override)
+    # A key of this verb that bears the name of a group of another: Hydra would look for an option of that.
+    plain = [o for o in overrides if o not in groups and (paths.conf() / o.key_or_group).is_dir()]
     with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
         try:
             base = hydra_compose(verb, overrides=_lines(groups))
@@ -50,7 +52,9 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
                     raise InputError(f"cannot use '{override.input_line}'; use target={override.value()}")
                 if override not in groups and not override.is_add():
                     _check_value(override, base)
-            config = hydra_compose(verb, overrides=_lines(overrides))
+            config = hydra_compose(verb, overrides=_lines([o for o in overrides if o not in plain]))
+            for override in plain:
+                OmegaConf.update(config, override.key_or_group, override.value())
             _check_complete(config)
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException) as error:

@@ -16,6 +16,7 @@ usage: ppgn COMMAND [key=value ...]
 
 commands
   sample      draw images that a condition network recognises as a target
+  evaluate    measure how good samples or reconstructions are
   models      list the generators and the condition networks there are
 
   ppgn COMMAND --help     the keys of a command, with examples
@@ -72,6 +73,53 @@ examples
   ppgn sample condition=torchscript condition.path=my_classifier.ts target=3"""
 
 
+def evaluate() -> str:
+    """The help of `ppgn evaluate`."""
+    return f"""\
+usage: ppgn evaluate what=reconstruction|samples data=FOLDER [key=value ...]
+
+Measures how good a model's pictures are, all reduced to 64 px, and prints a table. Intervals are 95 % bootstrap ones:
+over classes for samples, over pictures for reconstruction.
+
+what to measure
+  what=reconstruction    photographs drawn again from their codes, G(E(x)), beside the same photographs blurred:
+                         Fréchet distance to the originals and KID to other photographs (both on EfficientNet-Lite2
+                         features at 128 px), PSNR in dB, cosine similarity of the code of what was drawn to its own
+  what=samples           samples of every class from every seed: p, the condition's probability of the class; top-1 and
+                         top-5 of EfficientNet-Lite2 at 160 px among 1000 classes; KID to photographs; mean cosine
+                         distance within and between classes; seconds per sample
+  data=FOLDER            photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or else picture files;
+                         required
+  n=2000                 how many of them, spread evenly; what=reconstruction takes as many others to compare with
+  model=natural64        a name that `ppgn models` lists or a path to a .safetensors file
+
+how samples are drawn
+  condition=imagenet     the network that is asked for the classes ({", ".join(paths.options("condition"))})
+  classes=[...]          names or indices; by default 40 varied classes of ImageNet
+  seeds=0-7              the chains of each class
+  systems=[default,white_noise,dgn_am,pixels]
+                         what is compared: prior and sampler as given here; the start codes N(0, I) as they are; the
+                         same sampler with the condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
+  prior=joint            what keeps the images natural (gaussian, joint)
+  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
+  steps=null             steps for each sample; null is the sampler's own number
+
+on which machine
+  batch_size=8           pictures or chains at a time
+  device=auto            cpu, cuda or cuda:N; auto is the GPU if there is one
+
+what comes out
+  out=null               a folder; null is outputs/evaluate-WHAT
+
+The folder holds evaluation.json (every figure with its interval, the settings and versions) and grid.png (originals
+over reconstructions) or grid_SYSTEM.png (a row per class). They are written after each row of the table.
+
+examples
+  ppgn evaluate what=reconstruction data=tiny-imagenet-64
+  ppgn evaluate what=samples data=tiny-imagenet-64 seeds=0-3
+  ppgn evaluate what=samples data=photos classes=[goldfish,pizza] systems=[default,dgn_am] sampler.epsilon2=0.05"""
+
+
 def models() -> str:
     """The help of `ppgn models`."""
     return """\
@@ -81,4 +129,4 @@ Lists the generators that `model=` takes, with the shape of their codes and imag
 `condition=` takes."""
 
 
-VERBS: dict[str, Callable[[], str]] = {"sample": sample, "models": models}
+VERBS: dict[str, Callable[[], str]] = {"sample": sample, "evaluate": evaluate, "models": models}

@@ -56,7 +56,7 @@ class Request:
     def read(words: Sequence[str]) -> Request:
         """Check `words`, key=value each. Raises `InputError`."""
         config, options = configs.compose("sample", words)
-        targets = _targets(config)
+        targets = read_targets(config, "target")
         out = config.out or Path("outputs") / _slug(options["condition"], *targets)
         return Request(
             config=config,
@@ -69,7 +69,7 @@ class Request:
             burn_in=configs.whole(config, "burn_in", least=0),
             thin=None if config.thin is None else configs.whole(config, "thin", least=1),
             batch_size=configs.whole(config, "batch_size", least=1),
-            device=_device(str(config.device)),
+            device=read_device(str(config.device)),
             precision=_precision(str(config.precision)),
             out=Path(str(out)).expanduser(),
             resume=bool(config.resume),
@@ -98,13 +98,14 @@ class Request:
         }
 
 
-def _targets(config: DictConfig) -> tuple[str | int, ...]:
-    given = list(config.target) if isinstance(config.target, ListConfig) else [config.target]
+def read_targets(config: DictConfig, key: str) -> tuple[str | int, ...]:
+    """The names or indices at `key`, one or a list. Raises `InputError` for none and for anything else."""
+    given = list(config[key]) if isinstance(config[key], ListConfig) else [config[key]]
     if not given:
-        raise InputError("target=[] is empty; expected at least one name or index")
+        raise InputError(f"{key}=[] is empty; expected at least one name or index")
     for target in given:
         if not isinstance(target, str | int) or isinstance(target, bool) or target == "":
-            raise InputError(f"target '{target}' cannot be used; expected a name or an index, or a list of them")
+            raise InputError(f"{key} '{target}' cannot be used; expected a name or an index, or a list of them")
     return tuple(given)
 
 
@@ -114,7 +115,8 @@ def _slug(*words: str | int) -> str:
     return text[:80].strip("-")
 
 
-def _device(name: str) -> torch.device:
+def read_device(name: str) -> torch.device:
+    """The device of a name, "auto" being the GPU if there is one. Raises `InputError` for one that is not there."""
     gpus = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
@@ -139,7 +141,7 @@ def main(words: Sequence[str]) -> int:
     """
     request = Request.read(words)
     sampler: Sampler = configs.build(request.config.sampler)
-    conditions = _conditions(request)
+    conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
     model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
     if request.prior not in model.priors:
         raise unknown("prior", request.prior, model.priors.keys())
@@ -148,14 +150,12 @@ def main(words: Sequence[str]) -> int:
         results.load()
     _check_room(request, model, sampler)
     try:
-        _draw(request, model, sampler, conditions, results)
+        with enough_memory(request.device, request.batch_size):
+            _draw(request, model, sampler, conditions, results)
     except KeyboardInterrupt:
         done = f"{len(results.seeds)} of {len(request.seeds)} seeds are finished in '{request.out}'"
         print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
         raise
-    except torch.OutOfMemoryError as error:
-        given = f"batch_size={request.batch_size}"
-        raise InputError(f"{request.device} has too little memory for {given}; give a smaller batch_size") from error
     print(results.summary())
     if results.samples is None or len(results.samples.failed) < len(results.seeds):
         return 0
@@ -164,13 +164,25 @@ def main(words: Sequence[str]) -> int:
     return 1
 
 
-def _conditions(request: Request) -> list[Condition]:
+def build_conditions(
+    config: DictConfig, targets: Sequence[str | int], device: torch.device, dtype: torch.dtype
+) -> list[Condition]:
     """The condition for every target; they share a network where the class has `with_target`."""
-    build = partial(configs.build, request.config.condition)
-    first = build(target=request.targets[0])
+    build = partial(configs.build, config)
+    first = build(target=targets[0])
     again = getattr(first, "with_target", lambda target: build(target=target))
-    conditions = [first, *map(again, request.targets[1:])]
-    return [condition.to(request.device, request.dtype).eval() for condition in conditions]
+    conditions = [first, *map(again, targets[1:])]
+    return [condition.to(device, dtype).eval() for condition in conditions]
+
+
+@contextmanager
+def enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Turns too little memory of a GPU into an `InputError` that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        given = f"batch_size={batch_size}"
+        raise InputError(f"{device} has too little memory for {given}; give a smaller batch_size") from error
 
 
 def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:

@@ -1,0 +1,52 @@
+"""A figure with its 95 % bootstrap interval (Efron 1979, percentile method)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure measured on all rows, and the ends of its interval; None for both where nothing was resampled."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def draws(count: int, seed: int = 0) -> Tensor:
+    """How often each of `count` units is drawn in every resample, float64 (R, count); each row sums to `count`.
+
+    R is 1000, but 0 for a single unit: nothing can be said of how others would vary.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(count, (RESAMPLES if count > 1 else 0, count), generator=generator)
+    ones = torch.ones(drawn.shape, dtype=torch.float64)
+    return torch.zeros_like(ones).scatter_add_(1, drawn, ones)
+
+
+def estimate(statistic: Callable[[Tensor], Tensor], weights: Tensor) -> Estimate:
+    """The figure of all rows with its interval over `weights` (R, N), one resample a row, as `draws` gives them.
+
+    `statistic` maps weights (R, N) of the N rows to values (R,). Resamples without a value (NaN) are left out.
+    """
+    value = statistic(weights.new_ones(1, weights.shape[1])).item()
+    if not len(weights):
+        return Estimate(value)
+    ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = statistic(weights).double().nanquantile(ends).tolist()
+    return Estimate(value, low, high)
+
+
+def mean(values: Tensor, weights: Tensor | None = None) -> Estimate:
+    """The mean of values (N,) with its interval, by default over resamples of the rows themselves."""
+    values = values.double()
+    weights = draws(len(values)) if weights is None else weights
+    return estimate(lambda w: w @ values / w.sum(dim=1), weights)

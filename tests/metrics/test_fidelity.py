@@ -1,0 +1,154 @@
+"""Distances between sets of features: closed forms, numpy, and torchmetrics as an oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.image.kid import poly_mmd
+
+from ppgn.errors import InputError
+from ppgn.metrics import bootstrap, fidelity
+
+
+def standardised(n: int, d: int, seed: int) -> Tensor:
+    """Rows (n, d) with mean exactly 0 and covariance exactly the identity."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x = x - x.mean(0)
+    return x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T)).T)
+
+
+def test_frechet_of_gaussians_that_commute() -> None:
+    x, y = standardised(50, 3, 0), standardised(80, 3, 1)
+    scale, shift = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 0.0, -2.0])
+    # |m|² + Σ (s − 1)²
+    assert fidelity.frechet_distance(x, y * scale + shift) == pytest.approx(5 + 0 + 1 + 16)
+    assert fidelity.frechet_distance(x, x) == pytest.approx(0, abs=1e-8)
+
+
+def test_frechet_of_any_two_covariances_is_that_of_the_matrix_square_root() -> None:
+    x, y = (standardised(40, 4, s) @ torch.randn(4, 4, dtype=torch.float64) + s for s in (2, 3))
+    a, b = np.cov(x.T.numpy()), np.cov(y.T.numpy())
+    values, vectors = np.linalg.eig(a @ b)
+    root = (vectors * np.sqrt(values)) @ np.linalg.inv(vectors)
+    assert np.allclose(root @ root, a @ b)
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum().item() + np.trace(a + b - 2 * root)
+    assert fidelity.frechet_distance(x, y) == pytest.approx(expected)
+    assert fidelity.frechet_distance(y, x) == pytest.approx(expected)
+
+
+def test_frechet_of_fewer_rows_than_features() -> None:
+    x = torch.tensor([[0.0, 0, 0, 0], [2.0, 0, 0, 0]])  # variance 2 along one axis
+    y = torch.tensor([[0.0, 0, 0, 0], [0.0, 4.0, 0, 0]])  # variance 8 along another
+    assert fidelity.frechet_distance(x, y) == pytest.approx(1 + 4 + 2 + 8)
+
+
+def test_kid_is_the_double_sum_over_pairs() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(6, 3)) + 0.5
+
+    def k(u: np.ndarray, v: np.ndarray) -> float:
+        return float((u @ v / 3 + 1) ** 3)
+
+    xx = np.mean([k(x[i], x[j]) for i in range(4) for j in range(4) if i != j])
+    yy = np.mean([k(y[i], y[j]) for i in range(6) for j in range(6) if i != j])
+    xy = np.mean([k(u, v) for u in x for v in y])
+    found = fidelity.KID(torch.tensor(x), torch.tensor(y))()
+    assert found.tolist() == pytest.approx([xx + yy - 2 * xy])
+
+
+def test_kid_of_sets_of_one_size_is_that_of_torchmetrics() -> None:
+    x, y = (torch.rand(30, 8, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in (0, 1))
+    assert fidelity.KID(x, y)().item() == pytest.approx(poly_mmd(x, y).item())
+
+
+def test_kid_of_one_distribution_is_about_0_and_of_two_is_not() -> None:
+    x, y = (torch.randn(400, 5, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    same, other = fidelity.kid(x, y), fidelity.kid(x, y + 1)
+    assert same.low is not None
+    assert same.high is not None
+    assert same.low < 0 < same.high
+    assert abs(same.value) < 0.1
+    assert other.low is not None
+    assert other.low > 1
+
+
+def test_kid_weighs_rows_and_never_compares_a_row_with_itself() -> None:
+    x, y = (torch.randn(5, 3, generator=torch.Generator().manual_seed(s)).double() for s in (0, 1))
+    distance = fidelity.KID(x, y)
+    some = torch.tensor([[1.0, 1, 1, 0, 0]]).double()
+    assert distance(some, None).item() == pytest.approx(fidelity.KID(x[:3], y)().item())
+    assert distance(2 * some, None).item() == pytest.approx(distance(some, None).item())
+
+
+def test_the_interval_of_kid_is_about_as_wide_as_kid_varies() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sets = [torch.randn(60, 4, generator=generator) + 0.5 for _ in range(200)]
+    real = torch.randn(4000, 4, generator=generator)
+    values = torch.tensor([fidelity.KID(x, real[i * 20 : i * 20 + 60])().item() for i, x in enumerate(sets[:190])])
+    interval = fidelity.kid(sets[0], real[:60])
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.high - interval.low == pytest.approx(3.92 * values.std().item(), rel=0.4)
+
+
+def test_density_and_coverage_of_a_line_by_hand() -> None:
+    real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # radii for k=1: 1, 1, 2, 7
+    fake = torch.tensor([[0.5], [2.5], [20.0]])  # inside the balls of 0, 1 | 3 | none
+    assert fidelity.density_coverage(real, fake, k=1) == pytest.approx((3 / 3, 3 / 4))
+    # k=2: radii 3, 2, 3, 9 around 0, 1, 3, 10: 0.5 lies in three balls, 2.5 in all four
+    assert fidelity.density_coverage(real, fake, k=2) == pytest.approx((7 / (2 * 3), 4 / 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: fidelity.frechet_distance(x[:1], x), "the Fréchet distance needs 2 pictures or more, not 1"),
+        (lambda x: fidelity.kid(x, x[:1]), "KID needs 2 pictures or more, not 1"),
+        (lambda x: fidelity.density_coverage(x, x), "density and coverage with k=5 needs 6 pictures or more, not 5"),
+        (lambda x: fidelity.density_coverage(x, x[:0], k=1), "density and coverage needs 1 pictures or more, not 0"),
+    ],
+)
+def test_too_few_rows(call, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call(torch.rand(5, 3))
+
+
+def test_psnr_of_a_constant_difference() -> None:
+    x = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    y = torch.stack([torch.full((3, 4, 4), 255), torch.full((3, 4, 4), 51)]).to(torch.uint8)
+    assert fidelity.psnr(x, y).tolist() == pytest.approx([0, -20 * np.log10(0.2)])
+
+
+def test_features_are_pooled_channels_that_do_not_depend_on_batches_or_types() -> None:
+    features = fidelity.Features(batch_size=2)
+    pictures = torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = features(pictures)
+    maps = features.network.features(pictures.float() / 255, ["bn2"])["bn2"]
+    assert found.shape == (3, 1280)
+    assert maps.shape == (3, 1280, 4, 4)
+    assert torch.allclose(found, maps.sum(dim=(2, 3)) / 16, atol=1e-4)
+    assert torch.allclose(features(pictures.double() / 255), found, atol=1e-4)
+
+
+def test_the_mean_and_its_interval() -> None:
+    values = torch.arange(100.0)
+    found = bootstrap.mean(values)
+    assert found.value == 49.5
+    half = 1.96 * values.std().item() / 10
+    assert (found.low, found.high) == (pytest.approx(49.5 - half, abs=1), pytest.approx(49.5 + half, abs=1))
+    assert bootstrap.mean(values) == found
+
+
+def test_one_unit_has_no_interval() -> None:
+    assert bootstrap.mean(torch.tensor([3.0])) == bootstrap.Estimate(3.0)
+    x = torch.randn(4, 3)
+    assert fidelity.kid(x, x + 1, bootstrap.draws(1).repeat(1, 4)).low is None
+
+
+def test_draws_are_resamples_with_replacement() -> None:
+    weights = bootstrap.draws(50)
+    assert weights.shape == (1000, 50)
+    assert (weights.sum(1) == 50).all()
+    assert weights.var().item() == pytest.approx(1 - 1 / 50, rel=0.05)
