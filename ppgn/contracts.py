@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Shape = tuple[int, ...]
+Jacobian = Literal["gaussian", "exact"]
 
 
 @runtime_checkable
@@ -44,13 +45,40 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance.
-
-    A prior with a density may also offer `log_prob(h) -> (B,)`, as the Gaussian does; no sampler here asks for it.
-    """
+    """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance."""
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) and their images x = G(h) -> R(h) − h, (B, *code_shape)."""
+        ...
+
+
+@runtime_checkable
+class DensityPrior(Prior, Protocol):
+    """A prior whose log p(h) can be computed; what a Metropolis test asks for."""
+
+    def log_prob(self, h: Tensor) -> Tensor:
+        """Codes (B, *code_shape) -> log p(h), (B,), up to one constant."""
+        ...
+
+    def score(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, *code_shape) and their images x = G(h) -> the exact gradient of `log_prob`, (B, *code_shape)."""
+        ...
+
+
+@runtime_checkable
+class NoiseConditionalPrior(Prior, Protocol):
+    """A denoiser for every noise level σ: R(h, σ) = E[h0 | h0 + σ z = h], with h0 a code of the data and z ~ N(0, I).
+
+    (R(h, σ) − h) / σ² is then the score of the data smoothed by σ. Its own `residual` is that of one default σ.
+    """
+
+    sigmas: tuple[float, ...]  # (low, high): the noise levels it knows
+
+    def at(self, sigma: float) -> Prior:
+        """The prior at noise level `sigma`: its `residual(h, x)` is R(h, σ) − h, differentiable with respect to h.
+
+        It judges codes alone. G draws R(h, σ), hence after it, so x may be empty, (B, 0).
+        """
         ...
 
 
@@ -85,6 +113,8 @@ class Evaluation:
     log_condition: Tensor  # (B,), log p(y | G(h))
     condition_grad: Tensor  # (B, *code_shape), ∂ log p(y | G(h)) / ∂h
     prior_residual: Tensor  # (B, *code_shape), R(h) − h
+    log_prior: Tensor | None = None  # (B,), log p(h), where the density was asked for
+    prior_score: Tensor | None = None  # (B, *code_shape), ∂log p(h)/∂h, likewise
 
 
 class Target(Protocol):
@@ -95,8 +125,22 @@ class Target(Protocol):
         """The shape of one code."""
         ...
 
-    def evaluate(self, h: Tensor, noise: NoiseSource | None = None) -> Evaluation:
-        """Evaluate codes (B, *code_shape). `noise` feeds random views in front of the condition, if there are any."""
+    def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
+        """Evaluate codes (B, *code_shape). `noise` feeds random views in front of the condition, if there are any.
+
+        density: fill `log_prior` and `prior_score` too. Raises `InputError` where p(h | y) has no density, or views
+            make it random.
+        """
+        ...
+
+    def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Target:
+        """The same target for codes with noise N(0, σ²) added, (B, *code_shape), which G is shown denoised.
+
+        In an evaluation of noisy codes h, `prior_residual` is R(h, σ) − h, `image` is G(R(h, σ)), hence that of the
+        code h + prior_residual, and `condition_grad` is ∂ log p(y | G(R(h, σ))) / ∂h. For that, `jacobian` "exact"
+        differentiates the prior; "gaussian" takes ∂R/∂h as I / (1 + σ²), which it is where codes are N(0, I).
+        Raises `InputError` where the prior is not noise-conditional, or σ is not one of its levels.
+        """
         ...
 
 
@@ -115,7 +159,7 @@ class Info:
     """What a diagnostician wants to know of one step; per-sample tensors (B,)."""
 
     drift_norm: Tensor
-    step_size: float
+    step_size: float | Tensor  # (B,) where every chain has its own
     accepted: Tensor | None = None
 
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ppgn.contracts import Condition, Evaluation, Generator, NoiseSource, Prior, Shape
+from ppgn.contracts import (
+    Condition,
+    DensityPrior,
+    Evaluation,
+    Generator,
+    Jacobian,
+    NoiseConditionalPrior,
+    NoiseSource,
+    Prior,
+    Shape,
+)
 from ppgn.errors import InputError
 
 Transform = Callable[[Tensor, NoiseSource], Tensor]  # images (B, 3, H, W) -> views (V, B, 3, H, W)
@@ -38,24 +48,57 @@ class Posterior:
         """The shape of one code."""
         return self.generator.code_shape
 
-    def evaluate(self, h: Tensor, noise: NoiseSource | None = None) -> Evaluation:
-        """Codes (B, *code_shape) -> their `Evaluation`, detached.
+    def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Posterior:
+        """The target of codes with noise N(0, σ²) added, which G is shown denoised; see `contracts.Target.at`.
+
+        Raises `InputError` where the prior is not noise-conditional, or σ is not one of its levels.
+        Source of showing the denoised code: Ho et al. 2022 (arXiv 2204.03458), Chung et al. 2023 (arXiv 2209.14687).
+        """
+        if not isinstance(self.prior, NoiseConditionalPrior):
+            advice = "add prior=gaussian, or a denoiser of the model"
+            raise InputError(f"sampler annealed needs a noise-conditional prior; {self._prior_name} is none; {advice}")
+        low, high = self.prior.sigmas
+        if not low <= sigma <= high:
+            known = f"the prior {self._prior_name} knows {low:g} to {high:g}"
+            raise InputError(f"sigma is {sigma:g}; {known}; set sampler.sigma_max and sampler.sigma_min to that")
+        return _Noisy(self.generator, self.prior.at(sigma), self.condition, self.transform, sigma, jacobian)
+
+    def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
+        """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
 
         G draws once; condition and prior read that same image. One backward pass gives the condition's gradient, the
-        prior's residual is not differentiated. Raises `InputError` where a transform is set and `noise` is not given.
+        prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` where a transform is set and `noise`
+        is not given, and where there is no density to give.
         """
         count = len(h)
         if count == 1 and h.device.type == "cpu":
             h = h.repeat(2, *[1] * (h.dim() - 1))  # convolutions round a lone image differently; nothing else does
+        h = h.detach()
         with torch.enable_grad():
-            code = h.detach().requires_grad_(True)
-            image = self.generator(code)
+            code = h.clone().requires_grad_(True)
+            drawn, residual = self._shown(code)
+            image = self.generator(drawn)
             log_condition = self._log_condition(image, noise)
             (gradient,) = torch.autograd.grad(log_condition.sum(), code)
         image = image.detach()
         with torch.no_grad():
-            residual = self.prior.residual(h.detach(), image)
-        return Evaluation(image[:count], log_condition.detach()[:count], gradient[:count], residual[:count])
+            residual = self.prior.residual(h, image) if residual is None else residual
+            log_prior, score = self._density(h, image) if density else (None, None)
+        parts = image, log_condition, gradient, residual, log_prior, score
+        return Evaluation(*(part if part is None else part.detach()[:count] for part in parts))  # type: ignore[arg-type]
+
+    def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Codes in a recorded graph -> what G is shown, and the prior's residual where that is known already."""
+        return code, None
+
+    def _density(self, h: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(h), (B,), and its gradient, (B, *code_shape), if p(h | y) is a function of h."""
+        if not isinstance(self.prior, DensityPrior):
+            advice = "add prior=gaussian, or use sampler=ppgn"
+            raise InputError(f"sampler mala needs a prior with a density; {self._prior_name} has none; {advice}")
+        if self.transform is not None:
+            raise InputError("sampler mala needs log p(y | x) itself, not random views of x; build without transform")
+        return self.prior.log_prob(h), self.prior.score(h, image)
 
     def _log_condition(self, image: Tensor, noise: NoiseSource | None) -> Tensor:
         """log p(y | x) of images (B, 3, H, W), (B,): the mean over their views, all views in one pass."""
@@ -65,3 +108,27 @@ class Posterior:
             raise InputError("random views need random numbers: pass noise to evaluate, or build without transform")
         views = self.transform(image, noise)
         return self.condition(views.flatten(0, 1)).view(views.shape[:2]).mean(dim=0)
+
+    @property
+    def _prior_name(self) -> str:
+        return type(self.prior).__name__.lower()
+
+
+@dataclass(frozen=True)
+class _Noisy(Posterior):
+    """The target of codes with noise N(0, σ²) added; its prior is held at that level. See `contracts.Target.at`."""
+
+    sigma: float = 1.0
+    jacobian: Jacobian = "gaussian"
+
+    def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        nothing = code.new_empty(len(code), 0)
+        if self.jacobian == "exact":
+            residual = self.prior.residual(code, nothing)
+            if not residual.requires_grad:
+                raise InputError("jacobian=exact needs a prior that can be differentiated; use jacobian=gaussian")
+            return code + residual, residual
+        with torch.no_grad():
+            residual = self.prior.residual(code, nothing)
+            denoised = code + residual
+        return denoised + (code - code.detach()) / (1 + self.sigma**2), residual  # adds 0, and the gradient

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ppgn.contracts import Evaluation, Target
+from ppgn.contracts import Jacobian, Prior, Target
 from ppgn.errors import InputError
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
+from ppgn.samplers import rows
 from ppgn.samplers.noise import Noise
 from ppgn.samplers.views import Jitter
 from tests.tiny import CODE_SHAPE, IMAGE_SHAPE, TinyCondition, TinyEncoder, TinyGenerator
@@ -42,7 +41,9 @@ def test_every_field_is_what_it_says() -> None:
     assert torch.equal(condition.seen, evaluation.image)
     assert torch.equal(evaluation.log_condition, condition(evaluation.image))
     assert torch.equal(evaluation.prior_residual, encoder(evaluation.image) - CODES)
-    assert not any(getattr(evaluation, item.name).requires_grad for item in fields(Evaluation))
+    assert not any(value.requires_grad for value in rows.tensors(evaluation).values())
+    assert evaluation.log_prior is None
+    assert evaluation.prior_score is None
     assert not CODES.requires_grad
 
 
@@ -80,8 +81,8 @@ def test_rows_do_not_influence_each_other() -> None:
     target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(0), Jitter(2, 0.2, 1.4))
     batch = target.evaluate(CODES, noise())
     alone = target.evaluate(CODES[1:2], Noise(SEEDS[1:2], dtype=torch.float64))
-    for item in fields(Evaluation):
-        assert torch.equal(getattr(batch, item.name)[1:2], getattr(alone, item.name)), item.name
+    for name, value in rows.tensors(alone).items():
+        assert torch.equal(rows.tensors(batch)[name][1:2], value), name
 
 
 def test_views_without_noise_are_refused() -> None:
@@ -101,3 +102,63 @@ def test_trainable_networks_are_refused(part: str) -> None:
     with pytest.raises(InputError, match=f"the {part} has trainable parameters; freeze it first"):
         Posterior(**parts)  # type: ignore[arg-type]
     Posterior(**{name: module.requires_grad_(False) for name, module in parts.items()})  # type: ignore[arg-type]
+
+
+def test_a_density_comes_where_it_is_asked_for() -> None:
+    evaluation = Posterior(TinyGenerator(), Gaussian(), TinyCondition(0)).evaluate(CODES[:1], density=True)
+    assert evaluation.log_prior is not None
+    assert evaluation.prior_score is not None
+    torch.testing.assert_close(evaluation.log_prior, torch.distributions.Normal(0, 1).log_prob(CODES[:1]).sum(dim=1))
+    assert torch.equal(evaluation.prior_score, -CODES[:1])
+
+
+def test_a_density_that_is_not_there_is_refused() -> None:
+    target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(0))
+    with pytest.raises(InputError, match="sampler mala needs a prior with a density; joint has none"):
+        target.evaluate(CODES, density=True)
+    target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(0), Jitter())
+    with pytest.raises(InputError, match="not random views"):
+        target.evaluate(CODES, noise(), density=True)
+
+
+class Curved(nn.Module):
+    """A noise-conditional prior whose denoiser is no linear map: R(h, σ) = sin(h) / (1 + σ²)."""
+
+    sigmas = (0.1, 3.0)
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def at(self, sigma: float) -> Prior:
+        return Curved(sigma)
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        return h.sin() / (1 + self.sigma**2) - h
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("jacobian", ["gaussian", "exact"])
+def test_noisy_codes_are_shown_denoised_in_one_pass(jacobian: Jacobian, count: int) -> None:
+    generator, condition, sigma, codes = TinyGenerator(), Recording(2), 2.0, CODES[:count]
+    evaluation = Posterior(generator, Curved(), condition).at(sigma, jacobian).evaluate(codes)
+    assert generator.calls == 1
+    denoised = codes + evaluation.prior_residual
+    torch.testing.assert_close(denoised, codes.sin() / 5)
+    assert torch.equal(evaluation.image, generator(denoised))
+    assert torch.equal(evaluation.log_condition, condition(generator(denoised)))
+    plain = Posterior(generator, Gaussian(), condition).evaluate(denoised).condition_grad
+    factor = codes.cos() / 5 if jacobian == "exact" else 1 / 5
+    torch.testing.assert_close(evaluation.condition_grad, factor * plain)
+
+
+def test_levels_that_a_prior_does_not_have_are_refused() -> None:
+    target = Posterior(TinyGenerator(), Curved(), TinyCondition(0))
+    for sigma in (0.09, 3.1, float("nan")):
+        with pytest.raises(InputError, match=r"; the prior curved knows 0.1 to 3; set sampler.sigma_max"):
+            target.at(sigma)
+    for sigma in (0.1, 3.0):
+        target.at(sigma)
+    target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(0))
+    with pytest.raises(InputError, match="needs a noise-conditional prior; joint is none; add prior=gaussian"):
+        target.at(1.0)

@@ -6,9 +6,16 @@ import math
 
 from torch import Tensor, nn
 
+from ppgn.contracts import Prior
+
 
 class Gaussian(nn.Module):
-    """p(h) = N(0, I). Its denoiser at unit noise variance points home: R(h) − h = ∂log p(h)/∂h = −h."""
+    """p(h) = N(0, I). Its residual is its score, −h: that of a denoiser at unbounded noise, which always says 0.
+
+    It has a density, and a denoiser in closed form for every noise level: R(h, σ) = h / (1 + σ²).
+    """
+
+    sigmas = (0.0, math.inf)
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> −h; the images x are not looked at."""
@@ -17,3 +24,22 @@ class Gaussian(nn.Module):
     def log_prob(self, h: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> log N(h; 0, I), (B,)."""
         return -0.5 * (h.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)
+
+    def score(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, *code_shape) -> ∂log p(h)/∂h = −h; the images x are not looked at."""
+        return -h
+
+    def at(self, sigma: float) -> Prior:
+        """The prior at noise level σ, whose residual is R(h, σ) − h = −h σ² / (1 + σ²)."""
+        return _Smoothed(sigma)
+
+
+class _Smoothed(nn.Module):
+    """N(0, I) under noise N(0, σ²)."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        return -h * (self.sigma**2 / (1 + self.sigma**2))

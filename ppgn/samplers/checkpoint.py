@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from ppgn import paths
 from ppgn.contracts import Evaluation, State
 from ppgn.errors import InputError
+from ppgn.samplers import rows
 
 FORMAT = "ppgn-chains-1"
 
@@ -53,7 +54,7 @@ class ChainState:
         """
         state = self.state
         tensors = {"code": state.code, "alive": state.alive}
-        tensors |= {f"evaluation.{item.name}": getattr(state.evaluation, item.name) for item in fields(Evaluation)}
+        tensors |= {f"evaluation.{name}": value for name, value in rows.tensors(state.evaluation).items()}
         tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
         for name in ("images", "codes", "log_prob") if self.kept else ():
             tensors[f"kept.{name}"] = torch.stack([getattr(kept, name) for kept in self.kept])
@@ -80,10 +81,13 @@ class ChainState:
             for row, (step, target) in enumerate(progress["kept"])
         )
         here = {name: tensor.to(device) for name, tensor in tensors.items() if not name.startswith("kept.")}
-        evaluation = Evaluation(**{item.name: here[f"evaluation.{item.name}"] for item in fields(Evaluation)})
-        memory = {name.removeprefix("memory."): here[name] for name in here if name.startswith("memory.")}
-        state = State(here["code"], evaluation, here["alive"], memory)
+        evaluation, memory = _below("evaluation.", here), _below("memory.", here)
+        state = State(here["code"], Evaluation(**evaluation), here["alive"], memory)
         return ChainState(state, progress["step"], kept, progress["noise"])
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _check_same_run(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

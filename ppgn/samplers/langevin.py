@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import Tensor
 
-from ppgn.contracts import Evaluation, Info, NoiseSource, State, Target
+from ppgn.contracts import Info, NoiseSource, State, Target
 from ppgn.errors import InputError
 from ppgn.samplers import rows
 
@@ -31,6 +31,7 @@ class Langevin:
         ε2 has the units of codes; "none" takes d as it is. Always per sample; a zero vector stays zero.
     clip: bounds put on every coordinate of a new code.
     reset_every: after so many steps a chain restarts from N(0, I) with a random epsilon1, its own.
+    fade: the condition's term is multiplied by 1 − p(y | x), so that it rests where its wish is fulfilled.
 
     The state carries the evaluation of its code, so a step evaluates once. A row whose new code or evaluation is not
     finite keeps its last state for good and `alive` says so. Nothing here waits for the device.
@@ -47,6 +48,7 @@ class Langevin:
     normalize: Normalize = "none"
     clip: tuple[float, float] | None = None
     reset_every: int | None = None
+    fade: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("normalize", get_args(Normalize)), ("schedule", get_args(Schedule))):
@@ -67,7 +69,7 @@ class Langevin:
         """Evaluate the start codes (B, *code_shape); as in the released sampler these are not clipped."""
         evaluation = target.evaluate(h, noise)
         memory = {} if self.reset_every is None else {"epsilon1": h.new_full(h.shape[:1], self.epsilon1)}
-        return State(h, evaluation, alive=rows.finite(h, *_fields(evaluation)), memory=memory)
+        return State(h, evaluation, alive=rows.finite(h, *rows.tensors(evaluation).values()), memory=memory)
 
     def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
         """Step number `i` of `steps`: move along the carried evaluation, then let `target` evaluate the new codes."""
@@ -82,7 +84,7 @@ class Langevin:
             code, memory = self._restart(code, noise)
         code = rows.select(alive, code, state.code)  # the networks never see what is not finite
         evaluation = target.evaluate(code, noise)
-        alive = alive & rows.finite(*_fields(evaluation))
+        alive = alive & rows.finite(*rows.tensors(evaluation).values())
         code = rows.select(alive, code, state.code)
         evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)
         return State(code, evaluation, alive, memory), Info(drift_norm=rows.norm(drift), step_size=lr)
@@ -92,6 +94,8 @@ class Langevin:
         residual, gradient = state.evaluation.prior_residual, state.evaluation.condition_grad
         if self.normalize == "condition":
             gradient = rows.unit_rms(gradient)
+        if self.fade:
+            gradient = rows.fade(gradient, state.evaluation.log_condition)
         if "epsilon1" in state.memory:
             prior = rows.per_row(state.memory["epsilon1"], residual) * residual
         else:
@@ -104,7 +108,3 @@ class Langevin:
         low, high = RESET_EPSILON1
         epsilon1 = low + (high - low) * noise.uniform("reset", ())
         return noise.normal("reset", code.shape[1:]), {"epsilon1": epsilon1}
-
-
-def _fields(evaluation: Evaluation) -> list[Tensor]:
-    return [getattr(evaluation, item.name) for item in fields(evaluation)]

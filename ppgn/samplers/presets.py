@@ -7,9 +7,12 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from ppgn.contracts import Kernel
+from ppgn.contracts import Jacobian, Kernel
 from ppgn.errors import InputError
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.annealed import Normalize as Guidance
 from ppgn.samplers.langevin import Langevin, Normalize, Schedule
+from ppgn.samplers.mala import Mala
 from ppgn.samplers.views import Jitter
 
 ClassGradient = Literal["full", "truncated"]
@@ -48,6 +51,7 @@ def ppgn(
     normalize: Normalize = "condition",
     clip: tuple[float, float] | None = None,
     reset_every: int | None = None,
+    fade: bool = False,
     steps: int = 100,
     views: int = 1,
     shift: float = 0.05,
@@ -58,7 +62,7 @@ def ppgn(
 
     Arguments are those of `Langevin`, `Jitter` (views, shift, zoom) and `Sampler`.
     """
-    kernel = Langevin(epsilon1, epsilon2, epsilon3, lr, lr_end, schedule, normalize, _bounds(clip), reset_every)
+    kernel = Langevin(epsilon1, epsilon2, epsilon3, lr, lr_end, schedule, normalize, _bounds(clip), reset_every, fade)
     return Sampler(kernel, steps, Jitter(views, shift, zoom), class_gradient)
 
 
@@ -83,6 +87,41 @@ def released(
     """
     kernel = Langevin(epsilon1, epsilon2, epsilon3, lr, lr_end, schedule, normalize, _bounds(clip), reset_every)
     return Sampler(kernel, steps, None, class_gradient)
+
+
+def mala(*, step_size: float = 0.05, warmup: int = 500, weight: float = 1.0, steps: int = 1000) -> Sampler:
+    """Draws from p(h) · p(y | G(h))^weight itself; for priors with a density, and so without random views.
+
+    Arguments are those of `Mala` and `Sampler`. Raises `InputError` where no step is left after the warm-up.
+    """
+    if warmup >= steps:
+        raise InputError(f"warmup is {warmup}; expected less than steps={steps}")
+    return Sampler(Mala(step_size, warmup, weight), steps)
+
+
+def annealed(
+    *,
+    sigma_max: float = 10.0,
+    sigma_min: float = 0.02,
+    epsilon1: float = 1.0,
+    epsilon2: float = 1.0,
+    epsilon3: float = 1.0,
+    normalize: Guidance = "condition",
+    fade: bool = False,
+    corrections: int = 0,
+    jacobian: Jacobian = "gaussian",
+    steps: int = 100,
+    views: int = 1,
+    shift: float = 0.05,
+    zoom: float = 1.3,
+    class_gradient: ClassGradient = "full",
+) -> Sampler:
+    """From noise down the levels of a noise-conditional prior, jittered views in front of C.
+
+    Arguments are those of `Annealed`, `Jitter` (views, shift, zoom) and `Sampler`.
+    """
+    kernel = Annealed(sigma_max, sigma_min, epsilon1, epsilon2, epsilon3, normalize, fade, corrections, jacobian)
+    return Sampler(kernel, steps, Jitter(views, shift, zoom), class_gradient)
 
 
 def _bounds(clip: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -21,10 +21,16 @@ def select(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(per_row(mask, new), new, old)
 
 
+def tensors(evaluation: Evaluation) -> dict[str, Tensor]:
+    """The fields of an evaluation that are filled, by name."""
+    values = {item.name: getattr(evaluation, item.name) for item in fields(Evaluation)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def select_evaluation(mask: Tensor, new: Evaluation, old: Evaluation) -> Evaluation:
-    """`select` on every field of two evaluations."""
-    pairs = {item.name: (getattr(new, item.name), getattr(old, item.name)) for item in fields(Evaluation)}
-    return Evaluation(**{name: select(mask, *pair) for name, pair in pairs.items()})
+    """`select` on every field of two evaluations that have the same fields filled."""
+    others = tensors(old)
+    return Evaluation(**{name: select(mask, value, others[name]) for name, value in tensors(new).items()})
 
 
 def per_row(value: Tensor, like: Tensor) -> Tensor:
@@ -46,6 +52,11 @@ def unit_mean_abs(x: Tensor) -> Tensor:
 def unit_rms(x: Tensor) -> Tensor:
     """Every row divided by its root mean square; a zero row stays zero."""
     return _divided(x, norm(x) / x[0].numel() ** 0.5)
+
+
+def fade(gradient: Tensor, log_condition: Tensor) -> Tensor:
+    """Every row of a condition's gradient times 1 − p, with p = exp(log_condition) (B,) counted as 1 beyond it."""
+    return gradient * per_row(-torch.expm1(log_condition.clamp(max=0)), gradient)
 
 
 def _divided(x: Tensor, scale: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,6 +72,22 @@ def test_noise_has_the_standard_deviation_epsilon3_and_is_scaled_by_lr() -> None
     torch.testing.assert_close(state.code, START + 0.15 * drawn)
 
 
+@pytest.mark.parametrize("normalize", ["none", "condition"])
+def test_fade_scales_the_condition_by_what_its_wish_lacks(normalize: Any) -> None:
+    class Sure(Constant):
+        def evaluate(self, h: Tensor, noise: NoiseSource | None = None) -> Evaluation:
+            return replace(super().evaluate(h, noise), log_condition=torch.tensor([0.75, 1.0]).double().log())
+
+    target, noise = Sure(), Noise([0, 1], dtype=torch.float64)
+    moves = []
+    for fade in (False, True):
+        kernel = Langevin(0.0, 2.0, 0.0, normalize=normalize, fade=fade)
+        state, _ = kernel.step(kernel.init(START, target, noise), target, noise, 0, 1)
+        moves.append(state.code - START)
+    torch.testing.assert_close(moves[1][0], 0.25 * moves[0][0])
+    assert moves[0][0].abs().min() > 1
+
+
 def test_restarts_draw_codes_and_epsilon1_per_sample() -> None:
     seeds = tuple(range(200))
     kernel, noise = Langevin(0.25, 0.0, 0.0, reset_every=2), Noise(seeds, dtype=torch.float64)
@@ -117,7 +133,7 @@ class Poisoned:
         return replace(evaluation, **{self.field: broken})
 
 
-@pytest.mark.parametrize("field", [item.name for item in fields(Evaluation)])
+@pytest.mark.parametrize("field", ["image", "log_condition", "condition_grad", "prior_residual"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("call", [1, 4, 7])
 def test_a_row_that_is_not_finite_is_frozen_and_harms_no_other(

@@ -1,0 +1,119 @@
+"""MALA: Langevin steps with a Metropolis test, so that chains draw from p(h | y) itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppgn.contracts import Evaluation, Info, NoiseSource, State, Target
+from ppgn.errors import InputError
+from ppgn.samplers import rows
+
+ACCEPTANCE = 0.574  # the share of accepted steps that is best in many dimensions (Roberts & Rosenthal 1998)
+GAMMA, T0, KAPPA = 0.05, 10, 0.75  # of dual averaging, as in Hoffman & Gelman 2014
+
+
+@dataclass(frozen=True)
+class Mala:
+    """Proposes h' = h + ε ∇ + √(2ε) N(0, I), with ∇ = ∂log p(h)/∂h + weight · ∂log p(y | G(h))/∂h, and tests it.
+
+    step_size: ε at the start. For the first `warmup` steps under every target each chain adapts its own by dual
+        averaging towards `ACCEPTANCE`; their average is its ε from then on. Only what comes after is a draw.
+    weight: power of p(y | x) in the target p(h) · p(y | G(h))^weight.
+
+    The state carries the evaluation of its code, so a step evaluates once, the first under another target twice. A
+    proposal that is not finite has density 0 and is rejected; a row whose start is not finite stays there, not alive.
+    The target must have a density and no random views. The test is exact up to rounding.
+
+    Source: Roberts & Tweedie 1996; the adaptation is Hoffman & Gelman 2014 (arXiv 1111.4246), section 3.2.
+    """
+
+    step_size: float
+    warmup: int = 0
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step_size < math.inf:
+            raise InputError(f"step_size is {self.step_size}; expected a finite number above 0")
+        if self.warmup < 0:
+            raise InputError(f"warmup is {self.warmup}; expected 0 or more")
+        if not 0 <= self.weight < math.inf:
+            raise InputError(f"weight is {self.weight}; expected a number from 0 up, and finite")
+
+    def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
+        """Evaluate the start codes (B, *code_shape). Raises `InputError` where the target has no density."""
+        evaluation = target.evaluate(h, noise, density=True)
+        log_step = h.new_full(h.shape[:1], math.log(self.step_size))
+        alive = rows.finite(h, *rows.tensors(evaluation).values())
+        return State(h, evaluation, alive, _adaptation(log_step))
+
+    def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
+        """Step number `i` of `steps`: propose along the carried evaluation, evaluate the proposal, accept or not."""
+        done = i % steps
+        if done == 0 and i > 0:
+            state = _turned(state, target, noise)
+        step = state.memory["log_step"].exp()
+        gradient = self._gradient(state.evaluation)
+        size = rows.per_row(step, gradient)
+        proposal = state.code + size * gradient + (2 * size).sqrt() * noise.normal("proposal", state.code.shape[1:])
+        possible = state.alive & rows.finite(proposal)
+        proposal = rows.select(possible, proposal, state.code)  # the networks never see what is not finite
+        evaluation = target.evaluate(proposal, noise, density=True)
+        possible = possible & rows.finite(*rows.tensors(evaluation).values())
+
+        log_ratio = self._log_density(evaluation) - self._log_density(state.evaluation)
+        log_ratio = log_ratio + log_correction(state.code, gradient, proposal, self._gradient(evaluation), step)
+        possible = possible & ~log_ratio.isnan()
+        probability = torch.where(possible, log_ratio.clamp(max=0).exp(), torch.zeros_like(log_ratio))
+        accepted = noise.uniform("accept", ()) < probability
+
+        memory = _adapted(state.memory, probability, done + 1, self.warmup) if done < self.warmup else state.memory
+        code = rows.select(accepted, proposal, state.code)
+        evaluation = rows.select_evaluation(accepted, evaluation, state.evaluation)
+        return State(code, evaluation, state.alive, memory), Info(rows.norm(gradient), step, accepted)
+
+    def _log_density(self, evaluation: Evaluation) -> Tensor:
+        assert evaluation.log_prior is not None  # asked for
+        return evaluation.log_prior + self.weight * evaluation.log_condition
+
+    def _gradient(self, evaluation: Evaluation) -> Tensor:
+        assert evaluation.prior_score is not None  # asked for
+        return evaluation.prior_score + self.weight * evaluation.condition_grad
+
+
+def log_correction(h: Tensor, gradient: Tensor, proposal: Tensor, its_gradient: Tensor, step: Tensor) -> Tensor:
+    """log q(h | h') − log q(h' | h), (B,), for q(· | h) = N(h + ε ∇(h), 2ε I).
+
+    Codes h and h' and the gradients there, (B, *code_shape); ε is `step`, (B,). Written without the squares of h' − h,
+    in which the two densities agree.
+    """
+    along = ((proposal - h) * (gradient + its_gradient)).flatten(1).sum(dim=1)
+    squares = (its_gradient.square() - gradient.square()).flatten(1).sum(dim=1)
+    return -along / 2 - step * squares / 4
+
+
+def _turned(state: State, target: Target, noise: NoiseSource) -> State:
+    """`state` under another target: what was known of its code was said by the last one. It adapts anew."""
+    evaluation = target.evaluate(state.code, noise, density=True)
+    alive = state.alive & rows.finite(*rows.tensors(evaluation).values())
+    evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)
+    return State(state.code, evaluation, alive, _adaptation(state.memory["log_step"]))
+
+
+def _adaptation(log_step: Tensor) -> dict[str, Tensor]:
+    """Dual averaging before its first step: log ε, its average, the mean error, and what log ε is drawn to, (B,)."""
+    zeros = torch.zeros_like(log_step)
+    return {"log_step": log_step, "average": zeros, "error": zeros, "centre": log_step + math.log(10)}
+
+
+def _adapted(memory: Mapping[str, Tensor], probability: Tensor, t: int, warmup: int) -> dict[str, Tensor]:
+    """Dual averaging after step `t` of `warmup`, counted from 1, accepted with `probability` (B,)."""
+    share = 1 / (t + T0)
+    error = (1 - share) * memory["error"] + share * (ACCEPTANCE - probability)
+    log_step = memory["centre"] - t**0.5 / GAMMA * error
+    average = t**-KAPPA * log_step + (1 - t**-KAPPA) * memory["average"]
+    return {**memory, "log_step": average if t == warmup else log_step, "average": average, "error": error}
