@@ -27,6 +27,7 @@ from ppgn.samplers import chains, presets
 from ppgn.samplers.presets import Sampler
 
 FORMAT = "ppgn-1"
+BUILT_IN = ("gaussian", "joint")  # priors that need no training
 ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.")
 
 
@@ -64,9 +65,10 @@ def build(config: Any) -> Any:
 class PPGN(nn.Module):
     """A Plug & Play Generative Network without its condition: generator G, encoder E, priors over codes.
 
-    A model without an encoder, as one of pixels is, has the prior "gaussian" alone and cannot encode. `config` is what
-    `from_config` rebuilds the parts from; a model put together by hand has none and cannot be saved.
-    `card` holds facts about the weights: name, description, data, licence.
+    `priors` are the trained ones by name; "gaussian" and, where there is an encoder, "joint" stand beside them unasked.
+    A model without an encoder, as one of pixels is, cannot encode. `config` is what `from_config` rebuilds the parts
+    from; a model put together by hand has none and cannot be saved. `card` holds facts about the weights: name,
+    description, data, licence. Raises `InputError` for parts whose codes differ, and for a prior's name already taken.
     """
 
     encoder: Any  # an nn.Module (contracts.Encoder), or None
@@ -82,15 +84,26 @@ class PPGN(nn.Module):
     ) -> None:
         super().__init__()
         self.generator, self.encoder = generator, encoder
-        if priors is None:
-            priors = {"gaussian": Gaussian()} if encoder is None else {"gaussian": Gaussian(), "joint": Joint(encoder)}
-        self.priors = nn.ModuleDict(dict(priors))
+        self.priors = nn.ModuleDict(
+            {"gaussian": Gaussian()} if encoder is None else {"gaussian": Gaussian(), "joint": Joint(encoder)}
+        )
         self.register_buffer("_place", torch.empty(0), persistent=False)  # moves along where a model has no weights
         self.config = None if config is None else dict(config)
         self.card = dict(card or {})
         if encoder is not None and _code_shape(generator) != _code_shape(encoder):
             shapes = f"the generator reads codes {_code_shape(generator)}, the encoder writes {_code_shape(encoder)}"
             raise InputError(f"model: {shapes}; make them equal")
+        for name, prior in (priors or {}).items():
+            self._add(name, prior)
+
+    def _add(self, name: str, prior: nn.Module) -> None:
+        """Put a trained prior beside the others."""
+        if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
+            raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {', '.join(BUILT_IN)}")
+        if _code_shape(prior) != _code_shape(self.generator):
+            shapes = f"reads codes {_code_shape(prior)}, the generator {_code_shape(self.generator)}"
+            raise InputError(f"model: the prior '{name}' {shapes}; train one for this model")
+        self.priors[name] = prior
 
     @property
     def device(self) -> torch.device:
@@ -108,9 +121,10 @@ class PPGN(nn.Module):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> PPGN:
-        """Build a model with fresh weights from `{"generator": …, "encoder": …}`, each a mapping with `_target_`.
+        """Build a model with fresh weights from `{"generator": …, "encoder": …, "priors": {NAME: …}}`.
 
-        The encoder may be left out. Raises `InputError` for what cannot be built.
+        Each part is a mapping with `_target_`; encoder and priors may be left out. Raises `InputError` for what cannot
+        be built.
         """
         generator, encoder = build(config.get("generator")), build(config.get("encoder"))
         for name, part in (("generator", generator), ("encoder", encoder)):
@@ -118,7 +132,25 @@ class PPGN(nn.Module):
                 raise InputError(
                     f"model: its configuration names no {name}; expected {name}: {{_target_: ppgn.{name}s.…}}"
                 )
-        return cls(generator, encoder, config=config, card=card)
+        priors = build(config.get("priors") or {})
+        if not isinstance(priors, dict):
+            raise InputError("model: its priors are no mapping; expected priors: {NAME: {_target_: ppgn.priors.…}}")
+        for name, prior in priors.items():
+            if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
+                raise InputError(f"model: '{name}' among its priors is none; expected {{_target_: ppgn.priors.…}}")
+        return cls(generator, encoder, priors, config=config, card=card)
+
+    def with_prior(self, name: str, prior: nn.Module, config: Mapping[str, Any]) -> PPGN:
+        """This model with a trained prior more, or with another one of that `name`; the parts are shared, not copied.
+
+        `config` is the mapping with `_target_` that builds the prior with fresh weights. Raises `InputError` for a
+        name that cannot be, and for a prior of other codes.
+        """
+        trained = {key: value for key, value in self.priors.items() if key not in BUILT_IN} | {name: prior}
+        described = None
+        if self.config is not None:
+            described = {**self.config, "priors": {**(self.config.get("priors") or {}), name: dict(config)}}
+        return PPGN(self.generator, self.encoder, trained, config=described, card=self.card)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

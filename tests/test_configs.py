@@ -15,10 +15,10 @@ from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.cli.sample import Request
 from ppgn.conditions.classifier import Classifier
-from ppgn.model import PPGN
+from ppgn.model import PPGN, build
 from ppgn.samplers.presets import Sampler
 
-GROUPS = {"condition", "data", "encoder", "experiment", "generator", "sampler", "training"}
+GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "training"}
 EXPERIMENTS = [None, *paths.options("experiment")]
 
 
@@ -35,6 +35,14 @@ def test_generator(option: str) -> None:
     generator = load("generator", option)
     with torch.no_grad():
         assert generator(torch.zeros(1, *generator.code_shape)).shape == (1, *generator.image_shape)
+
+
+@pytest.mark.parametrize("option", paths.options("prior"))
+def test_prior(option: str) -> None:
+    shape = {"image_dae": [3, 64, 64], "dae_published": [4096]}.get(option, [512])
+    settings: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "prior" / f"{option}.yaml"))
+    with torch.device("meta"):
+        assert build({**settings, "code_shape": shape}).code_shape == tuple(shape)
 
 
 @pytest.mark.parametrize("option", paths.options("encoder"))

@@ -292,6 +292,80 @@ def test_a_seed_of_the_shipped_model_draws_the_same_in_any_batch(dtype, steps, t
     assert not torch.allclose(batch.codes[0], batch.codes[-1], atol=0.5)
 
 
+DAE = {"_target_": "ppgn.priors.dae.DAE", "code_shape": [6], "widths": [8], "sigma": 0.5}
+ENERGY = {"_target_": "ppgn.priors.energy.EnergyDAE", "code_shape": [6], "width": 8, "depth": 1, "sigma": 0.5}
+
+
+def trained(config):
+    """A prior with weights that are not those it is built with, and that half precision holds."""
+    prior = build(config).requires_grad_(False).eval()
+    for parameter in prior.parameters():
+        parameter.copy_((0.3 * torch.randn_like(parameter)).half())
+    return prior
+
+
+def test_trained_priors_come_back_bit_for_bit(model, tmp_path):
+    dae, energy = trained(DAE), trained(ENERGY)
+    both = model.with_prior("dae", dae, DAE).with_prior("energy", energy, ENERGY)
+    both.save(tmp_path / "both.safetensors")
+    again = load(tmp_path / "both.safetensors")
+    assert list(again.priors) == list(both.priors) == ["gaussian", "joint", "dae", "energy"]
+    assert again.config["priors"] == {"dae": DAE, "energy": ENERGY}
+    h, x = torch.randn(3, 6), torch.zeros(3, 0)
+    assert torch.equal(again.priors["dae"].residual(h, x), dae.residual(h, x))
+    assert torch.equal(again.priors["energy"].log_prob(h), energy.log_prob(h))
+    assert not any(p.requires_grad for p in again.parameters())
+    assert list(model.priors) == ["gaussian", "joint"]
+
+
+def test_a_prior_takes_the_place_of_one_of_its_name_and_shares_the_rest(model):
+    first, second = trained(DAE), trained(ENERGY)
+    changed = model.with_prior("mine", first, DAE).with_prior("mine", second, ENERGY)
+    assert changed.priors["mine"] is second
+    assert changed.config["priors"] == {"mine": ENERGY}
+    assert changed.generator is model.generator
+    assert changed.card == model.card
+
+
+def test_sampling_follows_a_trained_prior(model):
+    prior = trained({**DAE, "sigma": 0.7})
+    settings = {"sampler": presets.ppgn(epsilon1=1.0, epsilon2=0.0, epsilon3=0.0, lr_end=1.0), "steps": 1}
+    h = torch.randn(1, 6)
+    samples = model.with_prior("dae", prior, DAE).sample(Brightness(0.5), [0], prior="dae", init=h, **settings)
+    assert torch.allclose(samples.codes, h + prior.residual(h, h), atol=1e-5)
+
+
+def test_a_checkpoint_without_priors_has_those_that_need_none(path):
+    assert "priors" not in CONFIG
+    assert list(load(path).priors) == ["gaussian", "joint"]
+
+
+@pytest.mark.parametrize("name", ["gaussian", "joint", "a.b", "", "keys", "no-ise"])
+def test_names_that_a_prior_cannot_have_are_refused(model, name):
+    with pytest.raises(InputError, match=f"a prior cannot be named '{name}'"):
+        model.with_prior(name, trained(DAE), DAE)
+
+
+def test_a_prior_of_other_codes_is_refused(model):
+    config = {**DAE, "code_shape": [5]}
+    with pytest.raises(InputError, match=r"the prior 'dae' reads codes \(5,\), the generator \(6,\)"):
+        model.with_prior("dae", trained(config), config)
+
+
+@pytest.mark.parametrize(
+    ("priors", "words"),
+    [
+        ({"mine": {"_target_": "os.system", "command": "true"}}, "refuses to build 'os.system'"),
+        ({"mine": {"_target_": "ppgn.generators.identity.Identity"}}, "'mine' among its priors is none"),
+        ({"mine": 7}, "'mine' among its priors is none"),
+        ([7], "its priors are no mapping"),
+    ],
+)
+def test_a_checkpoint_brings_no_foreign_priors(priors, words):
+    with pytest.raises(InputError, match=words):
+        PPGN.from_config({**CONFIG, "priors": priors})
+
+
 def test_unknown_names_are_answered_with_near_ones(model):
     with pytest.raises(InputError, match="unknown model 'naturl64'"):
         load("naturl64")

@@ -128,7 +128,8 @@ def spectrum(codes: Tensor) -> Tensor:
     """Variances along the principal directions of codes (N, *code_shape), float64.
 
     Those of the covariance for vectors; images are taken to be alike at every position, channel by channel, so that
-    Fourier components are their directions.
+    Fourier components are their directions. Meaningful for many times as many codes as a code has dimensions: of fewer
+    than these, some variances are 0.
     """
     if codes.dim() == 2:
         variances: Tensor = torch.linalg.eigvalsh(torch.cov(scaled(codes).double().T)).clamp_min(0)

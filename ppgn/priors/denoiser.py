@@ -1,0 +1,63 @@
+"""What trained priors share: a network R that undoes Gaussian noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ppgn.contracts import Shape
+from ppgn.errors import InputError
+
+
+class Denoiser(nn.Module):
+    """R(h̃, σ), trained to be E[h | h + σ z = h̃], z ~ N(0, I); then (R(h̃) − h̃) / σ² = ∂log p_σ(h̃)/∂h̃ (Tweedie).
+
+    p_σ is the distribution of the data with noise of standard deviation σ added. `sigmas` are the lowest and highest σ
+    that the network is trained for, equal where it knows one; `sigma` is the one that `residual` takes.
+
+    Source: Alain & Bengio 2014; PPGN (arXiv 1612.00005) Eq. 6.
+    """
+
+    def __init__(self, code_shape: Sequence[int], sigmas: Sequence[float], sigma: float) -> None:
+        super().__init__()
+        self.code_shape: Shape = tuple(code_shape)
+        if len(sigmas) != 2 or not 0 < sigmas[0] <= sigma <= sigmas[1] < math.inf:
+            raise InputError(f"prior: noise levels {list(sigmas)} with sigma={sigma}; expected 0 < low ≤ sigma ≤ high")
+        self.sigmas: tuple[float, ...] = (float(sigmas[0]), float(sigmas[1]))
+        self.sigma = float(sigma)
+
+    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Noisy codes (B, *code_shape) and their noise levels, (B,) or (1,) -> R(h, σ), (B, *code_shape)."""
+        raise TypeError(f"{type(self).__name__} removes no noise: use a subclass")
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; the images x are not looked at."""
+        return self.denoise(h, h.new_full((1,), self.sigma)) - h
+
+
+def vector_dim(code_shape: Sequence[int]) -> int:
+    """D of codes (D,). Raises `InputError` for codes of another shape."""
+    if len(code_shape) != 1:
+        raise InputError(f"prior: codes of shape {tuple(code_shape)}; expected (D,), or use prior=image_dae for images")
+    return int(code_shape[0])
+
+
+def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1) each, of R(h, σ) = c_skip h + c_out F(c_in h, σ).
+
+    For data of mean 0 and unit variance: F sees and aims at unit variance, and F = 0 is the best linear denoiser.
+    Source: Karras et al. 2022, Table 1, with σ_data = 1.
+    """
+    c_in = (1 + sigma.square()).rsqrt()[:, None]
+    return c_in.square(), sigma[:, None] * c_in, c_in
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """The same layer with all parameters 0: what begins as no correction at all."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+    return layer

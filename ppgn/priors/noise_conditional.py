@@ -1,0 +1,95 @@
+"""A denoiser for every noise level: what an annealed chain walks down along."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn.linear import Linear
+from ppgn.priors.denoiser import Denoiser, preconditioning, vector_dim, zero
+
+WAVES = 16  # sines and cosines that a noise level is shown as
+
+
+class _Block(nn.Module):
+    """A residual block of two layers; the noise level scales and shifts what is between them (FiLM)."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = Linear(width, width)
+        self.film = zero(Linear(embedding, 2 * width))
+        self.outer = zero(Linear(width, width))
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        gain, shift = self.film(level).chunk(2, dim=1)
+        change: Tensor = self.outer(F.silu(torch.addcmul(shift, self.inner(self.norm(y)), 1 + gain)))
+        return y + change
+
+
+class NoiseConditional(Denoiser):
+    """R(h, σ) for codes (D,) near mean 0 and unit variance and every σ between `sigmas`, low and high.
+
+    `depth` residual blocks of `width`, preconditioned as in Karras et al. 2022. `sigma` is what `residual` takes;
+    `at` gives the prior of another level. Not trained, it is the best linear denoiser, h / (1 + σ²).
+
+    Source: Song & Ermon 2019 (noise-conditional scores); Karras et al. 2022, Table 1; Perez et al. 2018 (FiLM).
+    """
+
+    def __init__(
+        self,
+        code_shape: Sequence[int],
+        width: int,
+        depth: int,
+        sigmas: Sequence[float],
+        sigma: float,
+        *,
+        embedding: int = 128,
+    ) -> None:
+        super().__init__(code_shape, sigmas, sigma)
+        dim = vector_dim(code_shape)
+        self.embed = nn.Sequential(Linear(2 * WAVES, embedding), nn.SiLU(), Linear(embedding, embedding), nn.SiLU())
+        self.stem = Linear(dim, width)
+        self.blocks = nn.ModuleList(_Block(width, embedding) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = zero(Linear(width, dim))
+
+    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Noisy codes (B, D) and their noise levels -> R(h, σ), (B, D).
+
+        The levels are (B,), or (1,) for all rows; a row is then rounded the same in a batch of any size.
+        """
+        c_skip, c_out, c_in = preconditioning(sigma)
+        level = self.embed(self._waves(sigma))
+        y = self.stem(c_in * h)
+        for block in self.blocks:
+            y = block(y, level)
+        found: Tensor = self.head(self.norm(y))
+        return c_skip * h + c_out * found
+
+    def at(self, sigma: float) -> NoiseLevel:
+        """The prior of one noise level. A level outside `sigmas` is one the network was not trained for."""
+        return NoiseLevel(self, sigma)
+
+    def _waves(self, sigma: Tensor) -> Tensor:
+        """Noise levels (B,) -> (B, 2 · WAVES): where ln σ stands between the lowest and the highest."""
+        low, high = (math.log(end) for end in self.sigmas)
+        place = (sigma.log() - low) / max(high - low, 1e-6)
+        angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class NoiseLevel(nn.Module):
+    """A `NoiseConditional` prior held at one noise level; residual / σ² is the score of the data smoothed by σ."""
+
+    def __init__(self, prior: NoiseConditional, sigma: float) -> None:
+        super().__init__()
+        self.prior, self.sigma = prior, float(sigma)
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        return self.prior.denoise(h, h.new_full((1,), self.sigma)) - h
