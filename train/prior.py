@@ -36,6 +36,7 @@ from ppgn.contracts import Generator
 from ppgn.errors import InputError
 from ppgn.model import PPGN
 from ppgn.priors.denoiser import Denoiser
+from ppgn.priors.mixture import Mixture
 from train.callbacks import SaveLast, Stop
 from train.data import ArrayData, BatchStream, FolderData, steps_done
 
@@ -228,7 +229,7 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     whitened codes it leaves σ² / (1 + σ²).
     """
     low, high = prior.sigmas
-    device = next(prior.parameters()).device
+    device = next(iter(prior.state_dict().values())).device
     lines = []
     for number, sigma in enumerate(np.geomspace(low, high, LEVELS) if low < high else [low]):
         total = 0.0
@@ -265,11 +266,14 @@ class ExportPrior(lightning.Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(module, PriorTraining)
-        data: CodeData = trainer.datamodule  # type: ignore[attr-defined]
+        prior = module.average.module
+        assert isinstance(prior, Denoiser)
+        self.write(prior, trainer.datamodule, steps_done(module))  # type: ignore[attr-defined]
+
+    def write(self, prior: Denoiser, data: CodeData, step: int) -> None:
+        """Write `prior`, reached after `step` steps, and how well it does on the held-out codes of `data`."""
         if self.variances is None:
             self.variances = spectrum(thinned(data.train, 20000 if data.train.dim() == 2 else 2000))
-        prior, step = module.average.module, steps_done(module)
-        assert isinstance(prior, Denoiser)
         self.model.with_prior(self.name, prior, self.config).save(self.path)
         lines = report(prior, data.val, self.variances)
         paths.write(self.path.with_name("report.json"), json.dumps({"step": step, "levels": lines}, indent=1) + "\n")
@@ -301,15 +305,14 @@ def load_data(model: PPGN, cfg: DictConfig) -> CodeData:
     return CodeData(train, val, cfg.data.batch_size, seed=cfg.seed)
 
 
-def run(cfg: DictConfig) -> PriorTraining:
-    """Build what the configuration names, train it, and return the trained module.
+def run(cfg: DictConfig) -> PriorTraining | Mixture:
+    """Build what the configuration names, train it, and return the trained module; a mixture is fitted and returned.
 
-    Goes on from `out/last.ckpt` where that exists and `resume` is true. Raises `InputError` for bad settings.
+    A training goes on from `out/last.ckpt` where that exists and `resume` is true. Raises `InputError` for bad
+    settings.
     """
     lightning.seed_everything(cfg.seed, workers=True)
     folder = Path(cfg.out).expanduser()
-    last = folder / "last.ckpt"
-    resume = last if cfg.resume and last.exists() else None
     model = base_model(cfg)
     settings: Any = OmegaConf.to_container(cfg.prior, resolve=True)
     settings["code_shape"] = list(cast(Generator, model.generator).code_shape)
@@ -318,13 +321,23 @@ def run(cfg: DictConfig) -> PriorTraining:
         raise InputError(f"prior: '{settings.get('_target_')}' cannot be trained; give one of ppgn.priors that can")
     model.with_prior(cfg.name, prior, settings)  # refuses what does not fit before anything is encoded
     data = load_data(model, cfg)
-    variance = float(scaled(thinned(data.train, 2000)).var(0).mean())
-    module: PriorTraining = configs.build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
     path = folder / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
     export = ExportPrior(path, model, cfg.name, settings, cfg.export_every)
-    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
-    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    if isinstance(prior, Mixture):
+        rounds = configs.whole(cfg, "rounds", 1)
+        prior.fit(scaled(data.train), rounds, cfg.seed)
+        export.write(prior, data, rounds)
+        return prior
+    return _train(cfg, prior, data, export, folder / "last.ckpt")
+
+
+def _train(cfg: DictConfig, prior: Denoiser, data: CodeData, export: ExportPrior, last: Path) -> PriorTraining:
+    variance = float(scaled(thinned(data.train, 2000)).var(0).mean())
+    module: PriorTraining = configs.build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
+    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
+    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(last.parent))
+    resume = last if cfg.resume and last.exists() else None
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module
 

@@ -85,6 +85,16 @@ def test_the_model_with_its_prior_is_written_and_reported(root, tmp_path, capsys
     assert "loss" in module.trainer.logged_metrics
 
 
+def test_a_mixture_is_fitted_and_travels_with_the_model(root, tmp_path):
+    fitted = prior.run(config(root, tmp_path, "prior=mixture", "prior.components=2", "rounds=3"))
+    model = ppgn.model.load(tmp_path / "tiny0.safetensors")
+    h, x = torch.randn(2, 6), torch.zeros(2, 0)
+    assert not torch.allclose(fitted.means[0], fitted.means[1], atol=0.1)
+    assert torch.allclose(model.priors["mine"].log_prob(h), fitted.log_prob(h), atol=0.1)
+    assert torch.allclose(model.priors["mine"].at(1.5).residual(h, x), fitted.at(1.5).residual(h, x), atol=0.02)
+    assert json.loads((tmp_path / "report.json").read_text())["step"] == 3
+
+
 class Killed(prior.PriorTraining):
     """Ends as a killed process would, after its third step."""
 

@@ -1,0 +1,144 @@
+"""A mixture of Gaussians on codes: a density, and the exact denoiser at every noise level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ppgn.errors import InputError
+from ppgn.linear import linear
+from ppgn.priors.denoiser import Denoiser, vector_dim
+
+PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with
+KMEANS_ROUNDS = 6
+ROWS = 8000  # codes at a time in a round of EM
+
+
+class Mixture(Denoiser):
+    """p(h) = Σ_k w_k N(h; m_k, diag(v_k)) for codes (D,), K = `components`.
+
+    With noise of standard deviation σ it stays a mixture, of variances v_k + σ², so that log p(h), its gradient and
+    R(h, σ) = E[h0 | h0 + σ z = h] are known in closed form: `sampler=mala` and `sampler=annealed` both walk on it.
+    `sigma` is what `residual` takes. Not fitted, it is N(0, I).
+
+    Source of the fit: expectation-maximisation (Dempster, Laird & Rubin 1977) from a k-means start.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+    def __init__(
+        self,
+        code_shape: Sequence[int],
+        components: int,
+        sigma: float,
+        sigmas: Sequence[float] = (1e-3, 1e3),
+    ) -> None:
+        super().__init__(code_shape, sigmas, sigma)
+        if components < 1:
+            raise InputError(f"prior: components={components}; expected 1 or more")
+        dim = vector_dim(code_shape)
+        self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
+        self.register_buffer("means", torch.zeros(components, dim))
+        self.register_buffer("variances", torch.ones(components, dim))
+
+    def log_prob(self, h: Tensor) -> Tensor:
+        """Codes (B, D) -> log p(h), (B,)."""
+        return self._log_joint(h, 0.0).logsumexp(dim=1)
+
+    def score(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> ∂log p(h)/∂h, (B, D); the images x are not looked at."""
+        return self._score(h, 0.0)
+
+    def at(self, sigma: float) -> MixtureLevel:
+        """The prior of one noise level."""
+        return MixtureLevel(self, sigma)
+
+    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Noisy codes (B, D) and their noise levels, (B,) or (1,) -> R(h, σ) = h + σ² ∂log p_σ(h)/∂h, (B, D)."""
+        levels, rows = sigma.expand(len(h)).unique(return_inverse=True)
+        found = torch.empty_like(h)
+        for number, level in enumerate(levels.tolist()):
+            here = rows == number
+            found[here] = h[here] + level**2 * self._score(h[here], level)
+        return found
+
+    def _log_joint(self, h: Tensor, sigma: float) -> Tensor:
+        """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
+        variances = self.variances + sigma**2
+        scaled = self.means / variances
+        constant = self.log_weights - 0.5 * (
+            (self.means * scaled).sum(1) + variances.log().sum(1) + h.shape[1] * math.log(2 * math.pi)
+        )
+        return linear(h, scaled) - 0.5 * linear(h.square(), 1 / variances) + constant
+
+    def _score(self, h: Tensor, sigma: float) -> Tensor:
+        variances = self.variances + sigma**2
+        share = self._log_joint(h, sigma).softmax(dim=1)
+        return linear(share, (self.means / variances).T) - h * linear(share, (1 / variances).T)
+
+    @torch.no_grad()
+    def fit(self, codes: Tensor, rounds: int, seed: int = 0) -> float:
+        """Fit to codes (N, D) by `rounds` of EM; returns their mean log p per dimension.
+
+        Raises `InputError` for fewer codes than components.
+        """
+        count, components = len(codes), len(self.log_weights)
+        if count < components:
+            raise InputError(f"prior: {count} codes cannot fit {components} components; give more codes, or components")
+        random = torch.Generator().manual_seed(seed)
+        self.means.copy_(codes[torch.randperm(count, generator=random)[:components]])
+        for _ in range(KMEANS_ROUNDS):
+            self._kmeans(codes)
+        for _ in range(rounds):
+            self._improve(codes)
+        return float(
+            torch.stack([self.log_prob(h.to(self.means)).sum() for h in codes.split(ROWS)]).sum() / codes.numel()
+        )
+
+    def _kmeans(self, codes: Tensor) -> None:
+        """Move every mean to the codes nearest to it; one that is nearest to none stays."""
+        total, count = torch.zeros_like(self.means), torch.zeros_like(self.log_weights)
+        for rows in codes.split(ROWS):
+            h = rows.to(self.means)
+            nearest = (h @ self.means.T - 0.5 * self.means.square().sum(1)).argmax(dim=1)
+            total.index_add_(0, nearest, h)
+            count += torch.bincount(nearest, minlength=len(count))
+        self.means.copy_(torch.where(count[:, None] > 0, total / count[:, None].clamp(min=1), self.means))
+
+    def _improve(self, codes: Tensor) -> None:
+        """One round of expectation-maximisation."""
+        mass, first, second = (
+            torch.zeros_like(self.log_weights),
+            torch.zeros_like(self.means),
+            torch.zeros_like(self.means),
+        )
+        for rows in codes.split(ROWS):
+            h = rows.to(self.means)
+            share = self._log_joint(h, 0.0).softmax(dim=1)
+            mass += share.sum(0)
+            first += share.T @ h
+            second += share.T @ h.square()
+        count = mass.clamp(min=1e-6)[:, None]
+        self.means.copy_(first / count)
+        spread = (second / count - self.means.square()).clamp(min=0)
+        pooled = (spread * mass[:, None]).sum(0) / mass.sum()
+        self.variances.copy_((spread * mass[:, None] + PSEUDO_COUNTS * pooled) / (mass[:, None] + PSEUDO_COUNTS))
+        self.variances.clamp_(min=1e-4)
+        self.log_weights.copy_((mass + 1e-3).log() - (mass + 1e-3).sum().log())
+
+
+class MixtureLevel(torch.nn.Module):
+    """A `Mixture` prior held at one noise level; residual / σ² is the score of the data smoothed by σ."""
+
+    def __init__(self, prior: Mixture, sigma: float) -> None:
+        super().__init__()
+        self.prior, self.sigma = prior, float(sigma)
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        return self.sigma**2 * self.prior._score(h, self.sigma)
