@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ppgn.conditions.context import Context
 from ppgn.contracts import (
     Condition,
     DensityPrior,
@@ -29,13 +30,18 @@ class Posterior:
     """What a sampler walks on: generator, prior and condition seen as one target (`contracts.Target`).
 
     `transform` puts random views in front of the condition, as `ppgn.samplers.views.Jitter` does; log p(y | x) is
-    then its mean over the views. The networks must be frozen; raises `InputError` where one has trainable parameters.
+    then its mean over the views. `context` fills a hole: condition and prior see G(h) composited with the known pixels,
+    and the log p that G(h) itself has under `context`, without views, adds to the condition's. The networks must be
+    frozen; raises `InputError` where one has trainable parameters.
+
+    Source of the composite: PPGN (arXiv 1612.00005), Eq. 12 and its released inpainting.
     """
 
     generator: Generator
     prior: Prior
     condition: Condition
     transform: Transform | None = None
+    context: Context | None = None
 
     def __post_init__(self) -> None:
         for name in ("generator", "prior", "condition"):
@@ -61,7 +67,8 @@ class Posterior:
         if not low <= sigma <= high:
             known = f"the prior {self._prior_name} knows {low:g} to {high:g}"
             raise InputError(f"sigma is {sigma:g}; {known}; set sampler.sigma_max and sampler.sigma_min to that")
-        return _Noisy(self.generator, self.prior.at(sigma), self.condition, self.transform, sigma, jacobian)
+        parts = self.generator, self.prior.at(sigma), self.condition, self.transform, self.context
+        return _Noisy(*parts, sigma, jacobian)
 
     def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
@@ -78,12 +85,15 @@ class Posterior:
             code = h.clone().requires_grad_(True)
             drawn, residual = self._shown(code)
             image = self.generator(drawn)
-            log_condition = self._log_condition(image, noise)
+            seen = image if self.context is None else self.context.composite(image)
+            log_condition = self._log_condition(seen, noise)
+            if self.context is not None:
+                log_condition = log_condition + self.context(image)
             (gradient,) = torch.autograd.grad(log_condition.sum(), code)
-        image = image.detach()
+        image, seen = image.detach(), seen.detach()
         with torch.no_grad():
-            residual = self.prior.residual(h, image) if residual is None else residual
-            log_prior, score = self._density(h, image) if density else (None, None)
+            residual = self.prior.residual(h, seen) if residual is None else residual
+            log_prior, score = self._density(h, seen) if density else (None, None)
         parts = image, log_condition, gradient, residual, log_prior, score
         return Evaluation(*(part if part is None else part.detach()[:count] for part in parts))  # type: ignore[arg-type]
 

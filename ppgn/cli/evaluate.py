@@ -13,27 +13,33 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import images, paths
+from ppgn import images, inpainting, paths
 from ppgn.cli import config as configs
+from ppgn.cli import inpaint
 from ppgn.cli.results import describe
 from ppgn.cli.sample import build_conditions, enough_memory, read_device, read_targets
+from ppgn.conditions.base import Condition as BaseCondition
+from ppgn.conditions.context import Context
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError, unknown
 from ppgn.generators.identity import Identity
+from ppgn.inpainting import Problem
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
+from ppgn.metrics import inpainting as fills
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.samplers import presets
@@ -44,6 +50,9 @@ SIDE = 64  # pixels; larger pictures are reduced to it before they are judged
 BLURS = (32, 24, 16, 8)  # pixels a side that the originals go through
 SHOWN = 8  # pictures in a row of a grid
 PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent on pixels
+INPAINTING = ("n=100", *inpaint.CHANGES["ppgn"])  # what=inpainting, unless other words are given
+HOLES = ("center", "random")  # as in `ppgn inpaint`
+KEEP = 0.5  # likewise
 # What decides no figure.
 FREE_KEYS = ("batch_size", "device", "out", "target")
 
@@ -74,6 +83,8 @@ class Request:
         what = str(config.what)
         if what not in WHAT:
             raise unknown("what", what, WHAT)
+        if what == "inpainting":
+            config, options = configs.compose("evaluate", [*INPAINTING, *words])
         if config.target is not None:
             raise InputError(f"target={config.target} cannot be used here; give the classes: classes=[{config.target}]")
         classes, systems = read_targets(config, "classes"), tuple(str(name) for name in config.systems)
@@ -143,6 +154,17 @@ class Data:
         rows = np.linspace(0, len(self) - 1, count).astype(int).tolist()
         return torch.cat([reduce(self._picture(row), side) for row in rows])
 
+    def classes(self, count: int) -> tuple[int, ...] | None:
+        """ImageNet's index of each of the pictures that `spread` gives; None where one of them is of no such class.
+
+        Read from `val_labels.npy` and `classes.json` (a list of {"imagenet_index": ...}) beside `val_images.npy`.
+        """
+        known: list[int | None] = [None] * len(self.files)
+        for array in reversed(self.arrays):
+            known = [*_imagenet_classes(Path(str(cast(Any, array).filename)).parent, len(array)), *known]
+        chosen = [known[row] for row in np.linspace(0, len(self) - 1, count).astype(int)]
+        return None if None in chosen else tuple(cast("list[int]", chosen))
+
     def _picture(self, row: int) -> Tensor:
         """Number `row`, uint8 (1, 3, H, W)."""
         for array in self.arrays:
@@ -150,6 +172,15 @@ class Data:
                 return torch.from_numpy(array[row].copy()).permute(2, 0, 1)[None]
             row -= len(array)
         return images.to_uint8(images.read(self.files[row]))[None]
+
+
+def _imagenet_classes(folder: Path, count: int) -> list[int | None]:
+    """ImageNet's index of every picture of a set, None where it is not told."""
+    try:
+        classes = json.loads((folder / "classes.json").read_text())
+        return [classes[label].get("imagenet_index") for label in np.load(folder / "val_labels.npy")]
+    except (OSError, ValueError, IndexError, AttributeError):
+        return [None] * count
 
 
 def _array(path: Path) -> np.ndarray:
@@ -435,4 +466,132 @@ class _Judges:
         return network is not None and network.labels == self.judge.labels
 
 
-WHAT: dict[str, Callable[[Request, Report], None]] = {"reconstruction": reconstruction, "samples": samples}
+class _RowByRow(BaseCondition):
+    """A condition of its own for every row of a batch; views of a batch come one whole batch after another."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        super().__init__()
+        self.conditions = list(conditions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(V · B, 3, H, W) -> (V · B,)."""
+        count = len(self.conditions)
+        return torch.stack([c(x[row::count]) for row, c in enumerate(self.conditions)], dim=1).flatten()
+
+
+Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
+
+
+class _Completer:
+    """Fills holes with chains, one for each photo: of the sampler asked for, without and with the photo's class, and
+    of the published procedure with it (without its clip: codes that are whitened are negative too).
+    """
+
+    def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
+        self.request, self.model = request, model
+        self.conditions: list[Condition] = []
+        if classes is not None:
+            place = request.device, torch.float32
+            self.conditions = build_conditions(request.config.condition, classes, *place)
+            truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
+            self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
+        self.sampler: Sampler = configs.build(request.config.sampler)
+        self.likelihood = inpaint.likelihood(request.config.context)
+
+    def ways(self) -> dict[str, Way]:
+        """Ways to fill pictures with holes, by name."""
+        every: dict[str, Way] = {"context": partial(self._fill, self.sampler, self.likelihood, KEEP, [])}
+        if self.conditions:
+            released = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
+            every["class"] = partial(self._fill, self.sampler, self.likelihood, KEEP, self.conditions)
+            every["released"] = partial(self._fill, released, Context.released, 1.0, self.published)
+        return every
+
+    def _fill(
+        self,
+        sampler: Sampler,
+        context: Callable[[Tensor, Tensor], Context],
+        keep: float,
+        conditions: Sequence[Condition],
+        pictures: Tensor,
+        holes: Tensor,
+        advance: Callable[..., None],
+    ) -> Tensor:
+        """Pictures uint8 (N, 3, H, W) with holes (N, H, W) -> the same, completed."""
+        size, seed, completed = inpainting.size_of(self.model), self.request.seeds[0], []
+        for rows in torch.arange(len(pictures)).split(self.request.batch_size):
+            problems = [Problem.of(pictures[row], holes[row], size) for row in rows.tolist()]
+            done = inpainting.complete(
+                self.model,
+                problems,
+                [seed] * len(problems),
+                sampler=sampler,
+                condition=_RowByRow([conditions[row] for row in rows.tolist()]) if conditions else None,
+                context=context,
+                fill="mean" if keep == 1 else "harmonic",
+                keep=keep,
+                prior=str(self.request.config.prior),
+                steps=self.request.steps,
+                callback=advance,
+            )
+            completed += [problem.complete(drawn) for problem, drawn in zip(problems, done.drawn, strict=True)]
+        return torch.stack(completed)
+
+
+def filling(request: Request, report: Report) -> None:
+    """Holes in photographs filled by chains, from one seed, and by classical means, all judged alike.
+
+    Intervals are over photographs. Figures: PSNR inside the hole, cosine distance of features to the original's, and
+    where the photographs' classes are known top-1 and top-5 of the judge, seconds for each photograph.
+    """
+    fills.check_libraries()
+    model = request.load_model()
+    if model.encoder is None:
+        raise InputError(f"model {request.config.model} has no encoder, so it cannot inpaint; give another model")
+    if str(request.config.prior) not in model.priors:
+        raise unknown("prior", str(request.config.prior), model.priors.keys())
+    originals, classes = request.data.spread(request.n, _side(model)), request.data.classes(request.n)
+    completer = _Completer(request, model, classes)
+    judge = accuracy.Judge(request.batch_size).to(request.device)
+    features = fidelity.Features(request.batch_size).to(request.device)
+    of_originals = features(originals)
+    report.add("original", _recognised(judge, originals, classes))
+    for mask in HOLES:
+        holes = torch.stack([inpaint.read_hole(mask, Path(str(row)), p, None) for row, p in enumerate(originals)])
+        shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
+        ways: dict[str, Way] = {name: partial(_classical, name) for name in fills.FILLS}
+        for name, way in (ways | completer.ways()).items():
+            started = time.perf_counter()
+            with _progress(request, 0, "step") as bar:
+                bar.set_postfix_str(f"{mask} {name}")
+                completed = way(originals, holes, lambda *_, bar=bar: _advance(bar))
+            seconds = (time.perf_counter() - started) / request.n
+            figures = {
+                "psnr": bootstrap.mean(fills.psnr(completed, originals, holes)),
+                "distance": bootstrap.mean(fills.feature_distance(features(completed), of_originals)),
+                **_recognised(judge, completed, classes),
+                "seconds": Estimate(seconds),
+            }
+            report.add(f"{mask} {name}", figures)
+            shown.append(completed)
+            rows = torch.stack([pictures[:SHOWN] for pictures in shown], dim=1)
+            images.write(request.out / f"grid_{mask}.png", images.grid(rows.flatten(0, 1), columns=len(shown)))
+
+
+def _classical(name: str, pictures: Tensor, holes: Tensor, advance: Callable[..., None]) -> Tensor:
+    return fills.fill(pictures, holes, name)
+
+
+def _recognised(judge: accuracy.Judge, pictures: Tensor, classes: Sequence[int] | None) -> dict[str, Estimate | None]:
+    """Top-1 and top-5 of the judge where the classes are known."""
+    if classes is None:
+        return {"top1": None, "top5": None}
+    logits = judge(pictures)
+    return {f"top{k}": bootstrap.mean(accuracy.top_k(logits, classes, k).double()) for k in (1, 5)}
+
+
+WHAT: dict[str, Callable[[Request, Report], None]] = {
+    "reconstruction": reconstruction,
+    "samples": samples,
+    "inpainting": filling,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ppgn import paths
+from ppgn.cli.inpaint_help import inpaint
 
 
 def overview() -> str:
@@ -16,8 +17,11 @@ usage: ppgn COMMAND [key=value ...]
 
 commands
   sample      draw images that a condition network recognises as a target
+  inpaint     fill a hole in a photo
+  facets      draw the unlike kinds of pictures that one target covers
   evaluate    measure how good samples or reconstructions are
   models      list the generators and the condition networks there are
+  units       list the layers of a network and their units, which condition=unit takes
 
   ppgn COMMAND --help     the keys of a command, with examples
   ppgn --version
@@ -37,10 +41,16 @@ what to draw
   condition=imagenet     the network that judges ({", ".join(paths.options("condition"))})
   target=goldfish        what to ask of it, by name or by index; required.
                          Several targets make one chain through all of them: target=[volcano,lakeside,castle]
+  condition="imagenet:castle & 0.5*places:snowfield"
+                         several questions at once, each NAME:TARGET: a & b both, a | b either, ~a anything but it,
+                         0.5*a weighed, ( ) groups; a target with such signs stands in quotes. NAME alone asks for
+                         target=. Settings of a member: condition.places.network.weights=FILE
 
 where the chains start
   seeds=0-7              the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
   init=null              start from an image file instead of from noise
+  strength=1.0           how far to leave that image, above 0 to 1: the share of the steps that is walked. It is the
+                         last share, so step length or noise level start as low as they are by then; 0.3 stays near
 
 how they walk
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
@@ -49,6 +59,7 @@ how they walk
   steps=null             steps for each target; null is the sampler's own number
   burn_in=0              steps to walk before anything is kept
   thin=null              keep the state every so many steps; null keeps the last one of each target
+  threshold=null         of what is kept, keep the images alone whose p(target) exceeds this number, as 0.98
 
 on which machine
   batch_size=8           chains walked together
@@ -57,6 +68,9 @@ on which machine
 
 what comes out
   out=null               a folder; null is outputs/CONDITION-TARGET. A new run replaces what an old one left there
+  labels=false           true writes p and the class asked for under each image of grid.png
+  animate=null           a name that ends in .webp, .gif or .png: the chains of all seeds as they walk, in `out`
+  animate_every=1        steps from one frame to the next
   resume=false           true continues an interrupted run in `out`, and adds seeds to a finished one
 
 Any deeper setting goes by its dotted name, as in config.yaml: sampler.NAME=VALUE, condition.network.name=VALUE.
@@ -69,14 +83,21 @@ examples
   ppgn sample target=goldfish
   ppgn sample target=volcano seeds=0-15 steps=400 out=volcanoes
   ppgn sample target=[volcano,lakeside,castle] seeds=0-3
-  ppgn sample target=junco init=photo.jpg
-  ppgn sample condition=torchscript condition.path=my_classifier.ts target=3"""
+  ppgn sample target=junco init=photo.jpg strength=0.5
+  ppgn sample condition=places condition.network.weights=resnet18_places365.pth.tar target=beach
+  ppgn sample condition="imagenet:castle & ~places:beach" labels=true animate=chain.webp
+  ppgn sample condition=unit condition.layer=blocks.4.2 target=17
+  ppgn sample condition=torchscript condition.path=my_classifier.ts target=3
+
+hidden units as published with PPGN: restarts with a random weight of the prior, images kept where p exceeds 0.98
+  ppgn sample condition=unit condition.layer=blocks.4.2 target=17 steps=1000 thin=10 threshold=0.98
+with sampler.reset_every=100 sampler.lr_end=1, or, for codes of fc6, sampler=released sampler.reset_every=100"""
 
 
 def evaluate() -> str:
     """The help of `ppgn evaluate`."""
     return f"""\
-usage: ppgn evaluate what=reconstruction|samples data=FOLDER [key=value ...]
+usage: ppgn evaluate what=reconstruction|samples|inpainting data=FOLDER [key=value ...]
 
 Measures how good a model's pictures are, all reduced to 64 px, and prints a table. Intervals are 95 % bootstrap ones:
 over classes for samples, over pictures for reconstruction.
@@ -88,6 +109,10 @@ what to measure
   what=samples           samples of every class from every seed: p, the condition's probability of the class; top-1 and
                          top-5 of EfficientNet-Lite2 at 160 px among 1000 classes; KID to photographs; mean cosine
                          distance within and between classes; seconds per sample
+  what=inpainting        holes (center, random) filled by chains from the first seed, with and without the photo's class
+                         (val_labels.npy, classes.json), by the published procedure and by classical means: PSNR in the
+                         hole, feature distance to the original, top-1, top-5, seconds; n is 100; pip install
+                         'ppgn[inpaint]'
   data=FOLDER            photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or else picture files;
                          required
   n=2000                 how many of them, spread evenly; what=reconstruction takes as many others to compare with
@@ -112,7 +137,8 @@ what comes out
   out=null               a folder; null is outputs/evaluate-WHAT
 
 The folder holds evaluation.json (every figure with its interval, the settings and versions) and grid.png (originals
-over reconstructions) or grid_SYSTEM.png (a row per class). They are written after each row of the table.
+over reconstructions), grid_SYSTEM.png (a row per class) or grid_HOLE.png (a row per photo). They are written after each
+row of the table.
 
 examples
   ppgn evaluate what=reconstruction data=tiny-imagenet-64
@@ -129,4 +155,67 @@ Lists the generators that `model=` takes, with the shape of their codes and imag
 `condition=` takes."""
 
 
-VERBS: dict[str, Callable[[], str]] = {"sample": sample, "evaluate": evaluate, "models": models}
+def facets() -> str:
+    """The help of `ppgn facets`."""
+    return f"""\
+usage: ppgn facets target=NAME images=FOLDER [key=value ...]
+
+Draws the unlike kinds of pictures that one target covers (Multifaceted Feature Visualization). The pictures' features
+in the condition's network are grouped: PCA to 50 dimensions, t-SNE to 2, k-means. The chains of a group start from the
+mean code of the pictures nearest its centre. Needs scikit-learn: pip install 'ppgn[facets]'.
+
+what to look at
+  target=teapot          what to ask of the condition, by name or by index; required
+  images=FOLDER          pictures of it, at least two for each facet; required
+  condition=imagenet     the network that is asked ({", ".join(paths.options("condition"))})
+  k=10                   how many facets
+  nearest=15             pictures of a facet that make up its mean code
+  layer=null             the features' layer, averaged over positions; null is the last one before the outputs
+
+how the chains walk
+  seeds=0-3              the chains of each facet
+  model=natural64        a name that `ppgn models` lists or a path to a .safetensors file
+  prior=joint            what keeps the images natural (gaussian, joint)
+  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
+  steps=null             steps for each sample; null is the sampler's own number
+
+on which machine
+  batch_size=8           pictures or chains at a time
+  device=auto            cpu, cuda or cuda:N; auto is the GPU if there is one
+
+what comes out
+  out=null               a folder; null is outputs/facets-CONDITION-TARGET
+
+The folder holds grid.png (a row per facet, the largest first: its pictures, then its samples), facets.json (files,
+probabilities), samples.safetensors and config.yaml.
+
+example
+  ppgn facets target=teapot images=teapots k=5 seeds=0-3"""
+
+
+def units() -> str:
+    """The help of `ppgn units`."""
+    return """\
+usage: ppgn units [key=value ...]
+
+Lists the layers of a network, in the order they run, with the number of their units and, for convolutional layers, the
+positions (rows x columns) at which each unit is computed: what `condition=unit` takes as condition.layer, target and
+condition.position. No weights are loaded.
+
+  network=efficientnet_lite1   as condition.network.name: efficientnet_lite0..2, timm/NAME, torchvision/NAME
+  layer=null                   a layer to list with everything inside it; null lists the outer ones
+
+examples
+  ppgn units
+  ppgn units network=torchvision/resnet18 layer=layer4
+  ppgn sample condition=unit condition.layer=blocks.4.2 target=17"""
+
+
+VERBS: dict[str, Callable[[], str]] = {
+    "sample": sample,
+    "inpaint": inpaint,
+    "facets": facets,
+    "evaluate": evaluate,
+    "models": models,
+    "units": units,
+}

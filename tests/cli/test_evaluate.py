@@ -130,6 +130,45 @@ def test_the_judge_speaks_of_its_own_classes(evaluate: Run) -> None:
     assert figures["top5"].value == pytest.approx(hits.double().mean().item())
 
 
+def test_inpainting(evaluate: Run) -> None:
+    pytest.importorskip("cv2")
+    pytest.importorskip("skimage")
+    Path("photos/set/classes.json").write_text('[{"imagenet_index": 1}, {"imagenet_index": 3}]')
+    np.save("photos/set/val_labels.npy", np.arange(20) % 2)
+    assert evaluate("what=inpainting", "n=3", "steps=1", "batch_size=3") == 0
+    rows = read()["rows"]
+    ways = ["mean_colour", "harmonic", "biharmonic", "telea", "navier_stokes", "context", "class", "released"]
+    assert list(rows) == ["original", *(f"{mask} {way}" for mask in ("center", "random") for way in ways)]
+
+    stored = torch.from_numpy(np.load("photos/set/val_images.npy")).permute(0, 3, 1, 2)
+    originals, classes = stored[[0, 9, 19]], [1, 3, 3]
+    hole = torch.zeros(16, 16, dtype=torch.bool)
+    hole[4:12, 4:12] = True
+    colours = originals[:, :, ~hole].float().mean(dim=2).round()
+    error = (colours[:, :, None] - originals[:, :, hole]).square().mean(dim=(1, 2)) / 255**2
+    assert rows["center mean_colour"]["psnr"]["value"] == pytest.approx((-10 * error.log10()).mean().item(), rel=1e-4)
+    hits = accuracy.top_k(accuracy.Judge()(originals), classes, 5).double().mean().item()
+    assert rows["original"]["top5"]["value"] == hits
+    assert all(0 <= row["distance"]["value"] < 1 for name, row in rows.items() if name != "original")
+
+    grid = torch.from_numpy(np.array(Image.open("out/grid_center.png"))).permute(2, 0, 1)
+    assert grid.shape == (3, 3 * 18 + 2, 10 * 18 + 2)
+    for column in range(1, 10):
+        tile = grid[:, 2:18, 2 + 18 * column : 18 + 18 * column]
+        assert torch.equal(tile[:, ~hole], originals[0][:, ~hole])
+        assert not torch.equal(tile, originals[0])
+
+
+def test_inpainting_without_labels_has_no_accuracy(evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    pytest.importorskip("skimage")
+    monkeypatch.setattr(evaluation, "HOLES", ("center",))
+    assert evaluate("what=inpainting", "n=2", "steps=1") == 0
+    rows = read()["rows"]
+    assert list(rows)[-1] == "center context"
+    assert all(row["top1"] is None for row in rows.values())
+
+
 def test_a_finished_system_is_kept_when_the_next_is_interrupted(evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
