@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
 from ppgn import paths
 from ppgn.errors import InputError, nearest
+
+ANIMATED = (".webp", ".gif", ".png")
 
 
 def read(path: str | Path) -> Tensor:
@@ -80,21 +83,59 @@ def write(path: str | Path, image: Tensor | Image.Image) -> None:
     paths.write(path, buffer.getvalue())
 
 
-def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Image:
+def check_animation(path: Path) -> None:
+    """Raise `InputError` unless the suffix of `path` is that of a format with frames."""
+    if path.suffix.lower() not in ANIMATED:
+        raise InputError(f"cannot animate '{path.name}'; give a name that ends in {', '.join(ANIMATED)}")
+
+
+def animate(path: str | Path, frames: Sequence[Image.Image], milliseconds: int = 80) -> None:
+    """Write pictures of one size as an endless animation, `milliseconds` each, the last one for a second, atomically.
+
+    Raises `InputError` for a suffix without frames and where the system refuses to write.
+    """
+    path = Path(path)
+    check_animation(path)
+    buffer = io.BytesIO()
+    durations = [milliseconds] * (len(frames) - 1) + [1000]
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    first, *rest = frames
+    first.save(buffer, format=kind, save_all=True, append_images=rest, duration=durations, loop=0)
+    paths.write(path, buffer.getvalue())
+
+
+def grid(
+    images: Tensor, columns: int | None = None, gap: int = 2, captions: Sequence[str] | None = None
+) -> Image.Image:
     """Images (N, 3, H, W), float or uint8, row by row on a white sheet `gap` pixels apart.
 
     Without `columns` the sheet is about square, at least as wide as high, and without a gap at its end if possible.
+    `captions` are written below the images, in as many lines as they have, shortened to an image's width.
     """
     count, _, height, width = images.shape
     root = math.ceil(math.sqrt(count))
     columns = columns or next((n for n in range(root, 2 * root) if count % n == 0), root)
     rows = math.ceil(count / columns)
-    sheet = torch.full((3, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
-    for i, image in enumerate(to_uint8(images).cpu()):
-        top = gap + i // columns * (height + gap)
-        left = gap + i % columns * (width + gap)
-        sheet[:, top : top + height, left : left + width] = image
-    return to_pil(sheet)
+    font = ImageFont.load_default(max(10, width // 12))
+    line = sum(font.getmetrics()) if captions else 0  # type: ignore[union-attr]
+    foot = line * max((text.count("\n") + 1 for text in captions or ()), default=0)
+    down, right = height + foot + gap, width + gap
+    sheet = Image.new("RGB", (columns * right + gap, rows * down + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, image in enumerate(images):
+        top, left = gap + i // columns * down, gap + i % columns * right
+        sheet.paste(to_pil(image), (left, top))
+        for number, text in enumerate(captions[i].split("\n") if captions else ()):
+            draw.text((left, top + height + number * line), _shortened(text, width, font), "black", font)
+    return sheet
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """As much of a text as is at most `width` pixels wide, with an ellipsis where something is missing."""
+    if font.getlength(text) <= width:
+        return text
+    fits = (f"{text[:end].rstrip()}…" for end in range(len(text) - 1, 0, -1))
+    return next((short for short in fits if font.getlength(short) <= width), "")
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -62,7 +62,11 @@ def test_encoder(option: str) -> None:
 def test_condition(option: str, tmp_path: Path) -> None:
     classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
     torch.jit.script(classifier.eval()).save(tmp_path / "classifier.ts")
-    words = {"torchscript": [f"condition.path={tmp_path}/classifier.ts", "condition.size=16"]}.get(option, [])
+    words = {
+        "torchscript": [f"condition.path={tmp_path}/classifier.ts", "condition.size=16"],
+        "places": ["condition.network.weights=null", "condition.network.size=64"],
+        "unit": ["condition.layer=blocks.1", "condition.network.size=64"],
+    }.get(option, [])
     settings, _ = configs.compose("sample", [f"condition={option}", "target=2", "sampler=released", *words])
     condition = configs.build(settings.condition)
     assert isinstance(condition, Classifier)

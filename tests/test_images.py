@@ -97,6 +97,42 @@ def test_grid_places_images_row_by_row() -> None:
     assert (sheet[:, [0, 4, 8, 12]] == 255).all()
 
 
+def test_captions_stand_below_their_images_and_within_their_width() -> None:
+    batch = torch.zeros(3, 3, 40, 60)
+    plain = images.grid(batch, columns=2)
+    sheet = images.grid(batch, columns=2, captions=["0.97 cat", "0.01 a name much too long\n0.5 dog", ""])
+    foot = (sheet.height - plain.height) // 2
+    assert sheet.width == plain.width
+    ink = np.asarray(sheet).min(axis=2) < 128
+    below = ink[2 + 40 : 2 + 40 + foot]
+    assert below[: foot // 2, 2:62].any()
+    assert not below[foot // 2 :, 2:62].any()
+    assert below[: foot // 2, 64:124].any()
+    assert below[foot // 2 :, 64:124].any()
+    assert not below[:, 62:64].any()
+    assert not below[:, 124:].any()
+    second = 2 + 40 + foot + 2
+    assert ink[second : second + 40, 2:62].all()
+    assert not ink[second + 40 :].any()
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.gif", "a.png"])
+def test_an_animation_has_its_frames_in_order(tmp_path: Path, name: str) -> None:
+    frames = [images.to_pil(torch.full((3, 8, 8), level / 4)) for level in range(4)]
+    images.animate(tmp_path / name, frames)
+    with Image.open(tmp_path / name) as animation:
+        shown = []
+        for number in range(animation.n_frames):
+            animation.seek(number)
+            shown.append(animation.convert("RGB").getpixel((4, 4))[0])
+    assert shown == pytest.approx([0, 64, 128, 191], abs=4)
+
+
+def test_an_animation_needs_a_format_with_frames(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot animate 'a.jpg'; give a name that ends in .webp, .gif, .png"):
+        images.animate(tmp_path / "a.jpg", [Image.new("RGB", (2, 2))])
+
+
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (7, 3), (8, 4), (9, 3), (10, 5), (11, 4), (12, 4)])
 def test_grid_is_about_square(count: int, columns: int) -> None:
     sheet = images.grid(torch.zeros(count, 3, 8, 8), gap=0)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ppgn import paths
+from ppgn.cli import expression
 from ppgn.errors import InputError, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./]*)=(?P<value>.*)", re.DOTALL)
@@ -35,31 +36,66 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
     """The configuration conf/VERB.yaml with `words`, key=value each, laid over it, and the option of every group.
 
     A value that Hydra's grammar cannot read is taken literally, so class names and captions need no second quoting.
-    Raises `InputError` for a word without a key, an unknown key or option, a value of the wrong type and a missing one.
+    Where condition= is an expression, as "imagenet:castle & places:snowfield", the node `condition` holds its text as
+    `expression` and the settings of each of its conditions under the condition's name; it is also what `target` is
+    unless the expression leaves one open. Raises `InputError` for a word without a key, an unknown key or option, a
+    value of the wrong type and a missing one.
     """
-    overrides = [_override(word) for word in words]
     options = _default_options(verb)
+    text, words = _take_expression(words) if "condition" in options else ("", words)
+    overrides = [_override(word) for word in words]
     groups = [override for override in overrides if override.key_or_group in options]
     for override in groups:
         options[override.key_or_group] = _option(override)
+    lines = _lines(groups) + _members(text)
     # A key of this verb that bears the name of a group of another: Hydra would look for an option of that.
     plain = [o for o in overrides if o not in groups and (paths.conf() / o.key_or_group).is_dir()]
     with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
         try:
-            base = hydra_compose(verb, overrides=_lines(groups))
+            base = hydra_compose(verb, overrides=lines)
             for override in overrides:
-                if override.key_or_group == "condition.target":
+                if re.fullmatch(r"condition\..*\btarget", override.key_or_group):
                     raise InputError(f"cannot use '{override.input_line}'; use target={override.value()}")
                 if override not in groups and not override.is_add():
                     _check_value(override, base)
-            config = hydra_compose(verb, overrides=_lines([o for o in overrides if o not in plain]))
+            config = hydra_compose(
+                verb, overrides=lines + _lines([o for o in overrides if o not in plain and o not in groups])
+            )
             for override in plain:
                 OmegaConf.update(config, override.key_or_group, override.value())
+            if text:
+                options["condition"] = text
+                _put_expression(config, text)
             _check_complete(config)
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(f"cannot read the settings: {error}") from error
     return config, options
+
+
+def _take_expression(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The expression behind the last `condition=`, "" where it is a plain name, and the words without it."""
+    asked = [word for word in words if word.startswith("condition=")]
+    text = asked[-1].removeprefix("condition=").strip() if asked else ""
+    if not expression.is_expression(text):
+        return "", list(words)
+    return text, [word for word in words if word not in asked]
+
+
+def _members(text: str) -> list[str]:
+    """The overrides that put the conditions of an expression into the place of the one default."""
+    names = dict.fromkeys(leaf.name for leaf in expression.leaves(expression.parse(text))) if text else {}
+    return [*(["~condition"] if names else []), *(f"+condition@condition.{name}={name}" for name in names)]
+
+
+def _put_expression(config: DictConfig, text: str) -> None:
+    open_leaf = any(leaf.target is None for leaf in expression.leaves(expression.parse(text)))
+    given = config.target if not OmegaConf.is_missing(config, "target") else None
+    if given is not None and not open_leaf:
+        raise InputError(f"target={given} is not asked for: every condition in '{text}' has its own; leave it out")
+    OmegaConf.update(config, "condition.expression", text, force_add=True)
+    if not open_leaf:
+        OmegaConf.update(config, "target", text)
 
 
 def _default_options(verb: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ def main(words: Sequence[str]) -> int:
         raise InputError(f"ppgn models takes no further words, but got '{' '.join(words)}'")
     shipped = [("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *map(_row, ppgn.model.available())]
     conditions = [("CONDITION", "TARGET"), *((name, _first_comment(name)) for name in paths.options("condition"))]
-    print(_table(shipped), _table(conditions), sep="\n\n")
+    print(table(shipped), table(conditions), sep="\n\n")
     return 0
 
 
@@ -35,7 +35,8 @@ def _first_comment(condition: str) -> str:
     return text.splitlines()[0].removeprefix("#").strip()
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells as aligned lines."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

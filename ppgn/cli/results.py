@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -31,17 +32,28 @@ class Results:
 
     `folder` gets grid.png, samples.safetensors, report.json and config.yaml, each put in place whole by `save`.
     `settings` is all that decides what a seed's samples are, JSON-able: results of other settings are not continued.
-    `conditions`, one per target, describe the samples; `about` goes into the report as it is.
+    `conditions`, one per target, describe the samples; `about` goes into the report as it is. With `labels` every tile
+    of the grid says what it is. `threshold`: only samples whose p exceeds it are kept, as in the sampler released with
+    PPGN (arXiv 1612.00005).
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], conditions: Sequence[Condition], about: Mapping[str, Any]
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        conditions: Sequence[Condition],
+        about: Mapping[str, Any],
+        *,
+        labels: bool = False,
+        threshold: float | None = None,
     ) -> None:
         self.folder = folder
         self.settings = dict(settings)
         self.conditions = tuple(conditions)
         self.about = dict(about)
+        self.labels, self.threshold = labels, threshold
         self.samples: Samples | None = None
+        self.seeds: tuple[int, ...] = ()  # that have been walked, in the order they came
         self.unfinished: tuple[int, ...] = ()  # the seeds whose chains stand in `chains`
         self.seconds = 0.0
         self.chain_steps = 0  # walked in these seconds
@@ -57,33 +69,51 @@ class Results:
         """Where the state of an unfinished batch is."""
         return self.folder / "chains-0.safetensors"
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds whose samples are here, in the order they came."""
-        return tuple(dict.fromkeys(self.samples.seeds)) if self.samples else ()
-
     def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
         """Join the samples of a finished batch, of which so many steps, over all chains, took so many seconds."""
-        self.samples = Samples.concatenate([self.samples, samples]) if self.samples else samples
+        self.seeds += tuple(dict.fromkeys(samples.seeds))
         self.seconds += seconds
         self.chain_steps += chain_steps
-        self.rows += self._describe(samples)
+        described = self._describe(samples)
+        kept = [row for row, said in enumerate(described) if self._passes(said["log_prob"])]
+        samples = _rows(samples, kept)
+        self.samples = samples if self.samples is None else Samples.concatenate([self.samples, samples])
+        self.rows += [described[row] for row in kept]
+
+    def _passes(self, log_prob: float | None) -> bool:
+        return self.threshold is None or (log_prob is not None and log_prob > math.log(self.threshold))
 
     def save(self, config: str) -> None:
         """Write all files; `config` is the text of config.yaml. Raises `InputError` where the system refuses."""
         if self.samples is None:
             return
         tensors = {name: getattr(self.samples, name).contiguous() for name in TENSORS}
-        tensors |= {name: torch.tensor(getattr(self.samples, name)) for name in COLUMNS}
-        progress = {"failed": self.samples.failed, "seconds": self.seconds, "chain_steps": self.chain_steps}
+        tensors |= {name: torch.tensor(getattr(self.samples, name), dtype=torch.int64) for name in COLUMNS}
+        progress = {
+            "walked": self.seeds,
+            "failed": self.samples.failed,
+            "seconds": self.seconds,
+            "chain_steps": self.chain_steps,
+        }
         metadata = {"format": FORMAT, "settings": self.tag, "progress": json.dumps(progress)}
-        per_seed = len(self.samples) // len(self.seeds)
         paths.write(self.folder / "config.yaml", config)
         paths.write(self.folder / "samples.safetensors", safetensors.torch.save(tensors, metadata))
         paths.write(self.folder / "report.json", _to_json(self.report()))
-        images.write(
-            self.folder / "grid.png", images.grid(self.samples.images, columns=per_seed if per_seed > 1 else None)
-        )
+        if self.rows:
+            images.write(self.folder / "grid.png", self._grid(self.samples))
+        else:
+            (self.folder / "grid.png").unlink(missing_ok=True)
+
+    def _grid(self, samples: Samples) -> Image.Image:
+        """The samples, a row per seed where each has several, and all of them are here."""
+        per_seed = len(samples) // len(self.seeds)
+        columns = per_seed if per_seed > 1 and self.threshold is None else None
+        captions = None
+        if self.labels:
+            captions = [
+                caption(self.conditions[asked], row) for asked, row in zip(samples.targets, self.rows, strict=True)
+            ]
+        return images.grid(samples.images, columns, captions=captions)
 
     def load(self) -> None:
         """Take over what an earlier run with the same settings saved in the folder, if there is anything.
@@ -101,11 +131,12 @@ class Results:
         with _opened(path) as file:
             self._check_settings(json.loads(file.metadata()["settings"]))
             progress = json.loads(file.metadata()["progress"])
-            failed, seconds, chain_steps = (progress[name] for name in ("failed", "seconds", "chain_steps"))
+            self.seeds, failed = tuple(progress["walked"]), tuple(progress["failed"])
+            self.seconds, self.chain_steps = progress["seconds"], progress["chain_steps"]
             tensors = {name: file.get_tensor(name) for name in (*TENSORS, *COLUMNS)}
         seeds, targets, steps = (tuple(tensors.pop(name).tolist()) for name in COLUMNS)
-        samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=tuple(failed))
-        self.add(samples, seconds, chain_steps)
+        self.samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=failed)
+        self.rows = self._describe(self.samples)
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         wanted = json.loads(self.tag)
@@ -136,7 +167,8 @@ class Results:
         target = report["target"] if isinstance(report["target"], str | int) else "target"
         means = "" if report["mean_prob"] is None else f", mean p({target}) {report['mean_prob']:.2f}"
         failed = f", {len(report['failed'])} failed: seeds {report['failed']}" if report["failed"] else ""
-        return f"{len(self.rows)} samples in {report['seconds']:.1f} s{means}{failed} -> {self.folder}"
+        passed = "" if self.threshold is None else f" with p > {self.threshold:g}"
+        return f"{len(self.rows)} samples{passed} in {report['seconds']:.1f} s{means}{failed} -> {self.folder}"
 
     def _describe(self, samples: Samples) -> list[dict[str, Any]]:
         """One row per sample, with what its condition says of the plain image, without the sampler's random views."""
@@ -152,6 +184,26 @@ class Results:
                 zip(samples.seeds, samples.targets, samples.steps, samples.log_prob.tolist(), strict=True)
             )
         ]
+
+
+def _rows(samples: Samples, rows: Sequence[int]) -> Samples:
+    """Some rows of samples."""
+    if len(rows) == len(samples):
+        return samples
+    chosen: dict[str, Any] = {name: getattr(samples, name)[list(rows)] for name in TENSORS}
+    chosen |= {name: tuple(getattr(samples, name)[row] for row in rows) for name in COLUMNS}
+    return Samples(**chosen, failed=samples.failed)
+
+
+def caption(condition: Condition, row: Mapping[str, Any]) -> str:
+    """What a picture is, by the report of it: probability and name of each class asked for, a line each."""
+    if "terms" in row:
+        terms = zip(cast("Any", condition).terms, row["terms"], strict=True)
+        return "\n".join(caption(term, said) for term, said in terms)
+    name = str(getattr(condition, "name", row.get("target", ""))).split(",")[0]
+    log_prob = row["log_prob"]
+    p = row.get("prob") if "prob" in row or log_prob is None else math.exp(min(log_prob, 0))
+    return name if p is None else f"{p:.2f} {name}"
 
 
 @contextmanager

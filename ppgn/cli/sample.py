@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -21,16 +21,19 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import images, paths
 from ppgn.cli import config as configs
+from ppgn.cli import expression
 from ppgn.cli.results import Results
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.presets import Sampler
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
 # What does not change a seed's samples.
-FREE_KEYS = ("seeds", "batch_size", "device", "out", "resume")
+FREE_KEYS = ("seeds", "batch_size", "device", "out", "resume", "labels", "animate", "animate_every")
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,18 @@ class Request:
     targets: tuple[str | int, ...]
     seeds: tuple[int, ...]
     init: Tensor | None  # (3, H, W) as in the file
+    strength: float
     steps: int | None
     burn_in: int
     thin: int | None
+    threshold: float | None
     batch_size: int
     device: torch.device
     precision: str
     out: Path
+    labels: bool
+    animation: Path | None
+    animate_every: int
     resume: bool
 
     @staticmethod
@@ -57,7 +65,7 @@ class Request:
         """Check `words`, key=value each. Raises `InputError`."""
         config, options = configs.compose("sample", words)
         targets = read_targets(config, "target")
-        out = config.out or Path("outputs") / _slug(options["condition"], *targets)
+        out = Path(str(config.out or Path("outputs") / _slug(options["condition"], *targets))).expanduser()
         return Request(
             config=config,
             options=options,
@@ -65,13 +73,18 @@ class Request:
             targets=targets,
             seeds=configs.seeds(config.seeds),
             init=None if config.init is None else images.read(Path(str(config.init)).expanduser()),
+            strength=_share(config, "strength", needs="init"),
             steps=None if config.steps is None else configs.whole(config, "steps", least=1),
             burn_in=configs.whole(config, "burn_in", least=0),
             thin=None if config.thin is None else configs.whole(config, "thin", least=1),
+            threshold=None if config.threshold is None else _share(config, "threshold"),
             batch_size=configs.whole(config, "batch_size", least=1),
             device=read_device(str(config.device)),
             precision=_precision(str(config.precision)),
-            out=Path(str(out)).expanduser(),
+            out=out,
+            labels=bool(config.labels),
+            animation=_animation(config, out),
+            animate_every=configs.whole(config, "animate_every", least=1),
             resume=bool(config.resume),
         )
 
@@ -92,7 +105,7 @@ class Request:
             "model": str(self.config.model),
             "prior": self.prior,
             "sampler": self.options["sampler"],
-            "steps": self.steps or sampler.steps,
+            "steps": sampler.steps,
             "device": str(self.device),
             "precision": self.precision,
         }
@@ -111,7 +124,7 @@ def read_targets(config: DictConfig, key: str) -> tuple[str | int, ...]:
 
 def _slug(*words: str | int) -> str:
     """A short name for a folder that says what was asked for."""
-    text = "-".join(re.sub(r"\W+", "-", str(word).lower()).strip("-") for word in words)
+    text = "-".join(re.sub(r"\W+", "-", str(word).lower()).strip("-") for word in dict.fromkeys(words))
     return text[:80].strip("-")
 
 
@@ -128,6 +141,27 @@ def read_device(name: str) -> torch.device:
     raise unknown("device", name, choices)
 
 
+def _share(config: DictConfig, key: str, needs: str | None = None) -> float:
+    """The number at `key`, above 0 and up to 1; below 1 only beside the key that it needs."""
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InputError(f"{key}={value} cannot be used; expected a number above 0, at most 1")
+    if needs is not None and value < 1 and config[needs] is None:
+        raise InputError(f"{key}={value} needs {needs}=FILE")
+    return float(value)
+
+
+def _animation(config: DictConfig, out: Path) -> Path | None:
+    """Where the animation goes, inside `out` unless its folder is named."""
+    if config.animate is None:
+        return None
+    if config.resume:
+        raise InputError("animate cannot be used with resume=true: the steps behind an interruption are not kept")
+    path = Path(str(config.animate)).expanduser()
+    images.check_animation(path)
+    return out / path if path.parent == Path() else path
+
+
 def _precision(name: str) -> str:
     if name not in PRECISIONS:
         raise unknown("precision", name, PRECISIONS)
@@ -140,12 +174,19 @@ def main(words: Sequence[str]) -> int:
     What can be refused is refused before the sampling starts.
     """
     request = Request.read(words)
-    sampler: Sampler = configs.build(request.config.sampler)
+    sampler = last_steps(configs.build(request.config.sampler), request)
     conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
     model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
     if request.prior not in model.priors:
         raise unknown("prior", request.prior, model.priors.keys())
-    results = Results(request.out, request.settings(), conditions, request.about(sampler))
+    results = Results(
+        request.out,
+        request.settings(),
+        conditions,
+        request.about(sampler),
+        labels=request.labels,
+        threshold=request.threshold,
+    )
     if request.resume:
         results.load()
     _check_room(request, model, sampler)
@@ -167,12 +208,57 @@ def main(words: Sequence[str]) -> int:
 def build_conditions(
     config: DictConfig, targets: Sequence[str | int], device: torch.device, dtype: torch.dtype
 ) -> list[Condition]:
-    """The condition for every target; they share a network where the class has `with_target`."""
-    build = partial(configs.build, config)
-    first = build(target=targets[0])
-    again = getattr(first, "with_target", lambda target: build(target=target))
-    conditions = [first, *map(again, targets[1:])]
+    """The condition for every target; they share a network where the class has `with_target`.
+
+    Where `config` holds an `expression`, each is the whole of it, its open leaves asking for the target.
+    """
+    if "expression" not in config:
+        conditions = list(map(_maker(config), targets))
+    else:
+        tree = expression.parse(config.expression)
+        makers = {leaf.name: _maker(config[leaf.name], leaf.name) for leaf in expression.leaves(tree)}
+
+        def combined(target: str | int) -> Condition:
+            return expression.build(
+                tree, lambda leaf: makers[leaf.name](target if leaf.target is None else leaf.target)
+            )
+
+        conditions = list(map(combined, targets))
     return [condition.to(device, dtype).eval() for condition in conditions]
+
+
+def _maker(config: DictConfig, member: str | None = None) -> Callable[[str | int], Any]:
+    """Makes the condition of a configuration for one target after the other. `member`: its name in an expression."""
+    first: Any = None
+
+    def make(target: str | int) -> Any:
+        nonlocal first
+        if first is not None and hasattr(first, "with_target"):
+            return first.with_target(target)
+        try:
+            first = configs.build(config, target=target)
+        except InputError as error:
+            if member is None:
+                raise
+            # Its keys lie one deeper than where it stands alone.
+            deeper = re.sub(r"\bcondition\.(?=\w+[.=])", f"condition.{member}.", str(error))
+            raise InputError(deeper) from error
+        return first
+
+    return make
+
+
+def last_steps(sampler: Sampler, request: Request) -> Sampler:
+    """The sampler with the steps asked for, of which it walks the last part, `strength`.
+
+    What changes along the way, step length or noise level, starts where it stands at that point.
+    """
+    kernel, share, steps = sampler.kernel, request.strength, request.steps or sampler.steps
+    if share < 1 and isinstance(kernel, Langevin):
+        kernel = replace(kernel, lr=kernel.lr_end + (kernel.lr - kernel.lr_end) * share)
+    if share < 1 and isinstance(kernel, Annealed):
+        kernel = replace(kernel, sigma_max=kernel.sigma_min * (kernel.sigma_max / kernel.sigma_min) ** share)
+    return replace(sampler, kernel=kernel, steps=max(1, round(share * steps)))
 
 
 @contextmanager
@@ -188,7 +274,7 @@ def enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
 def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
     """Raise `InputError` unless the results will fit where they are to go."""
     generator = cast("Generator", model.generator)
-    kept = 1 if request.thin is None else max(1, ((request.steps or sampler.steps) - request.burn_in) // request.thin)
+    kept = 1 if request.thin is None else max(1, (sampler.steps - request.burn_in) // request.thin)
     rows = len(request.seeds) * len(request.targets) * kept
     size = math.prod(generator.image_shape) + 8 * math.prod(generator.code_shape) + 1000
     paths.check_writable(request.out, 3 * rows * size)  # samples, their successor and the grid
@@ -203,13 +289,16 @@ def _draw(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[
         photo = images.fit(request.init, (height, width))
         init = model.encode(photo.to(request.device, request.dtype)[None])
     batches = _batches(request, results)
-    steps, walked = request.steps or sampler.steps, 0
+    steps, walked = sampler.steps, 0
+    frames: list[list[Tensor]] = [[] for _ in batches]  # per batch, uint8 (B, 3, H, W) each
     with _progress(len(batches), steps, request) as advance:
 
         def callback(number: int, step: int, steps_of_batch: int, state: State, info: Info) -> None:
             nonlocal walked
             walked += len(state.code)
             advance(number, step, steps_of_batch, state, info)
+            if request.animation and (step % request.animate_every == 0 or step == steps_of_batch):
+                frames[number].append(images.to_uint8(state.evaluation.image).cpu())
 
         for number, batch in enumerate(batches):
             walked, started = 0, time.perf_counter()
@@ -234,6 +323,8 @@ def _draw(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[
             results.chains.unlink(missing_ok=True)
     if not batches:
         results.save(text)
+    if request.animation:
+        images.animate(request.animation, [images.grid(torch.cat(moment)) for moment in zip(*frames, strict=True)])
 
 
 def _batches(request: Request, results: Results) -> list[list[int]]:
@@ -267,7 +358,8 @@ def _progress(batches: int, steps: int, request: Request) -> Iterator[Callable[[
             if step % READ_EVERY == 0 or step == steps_of_batch:
                 log_p = state.evaluation.log_condition.nanmean().item()
                 target = request.targets[(step - 1) // steps]
-                bar.set_postfix_str(f"mean log p({target}) {log_p:.3g}", refresh=step == steps_of_batch)
+                asked = "" if target == request.options["condition"] else f"({target})"
+                bar.set_postfix_str(f"mean log p{asked} {log_p:.3g}", refresh=step == steps_of_batch)
             bar.update(number * steps_of_batch + step - bar.n)
 
         yield advance

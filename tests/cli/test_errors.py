@@ -28,7 +28,15 @@ BAD = [
     (("target=1", "sampler=realesed"), "unknown sampler 'realesed'; nearest: released"),
     (("target=1", "prior=jiont"), "unknown prior 'jiont'; nearest: joint"),
     (("target=1", "prior=null"), "unknown prior 'None'; for example: gaussian, joint"),
-    (("target=1", "condition=xyz"), "unknown condition 'xyz'; for example: imagenet, torchscript"),
+    (("target=1", "condition=xyz"), "unknown condition 'xyz'; for example: caption, imagenet"),
+    (("condition=imagnet:castle & places:beach",), "unknown condition 'imagnet'; nearest: imagenet"),
+    (("condition=torchscript:1 &",), "cannot read condition=torchscript:1 & at its end; expected NAME:TARGET"),
+    (("target=1", "strength=0.5"), "strength=0.5 needs init=FILE"),
+    (("target=1", "strength=0"), "strength=0 cannot be used; expected a number above 0, at most 1"),
+    (("target=1", "threshold=98"), "threshold=98 cannot be used; expected a number above 0, at most 1"),
+    (("target=1", "animate=chain.jpg"), "cannot animate 'chain.jpg'; give a name that ends in .webp, .gif, .png"),
+    (("target=1", "animate=chain.webp", "resume=true"), "animate cannot be used with resume=true"),
+    (("target=1", "animate_every=0"), "animate_every=0 cannot be used; expected a whole number from 1 on"),
     (("target=1", "condition.target=2"), "cannot use 'condition.target=2'; use target=2"),
     (("target=1", "++condition.target=2"), "cannot use '++condition.target=2'; use target=2"),
     (
@@ -123,6 +131,14 @@ def test_debug_shows_the_traceback(sample: Run, monkeypatch: pytest.MonkeyPatch)
         (("smaple",), "unknown command 'smaple'; nearest: sample; see ppgn --help"),
         (("models", "more"), "ppgn models takes no further words, but got 'more'"),
         (("sample",), "nothing to draw: add target=NAME, for example target=goldfish"),
+        (
+            ("sample", "condition=imagenet & places:beach"),
+            "nothing to draw: add target=NAME, for example target=goldfish",
+        ),
+        (
+            ("sample", "condition=imagenet:1", "target=1"),
+            "target=1 is not asked for: every condition in 'imagenet:1' has its own; leave it out",
+        ),
     ],
 )
 def test_bad_commands(words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:

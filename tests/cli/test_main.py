@@ -22,7 +22,9 @@ sys.exit(status)
 """
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["sample", "--help"], ["models", "-h"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["sample", "--help"], ["models", "-h"], ["units", "-h"], ["--version"]]
+)
 def test_help_imports_nothing_slow(words: list[str]) -> None:
     run = subprocess.run([sys.executable, "-c", QUICK.format(words=words)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -56,7 +58,14 @@ def test_help_of_sample_gives_every_key_with_its_default(capsys: pytest.CaptureF
 
 
 def test_help_fits_a_wide_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--help"], ["sample", "--help"], ["models", "--help"]):
+    for words in (
+        ["--help"],
+        ["sample", "--help"],
+        ["models", "--help"],
+        ["units", "--help"],
+        ["facets", "--help"],
+        ["inpaint", "--help"],
+    ):
         main(words)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
 

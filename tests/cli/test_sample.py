@@ -19,9 +19,13 @@ from safetensors.torch import load_file
 
 import ppgn
 from ppgn import images
+from ppgn.cli import main
+from ppgn.cli.results import caption
+from ppgn.cli.sample import Request, last_steps
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.model import PPGN
+from ppgn.networks.network import Network, Preprocessing
 from ppgn.samplers import presets
 from ppgn.samplers.langevin import Langevin
 
@@ -115,6 +119,104 @@ def test_starts_from_a_photo(sample: Run, tiny: Path) -> None:
     photo = images.fit(images.read("photo.png"), (16, 16)).double()
     code = ppgn.load(tiny / "model.safetensors").double().encode(photo[None])
     assert torch.allclose(load_file("o/samples.safetensors")["codes"], code.expand(4, 8), rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def combined(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`ppgn sample` with the tiny networks, as a function of an expression and further words."""
+    monkeypatch.chdir(tmp_path)
+    words = [f"model={tiny}/model.safetensors", "steps=6", "seeds=0-1", "device=cpu", "precision=float64", "out=o"]
+    words += [f"condition.torchscript.path={tiny}/classifier.ts", "condition.torchscript.size=16"]
+    return lambda text, *more: main(["sample", f"condition={text}", *words, *more])
+
+
+def test_conditions_are_combined_in_words(combined: Run, tiny: Path) -> None:
+    text = "(torchscript:1 | torchscript:3) & 0.5*~torchscript:0"
+    assert combined(text) == 0
+    model = ppgn.load(tiny / "model.safetensors").double()
+    first = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
+    condition = (first | first.with_target(3)) & 0.5 * ~first.with_target(0)
+    drawn = model.sample(condition, [0, 1], sampler=presets.ppgn(), steps=6, dtype=torch.float64)
+    assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
+    assert (report("o")["condition"], report("o")["target"]) == (text, text)
+
+
+def test_an_expression_with_an_open_condition_walks_through_targets(combined: Run) -> None:
+    assert combined("torchscript & ~torchscript:0", "target=[1,2]") == 0
+    rows = report("o")["samples"]
+    assert [row["target"] for row in rows] == [1, 2] * 2
+    for row in rows:
+        asked = row["terms"][0]
+        assert asked["prob"] == pytest.approx(dict(asked["top5"])[str(row["target"])])
+
+
+def test_an_expression_s_members_are_named_in_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["condition=imagenet:castle & places:beach", "condition.imagenet.network.size=32"]
+    assert main(["sample", *words, "condition.places.network.name=timm/vgg11"]) == 2
+    assert "add condition.places.network.weights=FILE" in capsys.readouterr().err
+
+
+def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> None:
+    images.write("photo.png", torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert sample("target=1", "init=photo.png", "strength=0.5", "seeds=0", "out=o") == 0
+    model = ppgn.load(tiny / "model.safetensors").double()
+    condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
+    start = model.encode(images.read("photo.png").double()[None])
+    sampler = presets.ppgn(lr=0.55)  # half the way from 1 to 0.1
+    drawn = model.sample(condition, [0], sampler=sampler, steps=3, init=start, dtype=torch.float64)
+    assert torch.allclose(load_file("o/samples.safetensors")["codes"], drawn.codes, rtol=0, atol=1e-12)
+    assert report("o")["steps"] == 3
+
+
+def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images.write("photo.png", torch.rand(3, 16, 16))
+    request = Request.read(["target=1", "sampler=annealed", "init=photo.png", "strength=0.25", "steps=40"])
+    sampler = last_steps(presets.annealed(sigma_max=16.0, sigma_min=1.0), request)
+    assert (sampler.steps, sampler.kernel) == (10, presets.annealed(sigma_max=2.0, sigma_min=1.0).kernel)
+
+
+def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample("target=1", "thin=2", "out=all") == 0
+    rows = report("all")["samples"]
+    threshold = sorted(row["prob"] for row in rows)[5] + 1e-9
+    expected = [row for row in rows if row["prob"] > threshold]
+    assert sample("target=1", "thin=2", "out=o", f"threshold={threshold}") == 0
+    assert report("o")["samples"] == expected
+    assert report("o")["seeds"] == [0, 1, 2, 3]
+    assert load_file("o/samples.safetensors")["seeds"].tolist() == [row["seed"] for row in expected]
+    assert sample("target=1", "thin=2", "out=o", f"threshold={threshold}", "seeds=0-4", "resume=true") == 0
+    assert report("o")["samples"][: len(expected)] == expected
+    assert report("o")["seeds"] == [0, 1, 2, 3, 4]
+    assert sample("target=1", "thin=2", "out=o", "threshold=1") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 samples with p > 1 in ")
+    assert load_file("o/samples.safetensors")["images"].shape == (0, 3, 16, 16)
+    assert not Path("o/grid.png").exists()
+
+
+def test_labels_say_probability_and_class() -> None:
+    first = Classifier(Network(torch.nn.Flatten(), Preprocessing(), name="n", labels=["cat, feline", "dog"]), 0)
+    condition = first & 0.5 * ~first.with_target("dog")
+    dog = {"log_prob": -0.7, "prob": 0.5}
+    row = {"terms": [{"prob": 0.25, "log_prob": -1.4}, {"terms": [{"terms": [dog]}]}], "log_prob": -1.0}
+    assert caption(condition, row) == "0.25 cat\n0.50 dog"
+    assert caption(first, {"log_prob": None, "target": 1}) == "cat"
+    assert caption(torch.nn.Identity(), {"log_prob": 0.0, "target": "a, b"}) == "1.00 a"
+
+
+def test_labels_and_an_animation_of_all_seeds(sample: Run) -> None:
+    assert sample("target=2", "out=plain") == 0
+    assert sample("target=2", "out=o", "labels=true", "animate=chain.webp", "animate_every=4") == 0
+    plain, labelled = (Image.open(f"{out}/grid.png") for out in ("plain", "o"))
+    assert plain.width == labelled.width
+    assert plain.height < labelled.height
+    with Image.open("o/chain.webp") as animation:
+        assert (animation.n_frames, animation.size) == (2, plain.size)  # after steps 4 and 6
+        animation.seek(1)
+        difference = np.abs(np.asarray(animation.convert("RGB"), float) - np.asarray(plain, float))
+    assert difference.mean() < 16
 
 
 @pytest.mark.parametrize("words", [("sampler=released",), ("prior=gaussian",), ("precision=bfloat16",)])

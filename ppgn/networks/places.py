@@ -1,0 +1,104 @@
+"""Scene classifiers, of the 365 categories of MIT Places or any other labels, with weights that a user supplies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from ppgn.errors import InputError
+from ppgn.networks import imagenet, torchscript
+from ppgn.networks import labels as class_names
+from ppgn.networks.network import Network
+
+_PUBLIC = "http://places2.csail.mit.edu/models_places365"
+PUBLIC = {
+    "torchvision/resnet18": f"{_PUBLIC}/resnet18_places365.pth.tar",
+    "torchvision/resnet50": f"{_PUBLIC}/resnet50_places365.pth.tar",
+}
+
+
+@cache
+def categories() -> tuple[str, ...]:
+    """The 365 categories in the order of the public weights: "airfield", "apartment_building/outdoor", ...
+
+    Source: Zhou et al. 2017, Places: A 10 Million Image Database for Scene Recognition.
+    """
+    return class_names.read(Path(__file__).with_name("places365.txt"))
+
+
+def load(
+    name: str = "torchvision/resnet18",
+    size: int | None = None,
+    weights: str | Path | None = "default",
+    classes: int | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    sha256: str | None = None,
+) -> Network:
+    """Load a scene classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
+
+    `weights`: the path or URL of a state dict for the network `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists
+    files there are), or of a TorchScript file, NAME.ts, that normalises for itself; a URL is downloaded once.
+    "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
+    input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default the .json or
+    .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what the file must hash to.
+
+    Nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do not fit.
+    """
+    if weights is None:
+        network = imagenet.load(name, size, None, len(categories()) if classes is None else classes)
+    else:
+        file = _file(name, str(weights))
+        if sha256 is not None and hashlib.sha256(file.read_bytes()).hexdigest() != sha256.lower():
+            raise InputError(f"weights '{file}' are not those of sha256={sha256}; delete the file and get it again")
+        if file.suffix == ".ts":
+            network = torchscript.load(file, size=224 if size is None else size)
+            labels = _beside(file) if labels is None else labels
+        else:
+            network = imagenet.load(name, size, file)
+    count, network.labels = network.classes, None
+    if labels is not None:
+        network.labels = class_names.read(labels)
+        network.rebuilt_with |= {"labels": list(network.labels)}
+    elif count == len(categories()):
+        network.labels = categories()
+    if network.labels is not None and len(network.labels) != count:
+        raise InputError(f"{len(network.labels)} class names for the {count} outputs of network '{network.name}'")
+    network.rebuilt_with |= {"sha256": None}
+    return network
+
+
+def _file(name: str, weights: str) -> Path:
+    """The file of some weights, downloaded if need be."""
+    if weights == "default":
+        file = _downloaded(PUBLIC.get(name, ""))
+        if not file.is_file():
+            url = PUBLIC.get(name, f"one from {_PUBLIC}")
+            what = f"no weights for the places network {name}"
+            raise InputError(f"{what}; get {url} and add condition.network.weights=FILE, or the URL for FILE")
+        return file
+    if not weights.startswith(("http://", "https://")):
+        file = Path(weights).expanduser()
+        if not file.is_file():
+            raise InputError(f"weights '{file}': no such file; give the path of a .pth, .safetensors or .ts file")
+        return file
+    file = _downloaded(weights)
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(weights, str(file))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"cannot download {weights} ({error}); get it by other means and give its path") from error
+    return file
+
+
+def _downloaded(url: str) -> Path:
+    """Where a URL's file is kept once it is downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
+def _beside(file: Path) -> Path | None:
+    return next((path for path in (file.with_suffix(".json"), file.with_suffix(".txt")) if path.is_file()), None)
