@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ppgn.errors import InputError
 from ppgn.linear import linear
@@ -14,6 +15,7 @@ from ppgn.priors.denoiser import Denoiser, vector_dim
 
 PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with
 KMEANS_ROUNDS = 6
+Linear = Callable[[Tensor, Tensor], Tensor]  # rows (B, D) and a weight (K, D) -> (B, K)
 ROWS = 8000  # codes at a time in a round of EM
 
 
@@ -67,7 +69,7 @@ class Mixture(Denoiser):
             found[here] = h[here] + level**2 * self._score(h[here], level)
         return found
 
-    def _log_joint(self, h: Tensor, sigma: float) -> Tensor:
+    def _log_joint(self, h: Tensor, sigma: float, linear: Linear = linear) -> Tensor:
         """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
         variances = self.variances + sigma**2
         scaled = self.means / variances
@@ -119,7 +121,7 @@ class Mixture(Denoiser):
         )
         for rows in codes.split(ROWS):
             h = rows.to(self.means)
-            share = self._log_joint(h, 0.0).softmax(dim=1)
+            share = self._log_joint(h, 0.0, F.linear).softmax(dim=1)
             mass += share.sum(0)
             first += share.T @ h
             second += share.T @ h.square()
