@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ppgn import paths
 from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
+from ppgn.networks import captioner
 from ppgn.networks.network import Network
 from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
@@ -180,6 +181,17 @@ class PPGN(nn.Module):
         generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
         return Posterior(generator, keeps, condition, transform)
 
+    def choose_prior(self, name: str | None, sampler: Sampler) -> str:
+        """`name`, if there is such a prior; of those that suit `sampler` the first there is, if `name` is None.
+
+        Raises `InputError` for an unknown name.
+        """
+        if name is None:
+            return next(suited for suited in (*sampler.priors, "gaussian") if suited in self.priors)
+        if name not in self.priors:
+            raise unknown("prior", name, self.priors.keys())
+        return name
+
     def sample(
         self,
         condition: Condition | Sequence[Condition],
@@ -192,13 +204,15 @@ class PPGN(nn.Module):
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
-        `sampler` is one of `ppgn.samplers.presets` (default `ppgn()`), `steps` overrides its number of steps per
-        condition, `prior` is chosen as in `posterior`. `options` are those of `ppgn.samplers.chains.sample`: init,
-        burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch
-        (on a GPU up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
+        `sampler` is one of `ppgn.samplers.presets` (default `annealed()`), `steps` overrides its number of steps per
+        condition, `prior` is by default the one that suits the sampler best. `options` are those of
+        `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives
+        the same sample in any batch (on a GPU up to rounding, which a long chain amplifies). Raises `InputError` for
+        settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
-        sampler = sampler or presets.ppgn()
+        sampler = sampler or presets.annealed()
+        prior = self.choose_prior(prior, sampler)
         targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
@@ -264,7 +278,14 @@ def find(name: str | Path) -> Path:
 
 
 def _shipped() -> list[str]:
-    return sorted(path.stem for path in paths.checkpoints().glob("*.safetensors"))
+    return sorted(path.stem for path in paths.checkpoints().glob("*.safetensors") if not _is_captioner(path))
+
+
+def _is_captioner(path: Path) -> bool:
+    """Whether a file is of the other kind that is shipped; one that cannot be read is for `load` to complain about."""
+    with contextlib.suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("format") == captioner.FORMAT
+    return False
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
 from ppgn.model import PPGN, build, load
 from ppgn.networks import caffenet, imagenet
+from ppgn.priors.mixture import Mixture
 from ppgn.samplers import presets
 
 CONFIG = {
@@ -262,12 +263,20 @@ def test_a_model_of_pixels_needs_no_encoder(tmp_path, config):
         again.sample(Brightness(0.9), [0], prior="joint")
 
 
-def test_the_prior_is_joint_unless_asked(model):
+def test_the_prior_suits_the_sampler_unless_asked(model):
+    walk = {"sampler": presets.ppgn(), "steps": 2}
     by_default, joint, gaussian = (
-        model.sample(Brightness(0.5), [0], steps=2, prior=prior).codes for prior in (None, "joint", "gaussian")
+        model.sample(Brightness(0.5), [0], prior=prior, **walk).codes for prior in (None, "joint", "gaussian")
     )
     assert torch.equal(by_default, joint)
     assert not torch.allclose(by_default, gaussian)
+
+    assert model.choose_prior(None, presets.annealed()) == "gaussian"
+    prior = {"_target_": "ppgn.priors.mixture.Mixture", "code_shape": [6], "components": 3, "sigma": 0.5}
+    with_mixture = model.with_prior("mixture", Mixture([6], 3, 0.5), prior)
+    assert with_mixture.choose_prior(None, presets.annealed()) == "mixture"
+    assert with_mixture.choose_prior(None, presets.mala()) == "mixture"
+    assert with_mixture.choose_prior(None, presets.ppgn()) == "joint"
 
 
 def test_codes_are_as_precise_as_the_weights(path):

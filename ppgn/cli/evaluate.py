@@ -116,6 +116,11 @@ class Request:
         """All that decides the figures, by dotted key."""
         return {key: value for key, value in configs.leaves(self.config).items() if key not in FREE_KEYS}
 
+    def choose_prior(self, model: PPGN, sampler: Sampler) -> str:
+        """The prior asked for, or the one that suits the sampler best."""
+        name = self.config.prior
+        return model.choose_prior(None if name is None else str(name), sampler)
+
     def load_model(self) -> PPGN:
         """The model asked for, on the device asked for."""
         return ppgn.model.load(str(self.config.model), self.device)
@@ -363,7 +368,8 @@ class System:
 
 
 def _default(request: Request, model: PPGN) -> System:
-    return System(model, configs.build(request.config.sampler), str(request.config.prior))
+    sampler: Sampler = configs.build(request.config.sampler)
+    return System(model, sampler, request.choose_prior(model, sampler))
 
 
 def _white_noise(request: Request, model: PPGN) -> System:
@@ -372,7 +378,7 @@ def _white_noise(request: Request, model: PPGN) -> System:
 
 def _dgn_am(request: Request, model: PPGN) -> System:
     """The condition alone pulls, without prior and noise: activation maximisation in code space (DGN-AM)."""
-    return replace(_default(request, model), sampler=configs.build(request.config.sampler, epsilon1=0.0, epsilon3=0.0))
+    return replace(_default(request, model), sampler=presets.ppgn(epsilon1=0.0, epsilon3=0.0))
 
 
 def _pixels(request: Request, model: PPGN) -> System:
@@ -395,8 +401,6 @@ SYSTEMS: dict[str, Callable[[Request, PPGN], System]] = {
 def samples(request: Request, report: Report) -> None:
     """Samples of every class from every seed by each system, judged alike: see `_Judges`."""
     model = request.load_model()
-    if str(request.config.prior) not in model.priors:
-        raise unknown("prior", str(request.config.prior), model.priors.keys())
     systems = {name: SYSTEMS[name](request, model) for name in request.systems}
     conditions = build_conditions(request.config.condition, request.classes, request.device, torch.float32)
     side = _side(model)
@@ -483,8 +487,8 @@ Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes
 
 
 class _Completer:
-    """Fills holes with chains, one for each photo: of the sampler asked for, without and with the photo's class, and
-    of the published procedure with it (without its clip: codes that are whitened are negative too).
+    """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, and of the
+    published procedure with it (without its clip: codes that are whitened are negative too).
     """
 
     def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
@@ -495,7 +499,7 @@ class _Completer:
             self.conditions = build_conditions(request.config.condition, classes, *place)
             truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
             self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
-        self.sampler: Sampler = configs.build(request.config.sampler)
+        self.sampler = presets.ppgn(epsilon1=0.02)  # as `ppgn inpaint` does
         self.likelihood = inpaint.likelihood(request.config.context)
 
     def ways(self) -> dict[str, Way]:
@@ -530,7 +534,7 @@ class _Completer:
                 context=context,
                 fill="mean" if keep == 1 else "harmonic",
                 keep=keep,
-                prior=str(self.request.config.prior),
+                prior=self.request.choose_prior(self.model, sampler),
                 steps=self.request.steps,
                 callback=advance,
             )
@@ -548,8 +552,6 @@ def filling(request: Request, report: Report) -> None:
     model = request.load_model()
     if model.encoder is None:
         raise InputError(f"model {request.config.model} has no encoder, so it cannot inpaint; give another model")
-    if str(request.config.prior) not in model.priors:
-        raise unknown("prior", str(request.config.prior), model.priors.keys())
     originals, classes = request.data.spread(request.n, _side(model)), request.data.classes(request.n)
     completer = _Completer(request, model, classes)
     judge = accuracy.Judge(request.batch_size).to(request.device)

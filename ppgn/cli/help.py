@@ -49,13 +49,14 @@ what to draw
 where the chains start
   seeds=0-7              the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
   init=null              start from an image file instead of from noise
-  strength=1.0           how far to leave that image, above 0 to 1: the share of the steps that is walked. It is the
-                         last share, so step length or noise level start as low as they are by then; 0.3 stays near
+  strength=null          how far to leave that image, above 0 to 1: the share of the steps that is walked. It is the
+                         last share, so step length or noise level start as low as they are by then; 0.3 stays near,
+                         null is 0.6, and 1 with sampler=annealed forgets it
 
 how they walk
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
-  prior=joint            what keeps the images natural (gaussian, joint)
-  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
+  prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
+  sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each target; null is the sampler's own number
   burn_in=0              steps to walk before anything is kept
   thin=null              keep the state every so many steps; null keeps the last one of each target
@@ -124,9 +125,9 @@ how samples are drawn
   seeds=0-7              the chains of each class
   systems=[default,white_noise,dgn_am,pixels]
                          what is compared: prior and sampler as given here; the start codes N(0, I) as they are; the
-                         same sampler with the condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
-  prior=joint            what keeps the images natural (gaussian, joint)
-  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))})
+                         sampler ppgn with the condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
+  prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
+  sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each sample; null is the sampler's own number
 
 on which machine

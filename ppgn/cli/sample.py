@@ -31,6 +31,7 @@ from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.presets import Sampler
 
 PRECISIONS = ("float32", "float64", "bfloat16")
+PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
 # What does not change a seed's samples.
 FREE_KEYS = ("seeds", "batch_size", "device", "out", "resume", "labels", "animate", "animate_every")
@@ -42,7 +43,7 @@ class Request:
 
     config: DictConfig
     options: dict[str, str]  # of the groups condition and sampler
-    prior: str
+    prior: str | None
     targets: tuple[str | int, ...]
     seeds: tuple[int, ...]
     init: Tensor | None  # (3, H, W) as in the file
@@ -69,11 +70,11 @@ class Request:
         return Request(
             config=config,
             options=options,
-            prior=str(config.prior),
+            prior=None if config.prior is None else str(config.prior),
             targets=targets,
             seeds=configs.seeds(config.seeds),
             init=None if config.init is None else images.read(Path(str(config.init)).expanduser()),
-            strength=_share(config, "strength", needs="init"),
+            strength=_strength(config),
             steps=None if config.steps is None else configs.whole(config, "steps", least=1),
             burn_in=configs.whole(config, "burn_in", least=0),
             thin=None if config.thin is None else configs.whole(config, "thin", least=1),
@@ -141,13 +142,21 @@ def read_device(name: str) -> torch.device:
     raise unknown("device", name, choices)
 
 
-def _share(config: DictConfig, key: str, needs: str | None = None) -> float:
-    """The number at `key`, above 0 and up to 1; below 1 only beside the key that it needs."""
+def _strength(config: DictConfig) -> float:
+    """The share of the steps that is walked: all of them, but from a photo so many that one still sees it."""
+    if config.strength is None:
+        return 1.0 if config.init is None else PHOTO_STRENGTH
+    share = _share(config, "strength")
+    if share < 1 and config.init is None:
+        raise InputError(f"strength={config.strength} needs init=FILE")
+    return share
+
+
+def _share(config: DictConfig, key: str) -> float:
+    """The number at `key`, above 0 and up to 1."""
     value = config[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise InputError(f"{key}={value} cannot be used; expected a number above 0, at most 1")
-    if needs is not None and value < 1 and config[needs] is None:
-        raise InputError(f"{key}={value} needs {needs}=FILE")
     return float(value)
 
 
@@ -177,8 +186,7 @@ def main(words: Sequence[str]) -> int:
     sampler = last_steps(configs.build(request.config.sampler), request)
     conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
     model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
-    if request.prior not in model.priors:
-        raise unknown("prior", request.prior, model.priors.keys())
+    request = replace(request, prior=model.choose_prior(request.prior, sampler))
     results = Results(
         request.out,
         request.settings(),
@@ -200,7 +208,7 @@ def main(words: Sequence[str]) -> int:
     print(results.summary())
     if results.samples is None or len(results.samples.failed) < len(results.seeds):
         return 0
-    advice = "lower sampler.lr or sampler.epsilon2"
+    advice = "lower sampler.lr or sampler.epsilon2" if "lr" in request.config.sampler else "lower sampler.epsilon2"
     print(f"ppgn: every seed failed on a number that is not finite; {advice}", file=sys.stderr)
     return 1
 

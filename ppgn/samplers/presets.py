@@ -25,12 +25,14 @@ class Sampler:
     transform: random views for `Posterior`, or None.
     class_gradient: which gradient of log p_k a classifier should give: "full" is that of the log-softmax,
         "truncated" keeps the entry of logit k alone, 1 − p_k, as the released sampler of PPGN does.
+    priors: names of the priors that suit it, the best first; a model may not have them all.
     """
 
     kernel: Kernel
     steps: int
     transform: nn.Module | None = None
     class_gradient: ClassGradient = "full"
+    priors: tuple[str, ...] = ("joint", "gaussian")
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -43,8 +45,8 @@ class Sampler:
 def ppgn(
     *,
     epsilon1: float = 0.1,
-    epsilon2: float = 0.1,
-    epsilon3: float = 0.05,
+    epsilon2: float = 0.07,
+    epsilon3: float = 0.02,
     lr: float = 1.0,
     lr_end: float = 0.1,
     schedule: Schedule = "target",
@@ -96,7 +98,7 @@ def mala(*, step_size: float = 0.05, warmup: int = 500, weight: float = 1.0, ste
     """
     if warmup >= steps:
         raise InputError(f"warmup is {warmup}; expected less than steps={steps}")
-    return Sampler(Mala(step_size, warmup, weight), steps)
+    return Sampler(Mala(step_size, warmup, weight), steps, priors=("mixture", "gaussian"))
 
 
 def annealed(
@@ -104,7 +106,7 @@ def annealed(
     sigma_max: float = 10.0,
     sigma_min: float = 0.02,
     epsilon1: float = 1.0,
-    epsilon2: float = 1.0,
+    epsilon2: float = 1.5,
     epsilon3: float = 1.0,
     normalize: Guidance = "condition",
     fade: bool = False,
@@ -121,7 +123,7 @@ def annealed(
     Arguments are those of `Annealed`, `Jitter` (views, shift, zoom) and `Sampler`.
     """
     kernel = Annealed(sigma_max, sigma_min, epsilon1, epsilon2, epsilon3, normalize, fade, corrections, jacobian)
-    return Sampler(kernel, steps, Jitter(views, shift, zoom), class_gradient)
+    return Sampler(kernel, steps, Jitter(views, shift, zoom), class_gradient, priors=("mixture", "gaussian"))
 
 
 def _bounds(clip: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -51,7 +51,7 @@ def test_values_need_no_second_quoting(word: str, target: object) -> None:
     assert settings.target == target
     assert settings.condition.target == target
     assert settings.seeds == "0-3,8"
-    assert options == {"condition": "imagenet", "sampler": "ppgn"}
+    assert options == {"condition": "imagenet", "sampler": "annealed"}
 
 
 def test_groups_are_chosen_and_their_keys_set() -> None:

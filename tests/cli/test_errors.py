@@ -27,7 +27,6 @@ BAD = [
     (("target=1", "condition=imagnet"), "unknown condition 'imagnet'; nearest: imagenet"),
     (("target=1", "sampler=realesed"), "unknown sampler 'realesed'; nearest: released"),
     (("target=1", "prior=jiont"), "unknown prior 'jiont'; nearest: joint"),
-    (("target=1", "prior=null"), "unknown prior 'None'; for example: gaussian, joint"),
     (("target=1", "condition=xyz"), "unknown condition 'xyz'; for example: caption, imagenet"),
     (("condition=imagnet:castle & places:beach",), "unknown condition 'imagnet'; nearest: imagenet"),
     (("condition=torchscript:1 &",), "cannot read condition=torchscript:1 & at its end; expected NAME:TARGET"),
@@ -69,10 +68,13 @@ BAD = [
     (("target=1", "device=gpu"), "unknown device 'gpu'"),
     (("target=1", "precision=flaot32"), "unknown precision 'flaot32'; nearest: float32"),
     (("target=1", "sampler.epsilon1=much"), "cannot use 'sampler.epsilon1=much'; sampler.epsilon1 is a number"),
-    (("target=1", "sampler.lr=nan"), "lr is nan; expected a finite number"),
-    (("target=1", "sampler.lr_end=inf"), "lr_end is inf; expected a finite number"),
-    (("target=1", "sampler.epsilon3=inf"), "epsilon3 is inf; expected a number from 0 up, and finite"),
-    (("target=1", "sampler.clip=[low,high]"), "cannot build sampler: could not convert string to float: 'low'"),
+    (("target=1", "sampler=ppgn", "sampler.lr=nan"), "lr is nan; expected a finite number"),
+    (("target=1", "sampler=ppgn", "sampler.lr_end=inf"), "lr_end is inf; expected a finite number"),
+    (("target=1", "sampler=ppgn", "sampler.epsilon3=inf"), "epsilon3 is inf; expected a number from 0 up, and finite"),
+    (
+        ("target=1", "sampler=ppgn", "sampler.clip=[low,high]"),
+        "cannot build sampler: could not convert string to float: 'low'",
+    ),
     (("target=1", "sampler.steps=0", "steps=null"), "steps is 0; expected 1 or more"),
     (("target=1", "sampler.zoom=0.5"), "jitter is views=1, shift=0.05, zoom=0.5; expected"),
     (("target=1", "target=${nothing}"), "cannot read the settings: Interpolation key 'nothing' not found"),
@@ -114,7 +116,7 @@ def test_too_little_memory_names_the_batch_size(
     def step(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("ppgn.samplers.langevin.Langevin.step", step)
+    monkeypatch.setattr("ppgn.samplers.annealed.Annealed.step", step)
     assert sample("target=1") == 2
     assert "too little memory for batch_size=2; give a smaller batch_size" in capsys.readouterr().err
 

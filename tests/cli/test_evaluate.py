@@ -102,7 +102,7 @@ def test_the_default_system_draws_what_sample_draws(evaluate: Run, tiny: Path) -
 
 
 def test_dgn_am_has_neither_prior_nor_noise(evaluate: Run) -> None:
-    given = ["systems=[default,dgn_am]", "sampler.epsilon1=0", "sampler.epsilon3=0"]
+    given = ["systems=[default,dgn_am]", "sampler=ppgn", "sampler.epsilon1=0", "sampler.epsilon3=0"]
     assert evaluate("what=samples", *given) == 0
     rows = read()["rows"]
     assert rows["default"]["kid"] == rows["dgn_am"]["kid"]
@@ -173,7 +173,7 @@ def test_a_finished_system_is_kept_when_the_next_is_interrupted(evaluate: Run, m
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ppgn.samplers.langevin.Langevin.step", interrupted)
+    monkeypatch.setattr("ppgn.samplers.annealed.Annealed.step", interrupted)
     assert evaluate("what=samples", "systems=[white_noise,default]") == 130
     assert list(read()["rows"]) == ["white_noise"]
 

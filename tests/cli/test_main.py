@@ -54,7 +54,7 @@ def test_help_of_sample_gives_every_key_with_its_default(capsys: pytest.CaptureF
         assert f"\n  {key}={shown} " in text
     for group in groups:
         assert all(option in text for option in paths.options(group))
-    assert "(gaussian, joint)\n" in text
+    assert "(mixture, joint, gaussian)" in text
 
 
 def test_help_fits_a_wide_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from ppgn.contracts import State
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.samplers import presets
-from ppgn.samplers.langevin import Langevin
+from ppgn.samplers.annealed import Annealed
 
 Run = Callable[..., int]
 
@@ -76,7 +76,7 @@ def test_is_what_the_python_interface_samples(sample: Run, tiny: Path) -> None:
     assert sample("target=1", "seeds=5", "out=o") == 0
     model = ppgn.load(tiny / "model.safetensors").double()
     condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
-    drawn = model.sample(condition, [5], sampler=presets.ppgn(), steps=6, dtype=torch.float64)
+    drawn = model.sample(condition, [5], sampler=presets.annealed(), steps=6, dtype=torch.float64)
     assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
 
 
@@ -114,7 +114,7 @@ def test_thinning_keeps_more_states_of_a_chain(sample: Run) -> None:
 
 def test_starts_from_a_photo(sample: Run, tiny: Path) -> None:
     images.write("photo.png", torch.rand(3, 40, 60))
-    still = ("sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1")
+    still = ("sampler=ppgn", "sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1")
     assert sample("target=0", "init=photo.png", "out=o", *still) == 0
     photo = images.fit(images.read("photo.png"), (16, 16)).double()
     code = ppgn.load(tiny / "model.safetensors").double().encode(photo[None])
@@ -136,7 +136,7 @@ def test_conditions_are_combined_in_words(combined: Run, tiny: Path) -> None:
     model = ppgn.load(tiny / "model.safetensors").double()
     first = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
     condition = (first | first.with_target(3)) & 0.5 * ~first.with_target(0)
-    drawn = model.sample(condition, [0, 1], sampler=presets.ppgn(), steps=6, dtype=torch.float64)
+    drawn = model.sample(condition, [0, 1], sampler=presets.annealed(), steps=6, dtype=torch.float64)
     assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
     assert (report("o")["condition"], report("o")["target"]) == (text, text)
 
@@ -158,7 +158,7 @@ def test_an_expression_s_members_are_named_in_errors(capsys: pytest.CaptureFixtu
 
 def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> None:
     images.write("photo.png", torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)))
-    assert sample("target=1", "init=photo.png", "strength=0.5", "seeds=0", "out=o") == 0
+    assert sample("target=1", "init=photo.png", "strength=0.5", "sampler=ppgn", "seeds=0", "out=o") == 0
     model = ppgn.load(tiny / "model.safetensors").double()
     condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
     start = model.encode(images.read("photo.png").double()[None])
@@ -166,6 +166,8 @@ def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> 
     drawn = model.sample(condition, [0], sampler=sampler, steps=3, init=start, dtype=torch.float64)
     assert torch.allclose(load_file("o/samples.safetensors")["codes"], drawn.codes, rtol=0, atol=1e-12)
     assert report("o")["steps"] == 3
+    assert sample("target=1", "init=photo.png", "steps=10", "seeds=0", "out=default") == 0
+    assert report("default")["steps"] == 6
 
 
 def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(
@@ -242,7 +244,7 @@ class Interrupted:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, batch: int, step: int) -> None:
-    monkeypatch.setattr(Langevin, "step", Interrupted(batch, step)(Langevin.step))
+    monkeypatch.setattr(Annealed, "step", Interrupted(batch, step)(Annealed.step))
 
 
 def test_an_interruption_keeps_finished_batches_and_resumes(
@@ -297,14 +299,14 @@ def test_resume_goes_on_inside_a_batch_whatever_is_asked_for_besides(
         assert sample(*long) == 130
     unfinished = load_file("part/chains-0.safetensors")["code"]
     starts: list[torch.Tensor] = []
-    step = Langevin.step
+    step = Annealed.step
 
-    def watch(kernel: Langevin, state: State, *given: Any) -> Any:
+    def watch(kernel: Annealed, state: State, *given: Any) -> Any:
         starts.append(state.code)
         return step(kernel, state, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Langevin, "step", watch)
+        patch.setattr(Annealed, "step", watch)
         assert sample(*long, *changed, "resume=true") == 0
     assert torch.equal(starts[0], unfinished)
     assert sum(len(code) for code in starts) == 2 * 10 + 60 * (len(walked) - 2)
@@ -413,7 +415,8 @@ def test_a_chain_that_breaks_is_reported_and_harms_no_other(
 def test_a_run_in_which_every_seed_fails_is_written_and_ends_with_status_1(
     sample: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sample("target=0", "out=o", "sampler.lr=1e300", "sampler.normalize=none", "sampler.epsilon3=1e300") == 1
+    diverging = ("sampler=ppgn", "sampler.lr=1e300", "sampler.normalize=none", "sampler.epsilon3=1e300")
+    assert sample("target=0", "out=o", *diverging) == 1
     captured = capsys.readouterr()
     line = "ppgn: every seed failed on a number that is not finite; lower sampler.lr or sampler.epsilon2"
     assert captured.err.splitlines()[-1] == line

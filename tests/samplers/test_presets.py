@@ -53,7 +53,8 @@ def test_released_is_what_was_published() -> None:
 
 
 def test_an_exact_chain_has_no_random_views() -> None:
-    assert presets.mala(step_size=0.2, warmup=3, weight=0.5, steps=9) == Sampler(Mala(0.2, 3, 0.5), 9, None, "full")
+    expected = Sampler(Mala(0.2, 3, 0.5), 9, None, "full", ("mixture", "gaussian"))
+    assert presets.mala(step_size=0.2, warmup=3, weight=0.5, steps=9) == expected
     with pytest.raises(InputError, match="warmup is 9; expected less than steps=9"):
         presets.mala(warmup=9, steps=9)
 

@@ -1,0 +1,335 @@
+"""Networks that judge sentences about images: an LRCN of our own, and the door to others.
+
+LRCN: Donahue et al. 2015 (arXiv 1411.4389), the factored two-layer variant that the paper's captions used
+(specification 1.6): the first LSTM reads words only, the second its output and, at every word, the image's features.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn import paths
+from ppgn.errors import InputError, nearest, unknown
+from ppgn.linear import Linear, linear
+from ppgn.networks import _weights, imagenet
+from ppgn.networks.network import Network
+
+FORMAT = "ppgn-captioner-1"
+END = 0  # starts and ends every sentence, as in the released LRCN
+HUGGING_FACE = "huggingface/"
+
+State = tuple[Tensor, Tensor]
+
+
+def tokenize(text: str) -> list[str]:
+    """The words of a sentence: lower-case runs of letters and digits, everything else separates them."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def vocabulary(sentences: Iterable[str], minimum: int) -> list[str]:
+    """The words that occur `minimum` times or more, most frequent first, equals in alphabetical order."""
+    counts = Counter(word for sentence in sentences for word in tokenize(sentence))
+    return sorted((word for word, count in counts.items() if count >= minimum), key=lambda word: (-counts[word], word))
+
+
+def word_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Logits (B, T, V) -> log-probabilities of tokens (T,), (B, T), in single precision at least."""
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return precise.log_softmax(2).gather(2, tokens.expand(len(logits), -1)[..., None])[..., 0]
+
+
+class SentenceNetwork(nn.Module, ABC):
+    """A frozen network that judges sentences about images; gradients flow to the images."""
+
+    @abstractmethod
+    def encode(self, sentence: str) -> Tensor:
+        """The tokens of a sentence, (T,) int64. Raises `InputError` for one that the network cannot read."""
+
+    @abstractmethod
+    def log_probs(self, x: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], tokens (T,) -> log-probabilities (B, S) whose sum over S is log p(y | x).
+
+        `truncated`: the gradient of the released sampler; raises `InputError` where the network has no such thing.
+        """
+
+    def captions(self, x: Tensor) -> list[str] | None:
+        """What the network itself would say of each image (B, 3, H, W) in [0, 1]; None where it cannot speak."""
+        return None
+
+    def compare(self, x: Tensor, sentences: Sequence[Tensor]) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], tokens of N sentences -> log p(sentence | x), (B, N)."""
+        return torch.stack([self.log_probs(x, tokens).sum(1) for tokens in sentences], 1)
+
+
+class Cell(nn.LSTMCell):
+    """`torch.nn.LSTMCell` by way of `ppgn.linear.linear`: a row is the same in any batch."""
+
+    def forward(self, x: Tensor, state: State | None = None) -> State:
+        """Inputs (B, D), state of the step before -> state (output, memory), (B, H) each."""
+        output, memory = (x.new_zeros(len(x), self.hidden_size),) * 2 if state is None else state
+        gates = linear(x, self.weight_ih, self.bias_ih) + linear(output, self.weight_hh, self.bias_hh)
+        read, keep, new, show = gates.chunk(4, dim=1)
+        memory = keep.sigmoid() * memory + read.sigmoid() * new.tanh()
+        return show.sigmoid() * memory.tanh(), memory
+
+
+class LRCN(SentenceNetwork):
+    """Pooled features of `layer` of a frozen `network` under two LSTMs of `width` units: log p(word | before, x).
+
+    Words are known by index: 0 ends (and starts) a sentence, 1 to len(words) are `words`, the next one stands for words
+    that are unknown, which can be read but are never written. Input and output embeddings are one matrix. `dropout`
+    acts in training. `card` holds facts about the weights.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        words: Sequence[str],
+        *,
+        layer: str = "bn2",
+        features: int = 1280,
+        width: int = 384,
+        dropout: float = 0.5,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.layer = network, layer
+        self.words = tuple(words)
+        self.unknown = len(self.words) + 1
+        self.features, self.width, self.dropout = features, width, dropout
+        self.card = dict(card or {})
+        self._index = {word: number for number, word in enumerate(self.words, start=1)}
+        self.embedding = nn.Embedding(len(self.words) + 2, width)
+        self.reader = Cell(width, width)  # sees words only
+        self.project = Linear(features, width)
+        self.writer = Cell(2 * width, width)
+        self.bias = nn.Parameter(torch.zeros(self.unknown))
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def encode(self, sentence: str) -> Tensor:
+        """Indices of the words and of the end, (T,). Raises `InputError` naming unknown words and their nearest."""
+        words = tokenize(sentence)
+        if not words:
+            raise InputError(f"caption '{sentence}' has no words; expected a sentence, for example 'a dog runs'")
+        strange = [word for word in dict.fromkeys(words) if word not in self._index]
+        if strange:
+            named = ", ".join(f"'{word}' ({self._near(word)})" for word in strange)
+            raise InputError(f"the captioner does not know {named}; say it in words that it knows")
+        return torch.tensor([*(self._index[word] for word in words), END])
+
+    def _near(self, word: str) -> str:
+        near = nearest(word, self.words)
+        return f"nearest: {', '.join(near)}" if near else "nothing is near"
+
+    def read(self, sentence: str) -> list[int]:
+        """Indices of the words and of the end; unknown words become the index of these. For training."""
+        return [*(self._index.get(word, self.unknown) for word in tokenize(sentence)), END]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The sentence of indices, up to its end."""
+        words = []
+        for token in tokens:
+            if token == END:
+                break
+            words.append(self.words[token - 1])
+        return " ".join(words)
+
+    def look(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> the layer's output, averaged over positions, (B, F)."""
+        found = self.network.features(x, [self.layer])[self.layer]
+        return found.mean((2, 3)) if found.dim() == 4 else found
+
+    def log_probs(self, x: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], tokens (T,) -> log p of each word given those before it and x, (B, T).
+
+        `truncated`: gradients reach the image through the features at the word itself, not through the memory of
+        earlier words.
+        """
+        return self._log_probs(self.look(x), tokens, truncated)
+
+    def compare(self, x: Tensor, sentences: Sequence[Tensor]) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], looked at once, tokens of N sentences -> log p(sentence | x), (B, N)."""
+        features = self.look(x)
+        return torch.stack([self._log_probs(features, tokens).sum(1) for tokens in sentences], 1)
+
+    def _log_probs(self, features: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
+        logits = self.logits(features, tokens[None], truncated)
+        return word_log_probs(logits, tokens)
+
+    def logits(self, features: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
+        """Features (B, F), tokens (B or 1, T) -> logits (B, T, V) of what stands at each place, given what is before.
+
+        V counts the end and the words, not the unknown one.
+        """
+        outputs = self.outputs(features, tokens, truncated)
+        return self.write(outputs.flatten(0, 1)).view(*outputs.shape[:2], self.unknown)
+
+    def outputs(self, features: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
+        """What the second LSTM gives at each place, (B, T, width), which `write` turns into logits; see `logits`."""
+        image = self._project(features)
+        before = F.pad(tokens[:, :-1], (1, 0), value=END)
+        heard: State | None = None
+        state: State | None = None
+        outputs = []
+        for word in before.unbind(1):
+            if truncated and state is not None:
+                state = state[0].detach(), state[1].detach()
+            heard, state = self._step(word, image, heard, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1)
+
+    def write(self, outputs: Tensor) -> Tensor:
+        """Outputs of the second LSTM (N, width) -> logits (N, V)."""
+        dropped = F.dropout(outputs, self.dropout, self.training)
+        return linear(dropped, self.embedding.weight[: self.unknown], self.bias)
+
+    def _project(self, features: Tensor) -> Tensor:
+        image: Tensor = self.project(F.dropout(features, self.dropout, self.training))
+        return F.dropout(image, self.dropout, self.training)
+
+    def _step(self, word: Tensor, image: Tensor, heard: State | None, state: State | None) -> tuple[State, State]:
+        """Words (B or 1,), images (B, width) and the states of both LSTMs -> their next states."""
+        embedded = F.dropout(self.embedding(word), self.dropout, self.training)
+        heard = self.reader(embedded, heard)
+        language = F.dropout(heard[0], self.dropout, self.training).expand(len(image), -1)
+        return heard, self.writer(torch.cat([language, image], 1), state)
+
+    def captions(self, x: Tensor) -> list[str]:
+        """What beam search says of each image (B, 3, H, W) in [0, 1]."""
+        with torch.no_grad():
+            return [self.decode(tokens) for tokens in self.search(self.look(x))]
+
+    @torch.no_grad()
+    def search(self, features: Tensor, beams: int = 5, longest: int = 20, length_power: float = 0.7) -> list[list[int]]:
+        """Features (B, F) -> the tokens of the best sentence of each, its end included, by beam search.
+
+        Best is log p / length ** `length_power` among those that end within `longest` tokens; 0 asks for the likeliest.
+        """
+        batch, vocabulary = len(features), self.unknown
+        image = self._project(features).repeat_interleave(beams, 0)
+        score = features.new_full((batch, beams), -torch.inf)
+        score[:, 0] = 0.0  # all beams are one at the start
+        tokens = torch.empty(batch, beams, 0, dtype=torch.long, device=features.device)
+        word = torch.full((batch * beams,), END, device=features.device)
+        ended = torch.zeros(batch, beams, dtype=torch.bool, device=features.device)
+        heard: State | None = None
+        state: State | None = None
+        only_end = features.new_full((vocabulary,), -torch.inf)
+        only_end[END] = 0.0
+        for _ in range(longest):
+            heard, state = self._step(word, image, heard, state)
+            log_p = self.write(state[0]).log_softmax(1).view(batch, beams, vocabulary)
+            log_p = torch.where(ended[..., None], only_end, log_p)
+            score, best = (score[..., None] + log_p).flatten(1).topk(beams, dim=1)
+            origin, chosen = best // vocabulary, best % vocabulary
+            tokens = torch.cat([tokens.gather(1, origin[..., None].expand_as(tokens)), chosen[..., None]], 2)
+            rows = (origin + beams * torch.arange(batch, device=origin.device)[:, None]).flatten()
+            heard, state = (heard[0][rows], heard[1][rows]), (state[0][rows], state[1][rows])
+            word, ended = chosen.flatten(), ended.gather(1, origin) | (chosen == END)
+            if bool(ended.all()):
+                break
+        length = (tokens != END).sum(2) + 1
+        ranked = (score / length**length_power).masked_fill(~ended, -torch.inf)
+        picked = torch.where(ended.any(1), ranked.argmax(1), score.argmax(1))
+        found = zip(tokens[torch.arange(batch), picked].tolist(), length[torch.arange(batch), picked], strict=True)
+        return [sentence[: int(count)] for sentence, count in found]
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file, weights in half precision, without those of the network that packages bring.
+
+        Raises `InputError` where the network's weights are none of these.
+        """
+        if not self.network.restorable:
+            raise InputError(f"captioner: the weights of {self.network.name} are no package's; use its default ones")
+        config = {
+            "network": self.network.name,
+            "size": self.network.preprocessing.size,
+            **{name: getattr(self, name) for name in ("layer", "features", "width", "dropout")},
+        }
+        described = {"config": config, "words": self.words, "card": self.card}
+        metadata = {"format": FORMAT, **{name: json.dumps(value) for name, value in described.items()}}
+        paths.write(Path(path), safetensors.torch.save(self._stored(), metadata))
+
+    def _stored(self) -> dict[str, Tensor]:
+        state = {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
+        return {name: value.detach().half().cpu().contiguous() for name, value in state.items()}
+
+
+def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> SentenceNetwork:
+    """A network that judges sentences, frozen and in evaluation mode.
+
+    `name`: a shipped captioner's, the path of a .safetensors file that `LRCN.save` wrote, or "huggingface/NAME", a
+    captioner or a dual encoder like CLIP of the `transformers` package. A dual encoder weighs the sentence against
+    `others`; see `ppgn.networks.huggingface`. Nothing is unpickled. Raises `InputError` for an unknown name, for a file
+    that is no captioner, and for others that nothing is weighed against.
+    """
+    if str(name).startswith(HUGGING_FACE):
+        from ppgn.networks import huggingface
+
+        return huggingface.load(str(name).removeprefix(HUGGING_FACE), tuple(others))
+    if others:
+        raise InputError(f"others={list(others)}: '{name}' is a captioner; only a dual encoder weighs against them")
+    path = _find(str(name))
+    config, words, card = _metadata(path)
+    problem = f"'{path}' does not fit the captioner that it names"
+    try:
+        network = imagenet.load(config.pop("network"), size=config.pop("size"))
+        captioner = LRCN(network, words, **config, card=card)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{problem} ({error}); get it anew") from error
+    brought = {name: value for name, value in captioner.state_dict().items() if name.startswith("network.")}
+    _weights.assign(captioner, {**brought, **safetensors.torch.load_file(path)}, problem)
+    return captioner.eval().requires_grad_(False)
+
+
+def _find(name: str) -> Path:
+    if name.endswith(".safetensors") or os.sep in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise InputError(f"no captioner file '{path}'; give a .safetensors file that train/captioner.py wrote")
+        return path
+    shipped = [path for path in sorted(paths.checkpoints().glob("*.safetensors")) if _format(path) == FORMAT]
+    found = next((path for path in shipped if path.stem == name), None)
+    if found is None:
+        hint = f"or give the path of a .safetensors file, or {HUGGING_FACE}NAME"
+        raise unknown("captioner", name, [path.stem for path in shipped], hint)
+    return found
+
+
+def _format(path: Path) -> str | None:
+    """The format that a shipped file says it has."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            return metadata.get("format")
+    except SafetensorError:
+        return None
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    """Configuration, words and card of a captioner's file."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"'{path}' is not a safetensors file ({error}); give one of a captioner") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"'{path}' has format '{metadata.get('format')}', not '{FORMAT}'; give one of a captioner")
+    try:
+        config, words, card = (json.loads(metadata[name]) for name in ("config", "words", "card"))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
+    return config, words, card
