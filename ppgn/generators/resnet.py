@@ -64,19 +64,13 @@ class ResNet(nn.Module):
     The code is mapped to a 4x4 grid of `widths[0]` channels; each further width adds a doubling block, preceded by
     `depths` plain blocks at the smaller resolution. S = 4 · 2^(len(widths) − 1). Layers follow the residual
     generators of the GAN literature, with the code entering every normalisation (Karras et al. 2019, style-based).
-    `smooth` runs what is drawn, before the sigmoid, through a binomial filter (1 2 1)² / 16, so that no pattern of the
-    pixel grid's own period can stand in the image (anti-aliasing: Karras et al. 2021, arXiv 2106.12423).
     """
-
-    binomial: Tensor
 
     def __init__(
         self,
         code_dim: int = 512,
         widths: Sequence[int] = (384, 192, 96, 48, 32),
         depths: Sequence[int] = (0, 1, 1, 0, 0),
-        *,
-        smooth: bool = False,
     ) -> None:
         super().__init__()
         if len(depths) != len(widths):
@@ -94,16 +88,10 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
         self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
-        self.smooth = smooth
-        taps = torch.tensor([0.25, 0.5, 0.25])
-        self.register_buffer("binomial", torch.outer(taps, taps).repeat(3, 1, 1, 1), persistent=False)
 
     def forward(self, h: Tensor) -> Tensor:
         """Codes (B, D) -> images (B, 3, S, S) in [0, 1]."""
         x = self.stem(h).view(-1, self.widths[0], 4, 4).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, h)
-        logits = self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2))
-        if self.smooth:
-            logits = F.conv2d(F.pad(logits, (1, 1, 1, 1), mode="replicate"), self.binomial, groups=3)
-        return torch.sigmoid(logits)
+        return torch.sigmoid(self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2)))

@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from ppgn.errors import InputError
 from ppgn.generators.resnet import Block, ModulatedNorm, ResNet
 
 
-def tiny(*, smooth: bool = False) -> ResNet:
+def tiny() -> ResNet:
     torch.manual_seed(0)
-    generator = ResNet(code_dim=5, widths=(8, 6, 4), depths=(1, 0, 1), smooth=smooth).double()
+    generator = ResNet(code_dim=5, widths=(8, 6, 4), depths=(1, 0, 1)).double()
     for parameter in generator.parameters():
         parameter.data.normal_(std=0.3)
     return generator.eval().requires_grad_(False)
@@ -35,12 +34,6 @@ def test_a_row_does_not_see_its_neighbours():
 def test_the_gradient_reaches_the_code():
     generator, h = tiny(), torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda code: generator(code).mean(dim=(1, 2, 3)), h)
-
-
-def test_smooth_images_are_their_filtered_logits():
-    h = torch.randn(2, 5, dtype=torch.float64)
-    filtered = avg_pool2d(avg_pool2d(tiny()(h).logit(), 2, 1), 2, 1)  # (1 1)/2 twice is (1 2 1)/4, each way
-    assert torch.allclose(tiny(smooth=True)(h)[:, :, 1:-1, 1:-1], filtered.sigmoid(), atol=1e-12)
 
 
 def test_the_default_costs_what_its_configuration_says():
