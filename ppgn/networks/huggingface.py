@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -48,10 +49,9 @@ def load(name: str, others: Sequence[str] = ()) -> SentenceNetwork:
 
 def _transformers() -> ModuleType:
     try:
-        import transformers
+        return importlib.import_module("transformers")
     except ImportError as error:
         raise InputError('huggingface/NAME needs another package: pip install "ppgn[models]"') from error
-    return transformers
 
 
 def _preprocessing(processor: Any) -> Preprocessing:
