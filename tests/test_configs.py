@@ -19,7 +19,7 @@ from ppgn.model import PPGN, build
 from ppgn.samplers.presets import Sampler
 
 GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "training"}
-EXPERIMENTS = [None, *paths.options("experiment")]
+EXPERIMENTS = [None, *configs.experiments("train_generator")]
 
 
 def test_every_group_is_tested_here() -> None:

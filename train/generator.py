@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.encoders.features import FeatureEncoder
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN, load
 from ppgn.networks.network import Network
 from train.callbacks import Export, SaveLast, Stop
@@ -39,13 +40,18 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 @dataclass(frozen=True)
 class Pair:
-    """Real images, their codes, and what G made of them; features are those of the comparator, by layer."""
+    """Real images, their codes, and what G made of them; features are those of the comparator, by layer.
+
+    `seen` is `drawn` as the feature and code losses look at it, with the noise of Joint PPGN-h if there is any.
+    """
 
     x: Tensor
     h: Tensor
     drawn: Tensor
+    seen: Tensor
     x_features: dict[str, Tensor]
     drawn_features: dict[str, Tensor]
+    seen_features: dict[str, Tensor]
 
 
 class GeneratorTraining(lightning.LightningModule):
@@ -59,8 +65,12 @@ class GeneratorTraining(lightning.LightningModule):
     published. `halve_at` lists the steps at which the
     learning rates are halved. The comparator looks at a random window of the images, the same for x and x̂, whose side
     is at least `crop` times theirs, so that no pattern can hide in the grid of its strides; 1 shows all of them.
-    `noise` is the standard deviation of what is added to the code that G sees (Joint PPGN-h); 0 is the noiseless
-    variant. `ema` is the decay of the averaged generator, a plain copy for the first `ema_warmup` steps.
+    `ema` is the decay of the averaged generator, a plain copy for the first `ema_warmup` steps.
+
+    Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its features and h: `noise` is
+    the standard deviation of what is added to the code that G sees, `image_noise` to the drawing that the feature and
+    code losses see, and `inner_noise` to what the encoder's `inner_layer` gives of it on the way to the code loss, as a
+    share of that output's own standard deviation. 0 everywhere is the noiseless variant.
     """
 
     steps_done: Tensor
@@ -85,6 +95,9 @@ class GeneratorTraining(lightning.LightningModule):
         halve_at: Sequence[int] = (),
         crop: float = 1.0,
         noise: float = 0.0,
+        image_noise: float = 0.0,
+        inner_noise: float = 0.0,
+        inner_layer: str | None = None,
         ema: float = 0.999,
         ema_warmup: int = 1000,
         log_every: int = 50,
@@ -97,12 +110,17 @@ class GeneratorTraining(lightning.LightningModule):
         strange = [name for name in weights if name not in LOSSES]
         if strange:
             raise InputError(f"training: unknown loss '{strange[0]}' in weights; expected {', '.join(LOSSES)}")
+        if inner_noise and not weights.get("code"):
+            raise InputError(f"training: inner_noise={inner_noise} is for the code loss; set weights.code, as to 1.0")
+        if inner_noise and inner_layer not in model.encoder.network.layers():
+            raise unknown("training.inner_layer", str(inner_layer), model.encoder.network.layers())
         self.model, self.comparator, self.layers = model, comparator, tuple(layers)
         self.weights = {name: float(weights.get(name, 0.0)) for name in LOSSES}
         self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
         self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
-        self.start, self.ramp, self.halve_at, self.crop, self.noise = start, ramp, tuple(halve_at), crop, noise
+        self.start, self.ramp, self.halve_at, self.crop = start, ramp, tuple(halve_at), crop
+        self.noise, self.image_noise, self.inner_noise, self.inner_layer = noise, image_noise, inner_noise, inner_layer
         self.ema_warmup, self.log_every = ema_warmup, log_every
         self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
         self.random: Tensor | None = None
@@ -179,7 +197,24 @@ class GeneratorTraining(lightning.LightningModule):
             h = self.model.encoder(x)
             x_features = self.comparator.features(x[window], self.layers)
         drawn = self.model.generator(h + self.noise * torch.randn_like(h) if self.noise else h)
-        return Pair(x, h, drawn, x_features, self.comparator.features(drawn[window], self.layers))
+        seen, drawn_features = drawn, self.comparator.features(drawn[window], self.layers)
+        seen_features = drawn_features
+        if self.image_noise:
+            seen = drawn + self.image_noise * torch.randn_like(drawn)
+            seen_features = self.comparator.features(seen[window], self.layers)
+        return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features)
+
+    def _reencode(self, seen: Tensor) -> Tensor:
+        """Drawings (B, 3, H, W) -> E(x̂), (B, *code_shape), with noise behind the inner layer."""
+        with ExitStack() as stack:
+            if self.inner_noise:
+                layer = self.model.encoder.network.body.get_submodule(self.inner_layer)
+                stack.enter_context(layer.register_forward_hook(self._disturb))
+            code: Tensor = self.model.encoder(seen)
+            return code
+
+    def _disturb(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        return output + self.inner_noise * output.detach().std() * torch.randn_like(output)
 
     def _train_discriminator(self, pair: Pair, *, first: bool) -> dict[str, Tensor]:
         """One update of D -> its losses."""
@@ -202,10 +237,10 @@ class GeneratorTraining(lightning.LightningModule):
         """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
         losses = {
             "image": image_loss(pair.drawn, pair.x, self.image_power),
-            "feature": feature_loss(pair.drawn_features, pair.x_features, relative=self.relative_features),
+            "feature": feature_loss(pair.seen_features, pair.x_features, relative=self.relative_features),
         }
         if self.weights["code"]:
-            losses["code"] = code_loss(self.model.encoder(pair.drawn), pair.h)
+            losses["code"] = code_loss(self._reencode(pair.seen), pair.h)
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         if ramp > 0:
             assert self.discriminator is not None
@@ -227,13 +262,14 @@ class GeneratorTraining(lightning.LightningModule):
         assert self.discriminator is not None
         assert self.adversarial is not None
         heads = len(logits) - self.discriminator.pixel_heads
-        groups = [("feature", "balance", logits[:heads], list(pair.drawn_features.values()))]
-        groups += [("image", "pixel_balance", logits[heads:], [pair.drawn])]
+        seen, drawn = list(pair.seen_features.values()), list(pair.drawn_features.values())
+        groups = [("feature", "balance", logits[:heads], seen, drawn)]
+        groups += [("image", "pixel_balance", logits[heads:], [pair.drawn], [pair.drawn])]
         parts = []
-        for name, note, judged, at in groups:
+        for name, note, judged, compared, at in groups:
             if judged:
                 part = self.adversarial.generator(judged)
-                strength = self.weights[name] * gradient_norm(losses[name], at)
+                strength = self.weights[name] * gradient_norm(losses[name], compared)
                 losses[note] = (strength / gradient_norm(part, at).clamp(min=1e-8)).clamp(max=1e4)
                 parts.append(losses[note] * part)
         return torch.stack(parts).sum()

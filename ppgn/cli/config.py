@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -38,15 +39,18 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
     A value that Hydra's grammar cannot read is taken literally, so class names and captions need no second quoting.
     Where condition= is an expression, as "imagenet:castle & places:snowfield", the node `condition` holds its text as
     `expression` and the settings of each of its conditions under the condition's name; it is also what `target` is
-    unless the expression leaves one open. Raises `InputError` for a word without a key, an unknown key or option, a
-    value of the wrong type and a missing one.
+    unless the expression leaves one open. With experiment=NAME, conf/experiment/NAME.yaml lies between the two. Raises
+    `InputError` for a word without a key, an unknown key or option, an experiment of another verb, a value of the wrong
+    type and a missing one.
     """
     options = _default_options(verb)
     text, words = _take_expression(words) if "condition" in options else ("", words)
     overrides = [_override(word) for word in words]
     groups = [override for override in overrides if override.key_or_group in options]
-    for override in groups:
-        options[override.key_or_group] = _option(override)
+    chosen = {override.key_or_group: _option(override, verb) for override in groups}
+    if chosen.get("experiment"):
+        options |= _Experiment.read(chosen["experiment"]).options
+    options = {group: option for group, option in (options | chosen).items() if option}
     lines = _lines(groups) + _members(text)
     # A key of this verb that bears the name of a group of another: Hydra would look for an option of that.
     plain = [o for o in overrides if o not in groups and (paths.conf() / o.key_or_group).is_dir()]
@@ -98,10 +102,45 @@ def _put_expression(config: DictConfig, text: str) -> None:
         OmegaConf.update(config, "target", text)
 
 
+def take(words: Sequence[str], key: str) -> tuple[Any, list[str]]:
+    """The value of the last `key`=value among `words`, None where there is none, and the words without it."""
+    asked = [word for word in words if word.startswith(f"{key}=")]
+    return _override(asked[-1]).value() if asked else None, [word for word in words if word not in asked]
+
+
+def experiments(verb: str) -> list[str]:
+    """The names that `experiment=` takes: of the files in conf/experiment that set what conf/VERB.yaml has."""
+    known = _read(f"{verb}.yaml").keys() | _default_options(verb).keys()
+    return [name for name in paths.options("experiment") if _Experiment.read(name).sets <= known]
+
+
+def sets_model(experiment: str) -> bool:
+    """Whether an experiment is of a model of its own; one that does not exist is not."""
+    return experiment in paths.options("experiment") and "model" in _Experiment.read(experiment).sets
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """What a file of conf/experiment says: the outermost keys that it sets, and the options that it takes of groups."""
+
+    sets: frozenset[str]
+    options: dict[str, str]
+
+    @staticmethod
+    def read(name: str) -> _Experiment:
+        content = _read(f"experiment/{name}.yaml")
+        entries = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
+        options = {key.removeprefix("override /"): option for entry in entries for key, option in entry.items()}
+        return _Experiment(frozenset({*content, *options}), options)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(paths.conf() / name)))
+
+
 def _default_options(verb: str) -> dict[str, str]:
     """The option that conf/VERB.yaml takes for every group in its defaults."""
-    content = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(paths.conf() / f"{verb}.yaml")))
-    entries = [entry for entry in content["defaults"] if isinstance(entry, dict)]
+    entries = [entry for entry in _read(f"{verb}.yaml")["defaults"] if isinstance(entry, dict)]
     return {group: option for entry in entries for group, option in entry.items()}
 
 
@@ -124,10 +163,15 @@ def _lines(overrides: Sequence[Override]) -> list[str]:
     return [str(override.input_line) for override in overrides]
 
 
-def _option(override: Override) -> str:
-    options, option = paths.options(override.key_or_group), str(override.value())
+def _option(override: Override, verb: str) -> str:
+    group, option = override.key_or_group, str(override.value())
+    options = experiments(verb) if group == "experiment" else paths.options(group)
+    if group == "experiment" and override.value() is None:
+        return ""
+    if group == "experiment" and option in paths.options(group) and option not in options:
+        raise InputError(f"experiment={option} cannot be used here; expected one of: {', '.join(options)}")
     if option not in options:
-        raise unknown(override.key_or_group, option, options)
+        raise unknown(group, option, options)
     return option
 
 

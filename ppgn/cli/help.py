@@ -57,14 +57,18 @@ how they walk
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
   prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
+  experiment=null        these three at once, as a member of the PPGN family has them (annealed, dgn_am,
+                         dgn_am_released, joint, noiseless_joint, ppgn_h, ppgn_x)
   steps=null             steps for each target; null is the sampler's own number
   burn_in=0              steps to walk before anything is kept
   thin=null              keep the state every so many steps; null keeps the last one of each target
   threshold=null         of what is kept, keep the images alone whose p(target) exceeds this number, as 0.98
 
 on which machine
-  batch_size=8           chains walked together
+  batch_size=auto        chains walked together; auto is 8, on a GPU 256. What does not fit its memory is halved
   device=auto            cpu, cuda or cuda:N; auto is the GPU if there is one
+  devices=1              how many of them; each has a process of its own, started here, by torchrun or by SLURM
+  num_nodes=1            machines with so many devices each
   precision=float32      float64 for exactness; bfloat16 for speed on a GPU
 
 what comes out
@@ -98,22 +102,36 @@ with sampler.reset_every=100 sampler.lr_end=1, or, for codes of fc6, sampler=rel
 def evaluate() -> str:
     """The help of `ppgn evaluate`."""
     return f"""\
-usage: ppgn evaluate what=reconstruction|samples|inpainting data=FOLDER [key=value ...]
+usage: ppgn evaluate what=NAME data=FOLDER [key=value ...]
 
 Measures how good a model's pictures are, all reduced to 64 px, and prints a table. Intervals are 95 % bootstrap ones:
-over classes for samples, over pictures for reconstruction.
+over classes for samples and variants, over pictures for the others. They ask networks that took no part in drawing:
+EfficientNet-Lite2 at 160 px among 1000 classes (top-1, top-5), its features at 128 px (distances, diversity).
 
 what to measure
   what=reconstruction    photographs drawn again from their codes, G(E(x)), beside the same photographs blurred:
-                         Fréchet distance to the originals and KID to other photographs (both on EfficientNet-Lite2
-                         features at 128 px), PSNR in dB, cosine similarity of the code of what was drawn to its own
-  what=samples           samples of every class from every seed: p, the condition's probability of the class; top-1 and
-                         top-5 of EfficientNet-Lite2 at 160 px among 1000 classes; KID to photographs; mean cosine
-                         distance within and between classes; seconds per sample
-  what=inpainting        holes (center, random) filled by chains from the first seed, with and without the photo's class
-                         (val_labels.npy, classes.json), by the published procedure and by classical means: PSNR in the
-                         hole, feature distance to the original, top-1, top-5, seconds; n is 100; pip install
-                         'ppgn[inpaint]'
+                         Fréchet distance to the originals and KID to other photographs, PSNR in dB, cosine similarity
+                         of the code of what was drawn to its own
+  what=samples           samples of every class from every seed, below photos of these classes if data has labels
+                         (val_labels.npy, classes.json): p, the condition's probability of the class; top-1 and top-5;
+                         KID to photographs; mean cosine distance within and between classes; seconds per sample
+  what=variants          the PPGN family, each as its experiment sets it: top-1 and top-5; KID and Fréchet distance to
+                         photographs, density and coverage around them; cosine distance within classes, and from a
+                         sample to the next of its chain, as many steps on (mixing); seconds per sample
+  what=inpainting        holes (center, random) filled by chains from the first seed, with and without the photo's
+                         class, by the published procedure and by classical means: PSNR in the hole, feature distance
+                         to the original, top-1, top-5, seconds; n is 100; pip install 'ppgn[inpaint]'
+  what=places            samples of 20 scenes, two seeds each: the condition's log p; top-1 of a linear probe on
+                         features, fitted to n=3000 photographs of them. data is a folder like MiniPlaces:
+                         {{train,val}}_images.npy, {{train,val}}_labels.npy, classes.json; pip install 'ppgn[facets]'
+  what=captions          samples of count=30 sentences: the condition's log p; the median rank of the sentence among
+                         n=100 by log p(sentence | x) − log p(sentence) of judge=FILE, a captioner of another seed and
+                         network, and the share of ranks up to 10. data is a folder like Flickr8k: val_images.npy,
+                         val_captions.jsonl
+  what=units             samples of count=50 random units of layers=[blocks.2,blocks.4,blocks.6]: log p; the share whose
+                         activation exceeds the 99th percentile of n photographs; how many standard deviations it is
+                         above their mean. Beside them gradient ascent on pixels
+                         All three stand beside the start codes as they are and photographs
   data=FOLDER            photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or else picture files;
                          required
   n=2000                 how many of them, spread evenly; what=reconstruction takes as many others to compare with
@@ -122,10 +140,14 @@ what to measure
 how samples are drawn
   condition=imagenet     the network that is asked for the classes ({", ".join(paths.options("condition"))})
   classes=[...]          names or indices; by default 40 varied classes of ImageNet
-  seeds=0-7              the chains of each class
+  seeds=0-7              the chains of each class; what=places, captions and units go on counting from target to target
   systems=[default,white_noise,dgn_am,pixels]
                          what is compared: prior and sampler as given here; the start codes N(0, I) as they are; the
                          sampler ppgn with the condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
+  experiment=[ppgn_x,dgn_am,dgn_am_released,ppgn_h,joint,noiseless_joint,annealed]
+                         of what=variants. What is not trained yet is skipped, with the command that trains it.
+                         Elsewhere one name: a preset of model, prior and sampler
+  models.NAME=null       the model of the experiment NAME alone, as models.ppgn_x=runs/prior/pixels.safetensors
   prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each sample; null is the sampler's own number
@@ -138,13 +160,17 @@ what comes out
   out=null               a folder; null is outputs/evaluate-WHAT
 
 The folder holds evaluation.json (every figure with its interval, the settings and versions) and grid.png (originals
-over reconstructions), grid_SYSTEM.png (a row per class) or grid_HOLE.png (a row per photo). They are written after each
+over reconstructions), grid_NAME.png (a row per class) or grid_HOLE.png (a row per photo). They are written after each
 row of the table.
 
 examples
   ppgn evaluate what=reconstruction data=tiny-imagenet-64
   ppgn evaluate what=samples data=tiny-imagenet-64 seeds=0-3
-  ppgn evaluate what=samples data=photos classes=[goldfish,pizza] systems=[default,dgn_am] sampler.epsilon2=0.05"""
+  ppgn evaluate what=samples data=photos classes=[goldfish,pizza] systems=[default,dgn_am] sampler.epsilon2=0.05
+  ppgn evaluate what=variants data=tiny-imagenet-64 experiment=[noiseless_joint,annealed]
+  ppgn evaluate what=places data=miniplaces-64 condition.network.weights=resnet18_places365.pth.tar
+  ppgn evaluate what=captions data=flickr8k-128 judge=runs/judge/captioner.safetensors
+  ppgn evaluate what=units data=tiny-imagenet-64"""
 
 
 def models() -> str:

@@ -54,9 +54,18 @@ class Unit(Classifier):
         assert isinstance(read_out, _ReadOut)
         return Unit(read_out.network, read_out.layer, target, read_out.position, self.score, self.gradient)
 
+    @property
+    def layer(self) -> str:
+        """The name of the unit's layer."""
+        return str(self.network.body.layer)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p or activation of the unit, (B,)."""
         return super().forward(x) if self.score == "softmax" else self._logits(x)[:, self.index]
+
+    def activations(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> activations of all units of the layer at the position, (B, C)."""
+        return self._logits(x)
 
     def complement(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log(1 − p), or the negative activation, (B,)."""

@@ -32,16 +32,21 @@ def draws(count: int, seed: int = 0) -> Tensor:
     return torch.zeros_like(ones).scatter_add_(1, drawn, ones)
 
 
-def estimate(statistic: Callable[[Tensor], Tensor], weights: Tensor) -> Estimate:
+def estimate(statistic: Callable[[Tensor], Tensor], weights: Tensor, *, centred: bool = False) -> Estimate:
     """The figure of all rows with its interval over `weights` (R, N), one resample a row, as `draws` gives them.
 
     `statistic` maps weights (R, N) of the N rows to values (R,). Resamples without a value (NaN) are left out.
+    `centred` moves the interval so that the resamples' mean falls on the figure: for statistics that are biased by
+    rows drawn more than once, as those that look at how rows spread are.
     """
     value = statistic(weights.new_ones(1, weights.shape[1])).item()
     if not len(weights):
         return Estimate(value)
     ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
-    low, high = statistic(weights).double().nanquantile(ends).tolist()
+    values = statistic(weights).double()
+    if centred:
+        values = values - values.nanmean() + value
+    low, high = values.nanquantile(ends).tolist()
     return Estimate(value, low, high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,17 +13,31 @@ from ppgn.networks.captioner import SentenceNetwork
 
 
 @torch.no_grad()
-def true_caption_ranks(
-    captioner: SentenceNetwork, pictures: Tensor, sentences: Sequence[str], asked: Sequence[int], batch_size: int = 50
-) -> Tensor:
-    """The rank of each picture's own caption among all `sentences` under log p(sentence | x), (B,) int64, 1 the best.
+def log_probs(captioner: SentenceNetwork, pictures: Tensor, sentences: Sequence[str], batch_size: int = 50) -> Tensor:
+    """log p(sentence | x) of every picture and sentence, (B, S), on the CPU.
 
-    Pictures (B, 3, H, W), uint8 or float in [0, 1], which are rounded first; `asked` is the index of each one's own
-    sentence. A tie counts against it. Raises `InputError` for a sentence that the captioner cannot read.
+    Pictures (B, 3, H, W), uint8 or float in [0, 1], which are rounded first. Raises `InputError` for a sentence that
+    the captioner cannot read.
     """
     device = next(captioner.parameters(), pictures).device
     tokens = [captioner.encode(sentence).to(device) for sentence in sentences]
     batches = (to_uint8(batch).to(device).float() / 255 for batch in pictures.split(batch_size))
-    log_p = torch.cat([captioner.compare(batch, tokens).cpu() for batch in batches])
-    own = log_p.gather(1, torch.as_tensor(asked)[:, None])
-    return (log_p >= own).sum(1)
+    return torch.cat([captioner.compare(batch, tokens).cpu() for batch in batches])
+
+
+def marginal(log_p: Tensor) -> Tensor:
+    """log p(sentence), (S,), averaged over the pictures of log p(sentence | x), (N, S).
+
+    What is left of log p(sentence | x) without it does not favour short and common sentences: Mao et al. 2015
+    (arXiv 1412.6632, section 5).
+    """
+    return log_p.logsumexp(0) - math.log(len(log_p))
+
+
+def true_caption_ranks(scores: Tensor, asked: Sequence[int]) -> Tensor:
+    """The rank of each picture's own sentence, 1 the best: scores (B, S), indices of sentences (B,) -> (B,) int64.
+
+    A tie counts against it.
+    """
+    own = scores.gather(1, torch.as_tensor(asked)[:, None])
+    return (scores >= own).sum(1)

@@ -17,6 +17,11 @@ def cosine_distances(features: Tensor) -> Tensor:
     return 1 - unit @ unit.T
 
 
+def paired(x: Tensor, y: Tensor) -> Tensor:
+    """1 − cos between the rows of features x and y (N, D), (N,) float64."""
+    return 1 - F.cosine_similarity(x.double(), y.double())
+
+
 def within_class(features: Tensor, classes: Sequence[int]) -> Tensor:
     """Mean cosine distance between two different rows of one class, (C,) in ascending order of the classes.
 

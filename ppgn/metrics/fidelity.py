@@ -12,6 +12,7 @@ from ppgn.networks import imagenet
 
 NETWORK, SIZE, LAYER = "efficientnet_lite2", 128, "bn2"
 NEIGHBOURS = 5
+FRECHET_RESAMPLES = 100  # each decomposes a matrix
 
 
 class Features(nn.Module):
@@ -37,22 +38,54 @@ class Features(nn.Module):
         return torch.cat(parts)
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> float:
+class Frechet:
     """Fréchet distance between Gaussians fitted to features x (N, D) and y (M, D), in float64.
 
-    It depends on N and M (fewer rows score worse): compare only sets of the same sizes. Raises `InputError` for fewer
-    than two rows. Source: Heusel et al. 2017 (arXiv 1706.08500), Eq. 6.
+    Called with row weights (R, N) of x it gives (R,); weights of ones are the figure itself. It depends on N and M
+    (fewer rows score worse): compare only sets of the same sizes. Raises `InputError` for fewer than two rows.
+    Source: Heusel et al. 2017 (arXiv 1706.08500), Eq. 6.
     """
-    _check_rows("the Fréchet distance", 2, x, y)
-    x, y = x.double(), y.double()
-    cov_x, cov_y = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
-    values, vectors = torch.linalg.eigh(cov_x)
-    root = (
-        vectors * values.clamp_min(0).sqrt()
-    )  # root rootᵀ = cov_x; cov_x cov_y has the eigenvalues of rootᵀ cov_y root
-    cross = torch.linalg.eigvalsh(root.T @ cov_y @ root).clamp_min(0).sqrt().sum()
-    distance = (x.mean(0) - y.mean(0)).square().sum() + cov_x.trace() + cov_y.trace() - 2 * cross
-    return float(distance)
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        _check_rows("the Fréchet distance", 2, x, y)
+        x, y = x.double(), y.double()
+        covariance = torch.cov(y.T).reshape(y.shape[1], -1)
+        self.x, self.trace = x - y.mean(0), covariance.trace()
+        self.kernel = self.x @ covariance @ self.x.T
+
+    def __call__(self, weights: Tensor | None = None) -> Tensor:
+        """Weights of the rows of x (R, N), by default ones -> distances, (R,)."""
+        each = self.x.new_ones(1, len(self.x)) if weights is None else weights
+        return torch.stack([self._one(w) for w in each])
+
+    def _one(self, weights: Tensor) -> Tensor:
+        """The distance with weights (N,) of x.
+
+        cov_x cov_y has the eigenvalues of A cov_y Aᵀ, where the rows of A are those of x, centred and weighted, and
+        AᵀA is cov_x.
+        """
+        drawn = weights > 0  # the others are rows of zeros
+        x, kernel, w = self.x[drawn], self.kernel[drawn][:, drawn], weights[drawn]
+        count = w.sum()
+        mean = w @ x / count
+        scale = (w / (count - 1)).sqrt()
+        shift = kernel @ w / count
+        centred = kernel - shift - shift[:, None] + w @ shift / count
+        values = torch.linalg.eigvalsh(scale[:, None] * centred * scale)[-x.shape[1] :]  # the others are 0
+        cross = values.clamp_min(0).sqrt().sum()
+        variance = (scale[:, None] * (x - mean)).square().sum()
+        distance: Tensor = mean.square().sum() + variance + self.trace - 2 * cross
+        return distance
+
+
+def frechet_distance(x: Tensor, y: Tensor) -> float:
+    """`Frechet` of features x (N, D) and y (M, D)."""
+    return Frechet(x, y)().item()
+
+
+def frechet(x: Tensor, y: Tensor, weights: Tensor) -> Estimate:
+    """`Frechet` of features x (N, D) and y (M, D) with its interval over the first 100 of the weights (R, N) of x."""
+    return estimate(Frechet(x, y), weights[:FRECHET_RESAMPLES], centred=True)
 
 
 class KID:
@@ -99,19 +132,35 @@ def kid(x: Tensor, y: Tensor, weights: Tensor | None = None) -> Estimate:
     return estimate(lambda w: distance(w[:, : len(x)], w[:, len(x) :]), both)
 
 
-def density_coverage(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
+class DensityCoverage:
     """Density and coverage of `fake` features (M, D) around `real` ones (N, D).
 
     Every real row has a ball that reaches to its k-th nearest other real row. Density is the mean number of balls that
-    a fake row lies in, over k (1 is expected of real rows); coverage the share of balls with a fake row inside. Raises
+    a fake row lies in, over k (1 is expected of real rows); coverage the share of balls with a fake row inside, which
+    grows with M. Each is a function of weights (R, M) of the fake rows, by default ones, with values (R,). Raises
     `InputError` for k or fewer real rows. Source: Naeem et al. 2020 (arXiv 2002.09797), Eq. 4 and 5.
     """
-    _check_rows(f"density and coverage with k={k}", k + 1, real)
-    _check_rows("density and coverage", 1, fake)
-    real, fake = real.double(), fake.double()
-    radii = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
-    inside = torch.cdist(real, fake) < radii[:, None]
-    return inside.sum().item() / (k * len(fake)), inside.any(dim=1).double().mean().item()
+
+    def __init__(self, real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> None:
+        _check_rows(f"density and coverage with k={k}", k + 1, real)
+        _check_rows("density and coverage", 1, fake)
+        real, fake = real.double(), fake.double()
+        radii = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
+        self.inside = (torch.cdist(real, fake) < radii[:, None]).double()
+        self.k = k
+
+    def density(self, weights: Tensor | None = None) -> Tensor:
+        """The mean number of balls around a fake row, over k, (R,)."""
+        w = self._ones() if weights is None else weights
+        return w @ self.inside.sum(0) / (self.k * w.sum(1))
+
+    def coverage(self, weights: Tensor | None = None) -> Tensor:
+        """The share of balls with a fake row inside, (R,)."""
+        w = self._ones() if weights is None else weights
+        return (w @ self.inside.T > 0).double().mean(1)
+
+    def _ones(self) -> Tensor:
+        return self.inside.new_ones(1, self.inside.shape[1])
 
 
 def _check_rows(what: str, least: int, *sets: Tensor) -> None:

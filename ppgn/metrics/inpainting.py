@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ppgn.blending import harmonic as laplace
 from ppgn.errors import InputError
@@ -27,11 +26,6 @@ def psnr(completed: Tensor, originals: Tensor, holes: Tensor) -> Tensor:
     """Peak signal-to-noise ratio inside the hole, in dB, (N,)."""
     error = (completed.double() - originals.double()).square().mean(dim=1) / 255**2
     return -10 * ((error * holes).sum((1, 2)) / holes.sum((1, 2))).log10()
-
-
-def feature_distance(completed: Tensor, originals: Tensor) -> Tensor:
-    """1 − cos between the features (N, D) of completed and of original pictures, (N,); see `fidelity.Features`."""
-    return 1 - F.cosine_similarity(completed.double(), originals.double())
 
 
 def fill(pictures: Tensor, holes: Tensor, name: str) -> Tensor:

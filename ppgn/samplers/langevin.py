@@ -30,13 +30,15 @@ class Langevin:
         the mean change per coordinate; "condition" scales the condition's gradient to unit root mean square, so that
         ε2 has the units of codes; "none" takes d as it is. Always per sample; a zero vector stays zero.
     clip: bounds put on every coordinate of a new code.
+    decay: factor on a new code, behind `clip`.
     reset_every: after so many steps a chain restarts from N(0, I) with a random epsilon1, its own.
     fade: the condition's term is multiplied by 1 − p(y | x), so that it rests where its wish is fulfilled.
 
     The state carries the evaluation of its code, so a step evaluates once. A row whose new code or evaluation is not
     finite keeps its last state for good and `alive` says so. Nothing here waits for the device.
 
-    Source: PPGN (arXiv 1612.00005) Eq. 11; normalize="drift", clip and reset_every come from its released sampler.
+    Source: PPGN (arXiv 1612.00005) Eq. 11; normalize="drift", clip and reset_every come from its released sampler,
+    decay from that of DGN-AM (arXiv 1605.09304).
     """
 
     epsilon1: float
@@ -49,6 +51,7 @@ class Langevin:
     clip: tuple[float, float] | None = None
     reset_every: int | None = None
     fade: bool = False
+    decay: float = 1.0
 
     def __post_init__(self) -> None:
         for name, choices in (("normalize", get_args(Normalize)), ("schedule", get_args(Schedule))):
@@ -60,6 +63,8 @@ class Langevin:
         for name in ("lr", "lr_end"):
             if not math.isfinite(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}; expected a finite number")
+        if not 0 < self.decay <= 1:
+            raise InputError(f"decay is {self.decay}; expected a number above 0, at most 1, which is none")
         if self.clip is not None and not self.clip[0] < self.clip[1]:
             raise InputError(f"clip is {self.clip}; expected (low, high) with low < high, or null for no bounds")
         if self.reset_every is not None and self.reset_every < 1:
@@ -78,7 +83,7 @@ class Langevin:
         drift = self._drift(state, noise)
         moved = state.code + lr * (rows.unit_mean_abs(drift) if self.normalize == "drift" else drift)
         alive = state.alive & rows.finite(moved)
-        code = moved if self.clip is None else moved.clamp(*self.clip)
+        code = self.decay * (moved if self.clip is None else moved.clamp(*self.clip))
         memory = state.memory
         if self.reset_every is not None and i > 0 and i % self.reset_every == 0:
             code, memory = self._restart(code, noise)

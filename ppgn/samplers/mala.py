@@ -45,7 +45,12 @@ class Mala:
             raise InputError(f"weight is {self.weight}; expected a number from 0 up, and finite")
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
-        """Evaluate the start codes (B, *code_shape). Raises `InputError` where the target has no density."""
+        """Evaluate the start codes (B, *code_shape).
+
+        Raises `InputError` where the target has no density, and in half precision.
+        """
+        if torch.is_autocast_enabled(h.device.type) or torch.finfo(h.dtype).bits < 32:
+            raise InputError("sampler mala cannot test steps in half precision; use precision=float32 or float64")
         evaluation = target.evaluate(h, noise, density=True)
         log_step = h.new_full(h.shape[:1], math.log(self.step_size))
         alive = rows.finite(h, *rows.tensors(evaluation).values())

@@ -91,6 +91,28 @@ def released(
     return Sampler(kernel, steps, None, class_gradient)
 
 
+def dgn_am(
+    *,
+    lr: float = 2.14,
+    lr_end: float = 1e-10,
+    clip: tuple[float, float] | None = (-3.0, 3.0),
+    decay: float = 0.99,
+    steps: int = 200,
+    class_gradient: ClassGradient = "truncated",
+) -> Sampler:
+    """The sampler published with DGN-AM: the condition's gradient alone, brought to unit mean size, clip and decay.
+
+    Its two normalised steps, in pixels and then in codes, are one: the second undoes the size of the first. Its
+    gradient is that of the logit, of which "truncated" has the direction. lr and clip count standard deviations of a
+    code, for whitened ones; 8 and [0, mean + 3 standard deviations] of every unit for the 4096 features of fc6, whose
+    standard deviation is 3.74, were published. Arguments are those of `Langevin` and `Sampler`; no prior is asked.
+
+    Source: the released code of arXiv 1605.09304.
+    """
+    kernel = Langevin(0.0, 1.0, 0.0, lr, lr_end, "target", "drift", _bounds(clip), decay=decay)
+    return Sampler(kernel, steps, None, class_gradient, priors=("gaussian",))
+
+
 def mala(*, step_size: float = 0.05, warmup: int = 500, weight: float = 1.0, steps: int = 1000) -> Sampler:
     """Draws from p(h) · p(y | G(h))^weight itself; for priors with a density, and so without random views.
 

@@ -14,9 +14,13 @@ from PIL import Image
 
 import ppgn
 from ppgn import images
-from ppgn.cli import evaluate as evaluation
 from ppgn.cli import help, main
-from ppgn.metrics import accuracy, fidelity
+from ppgn.cli.evaluation import inpainting, samples
+from ppgn.cli.evaluation.data import Data
+from ppgn.cli.evaluation.judges import Judges
+from ppgn.cli.evaluation.request import VARIANTS, WHAT, Request
+from ppgn.cli.sample import build_conditions
+from ppgn.metrics import accuracy, diversity, fidelity
 from ppgn.networks import labels
 from ppgn.samplers.noise import Noise
 
@@ -116,18 +120,40 @@ def test_the_judge_speaks_of_its_own_classes(evaluate: Run) -> None:
     skipped = ("condition.size=", "condition.path=")
     given = ["what=samples", *words, "classes=[goldfish,pizza]", "systems=[white_noise]"]
     assert evaluate(*given, *skipped) == 2  # those keys belong to torchscript
-    request = evaluation.Request.read([*given, "data=photos", "seeds=0-1"])
-    conditions = evaluation.build_conditions(
-        request.config.condition, request.classes, torch.device("cpu"), torch.float32
-    )
+    request = Request.read([*given, "data=photos", "seeds=0-1"])
+    conditions = build_conditions(request.config.condition, request.classes, torch.device("cpu"), torch.float32)
+    judges = Judges(request, conditions, torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8))
     pictures = torch.randint(256, (2, 2, 3, 16, 16), dtype=torch.uint8)
-    figures = evaluation._Judges(request, conditions, torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8))(
-        list(pictures)
-    )
+    figures = judges(list(pictures)).recognised()
     index = [labels.find(labels.imagenet(), name) for name in ("goldfish", "goldfish", "pizza", "pizza")]
     hits = accuracy.top_k(accuracy.Judge()(pictures.flatten(0, 1)), index, 5)
     assert figures["top5"] is not None
     assert figures["top5"].value == pytest.approx(hits.double().mean().item())
+
+
+def test_photos_of_the_classes_are_the_reference(evaluate: Run) -> None:
+    """Two photos of each class that are not among the four compared with; of class 9 there is one only."""
+    Path("photos/set/classes.json").write_text(json.dumps([{"imagenet_index": k} for k in (1, 5, 9)] + [{}]))
+    told = np.array([3, 0, 1, 0, 1, 0, 3, 1, 3, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3])
+    np.save("photos/set/val_labels.npy", told)
+    words = ["condition=imagenet", "condition.network.name=efficientnet_lite0", "condition.network.size=32"]
+    request = Request.read(["what=samples", *words, "data=photos", "n=4", "classes=[5,9,1]", "seeds=0-1"])
+    conditions = build_conditions(request.config.condition, request.classes, torch.device("cpu"), torch.float32)
+    judges = Judges(request, conditions, request.data.spread(4, 16))
+    found = samples.photos(request, judges, 16)
+    assert found is not None
+    stored = torch.from_numpy(np.load("photos/set/val_images.npy")).permute(0, 3, 1, 2)
+    assert np.linspace(0, 19, 4).astype(int).tolist() == [0, 6, 12, 19]  # the four
+    expected = stored[[2, 9, 1, 5]]
+    assert torch.equal(found.every, expected)
+    hits = accuracy.top_k(accuracy.Judge()(expected), [5, 5, 1, 1], 5).double().mean().item()
+    top5 = found.recognised()["top5"]
+    assert top5 is not None
+    assert top5.value == hits
+    apart = diversity.within_class(fidelity.Features()(expected), [5, 5, 1, 1]).mean().item()
+    within = found.within()
+    assert within is not None
+    assert within.value == pytest.approx(apart, rel=1e-4)
 
 
 def test_inpainting(evaluate: Run) -> None:
@@ -162,7 +188,7 @@ def test_inpainting(evaluate: Run) -> None:
 def test_inpainting_without_labels_has_no_accuracy(evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     pytest.importorskip("skimage")
-    monkeypatch.setattr(evaluation, "HOLES", ("center",))
+    monkeypatch.setattr(inpainting, "HOLES", ("center",))
     assert evaluate("what=inpainting", "n=2", "steps=1") == 0
     rows = read()["rows"]
     assert list(rows)[-1] == "center context"
@@ -181,7 +207,7 @@ def test_a_finished_system_is_kept_when_the_next_is_interrupted(evaluate: Run, m
 def test_picture_files_are_data_too(evaluate: Run) -> None:
     for number in range(4):
         images.write(f"files/{number}.png", torch.full((3, 20, 30), number / 4))
-    data = evaluation.Data.find("files")
+    data = Data.find("files")
     assert data.spread(2, 16)[:, 0, 8, 8].tolist() == [0, 191]
     assert data.spread(4, 16).shape == (4, 3, 16, 16)
 
@@ -220,7 +246,20 @@ def test_bad_input_is_one_line_and_status_2(
 
 def test_help_gives_every_key() -> None:
     text = help.evaluate()
-    for key in ("what", "data", "n", "model", "condition", "classes", "seeds", "systems", "prior", "sampler", "steps"):
+    for key in (
+        "what",
+        "data",
+        "n",
+        "model",
+        "condition",
+        "classes",
+        "seeds",
+        "systems",
+        "experiment",
+        "prior",
+        "sampler",
+        "steps",
+    ):
         assert f"\n  {key}=" in text
     assert max(map(len, text.splitlines())) <= 120
-    assert all(name in text for name in evaluation.SYSTEMS)
+    assert all(name in text for name in (*samples.SYSTEMS, *VARIANTS, *WHAT))

@@ -116,3 +116,9 @@ def test_another_target_asks_alike(x: Tensor) -> None:
 def test_refuses(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         unit(**given)
+
+
+def test_tells_its_layer_and_what_all_of_its_units_give(x: Tensor) -> None:
+    one = unit(target=2, position="mean")
+    assert one.layer == one.with_target(0).layer == "conv"
+    torch.testing.assert_close(one.activations(x), channels(x).mean((2, 3)))

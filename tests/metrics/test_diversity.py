@@ -8,12 +8,17 @@ import pytest
 import torch
 
 from ppgn.errors import InputError
-from ppgn.metrics.diversity import between_classes, within_class
+from ppgn.metrics.diversity import between_classes, paired, within_class
 
 # Two of class 7 at right angles, two of class 3 at 60°, and one opposite to the first row alone in class 5.
 ROOT3 = math.sqrt(3)
 FEATURES = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 5.0], [0.5, ROOT3 / 2], [-1.0, 0.0]])
 CLASSES = [7, 3, 7, 3, 5]
+
+
+def test_rows_are_compared_pair_by_pair() -> None:
+    x, y = torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([[0.0, 3.0], [1.0, 1.0]])
+    torch.testing.assert_close(paired(x, y), torch.tensor([1.0, 0.0]).double())
 
 
 def test_within_class_by_hand() -> None:

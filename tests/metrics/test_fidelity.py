@@ -44,6 +44,28 @@ def test_frechet_of_fewer_rows_than_features() -> None:
     assert fidelity.frechet_distance(x, y) == pytest.approx(1 + 4 + 2 + 8)
 
 
+@pytest.mark.parametrize("rows", [5, 40])  # fewer than features, and more
+def test_frechet_of_weighted_rows_is_that_of_rows_repeated(rows: int) -> None:
+    x, y = torch.randn(rows, 8, generator=torch.Generator().manual_seed(0)), 2 * standardised(50, 8, 1) + 1
+    weights = torch.randint(4, (3, rows), generator=torch.Generator().manual_seed(2))
+    found = fidelity.Frechet(x, y)(weights.double())
+    expected = [fidelity.frechet_distance(x.repeat_interleave(w, dim=0), y) for w in weights]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_the_interval_of_the_frechet_distance_lies_around_it() -> None:
+    x, y = (torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (20, 500))
+    weights = bootstrap.draws(20)
+    found = fidelity.frechet(x, y, weights)
+    resampled = fidelity.Frechet(x, y)(weights[:100])
+    assert resampled.mean() > found.value + 0.05  # rows drawn twice narrow the covariance
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    spread = resampled.quantile(0.975) - resampled.quantile(0.025)
+    assert found.high - found.low == pytest.approx(spread.item(), rel=1e-6)
+
+
 def test_kid_is_the_double_sum_over_pairs() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 3)), rng.normal(size=(6, 3)) + 0.5
@@ -96,9 +118,20 @@ def test_the_interval_of_kid_is_about_as_wide_as_kid_varies() -> None:
 def test_density_and_coverage_of_a_line_by_hand() -> None:
     real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # radii for k=1: 1, 1, 2, 7
     fake = torch.tensor([[0.5], [2.5], [20.0]])  # inside the balls of 0, 1 | 3 | none
-    assert fidelity.density_coverage(real, fake, k=1) == pytest.approx((3 / 3, 3 / 4))
+    near = fidelity.DensityCoverage(real, fake, k=1)
+    assert (near.density().item(), near.coverage().item()) == pytest.approx((3 / 3, 3 / 4))
     # k=2: radii 3, 2, 3, 9 around 0, 1, 3, 10: 0.5 lies in three balls, 2.5 in all four
-    assert fidelity.density_coverage(real, fake, k=2) == pytest.approx((7 / (2 * 3), 4 / 4))
+    near = fidelity.DensityCoverage(real, fake, k=2)
+    assert (near.density().item(), near.coverage().item()) == pytest.approx((7 / (2 * 3), 4 / 4))
+
+
+def test_density_and_coverage_of_weighted_rows_are_those_of_rows_repeated() -> None:
+    real, fake = (torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (30, 6))
+    near = fidelity.DensityCoverage(real, fake, k=3)
+    weights = torch.tensor([[2.0, 0, 1, 0, 0, 3], [0, 0, 0, 6, 0, 0]]).double()
+    for found, w in zip(zip(near.density(weights), near.coverage(weights), strict=True), weights, strict=True):
+        repeated = fidelity.DensityCoverage(real, fake.repeat_interleave(w.long(), dim=0), k=3)
+        assert torch.stack(found).tolist() == pytest.approx([repeated.density().item(), repeated.coverage().item()])
 
 
 @pytest.mark.parametrize(
@@ -106,8 +139,8 @@ def test_density_and_coverage_of_a_line_by_hand() -> None:
     [
         (lambda x: fidelity.frechet_distance(x[:1], x), "the Fréchet distance needs 2 pictures or more, not 1"),
         (lambda x: fidelity.kid(x, x[:1]), "KID needs 2 pictures or more, not 1"),
-        (lambda x: fidelity.density_coverage(x, x), "density and coverage with k=5 needs 6 pictures or more, not 5"),
-        (lambda x: fidelity.density_coverage(x, x[:0], k=1), "density and coverage needs 1 pictures or more, not 0"),
+        (lambda x: fidelity.DensityCoverage(x, x), "density and coverage with k=5 needs 6 pictures or more, not 5"),
+        (lambda x: fidelity.DensityCoverage(x, x[:0], k=1), "density and coverage needs 1 pictures or more, not 0"),
     ],
 )
 def test_too_few_rows(call, message: str) -> None:

@@ -23,11 +23,6 @@ def test_psnr_counts_the_hole_alone() -> None:
     torch.testing.assert_close(inpainting.psnr(completed, RAMP, HOLES), expected)
 
 
-def test_feature_distance() -> None:
-    x, y = torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([[0.0, 3.0], [1.0, 1.0]])
-    torch.testing.assert_close(inpainting.feature_distance(x, y), torch.tensor([1.0, 0.0]).double())
-
-
 @pytest.mark.parametrize("name", inpainting.FILLS)
 def test_fills_change_the_hole_alone(name: str) -> None:
     if name == "biharmonic":

@@ -43,12 +43,14 @@ class Constant:
         ({"normalize": "condition"}, (10 + 0.5 + 2 * 3 / 12.5**0.5, 20 + 1 - 2 * 4 / 12.5**0.5)),
         ({"lr": 0.1, "lr_end": 0.3}, (10 + 0.15 * 6.5, 20 - 0.15 * 7)),
         ({"clip": (12.0, 15.0)}, (15.0, 13.0)),
+        ({"clip": (12.0, 15.0), "decay": 0.5}, (7.5, 6.5)),
     ],
 )
 def test_one_step_by_hand(options: dict[str, Any], first: tuple[float, float]) -> None:
     kernel, target, noise = Langevin(0.5, 2.0, 0.0, **options), Constant(), Noise([0, 1], dtype=torch.float64)
     state, info = kernel.step(kernel.init(START, target, noise), target, noise, 1, 4)
-    second = (12.0, 12.0) if "clip" in options else (5.0, 6.0)
+    second = 12.0 * options.get("decay", 1.0) if "clip" in options else None
+    second = (5.0, 6.0) if second is None else (second, second)
     torch.testing.assert_close(state.code, torch.tensor([first, second], dtype=torch.float64))
     assert state.alive.tolist() == [True, True]
     assert info.drift_norm[1] == 0
@@ -214,6 +216,8 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
         ({"epsilon1": -1.0}, "epsilon1 is -1.0; expected a number from 0 up"),
         ({"epsilon3": float("nan")}, "epsilon3 is nan; expected a number from 0 up"),
         ({"clip": (1.0, 1.0)}, r"clip is \(1.0, 1.0\); expected \(low, high\)"),
+        ({"decay": 0.0}, "decay is 0.0; expected a number above 0, at most 1"),
+        ({"decay": 1.01}, "decay is 1.01; expected a number above 0, at most 1"),
         ({"reset_every": 0}, "reset_every is 0; expected 1 or more, or null"),
     ],
 )

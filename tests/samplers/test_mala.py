@@ -364,6 +364,15 @@ def test_a_prior_without_a_density_is_refused_by_name() -> None:
         run_chains([target], Mala(0.1), doubles([1]), steps=2)
 
 
+def test_half_precision_is_refused() -> None:
+    """A step is accepted by the difference of two large logarithms, which half precision does not have."""
+    start = torch.zeros(2, 5)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(InputError, match="use precision=float32 or float64"):
+        Mala(0.1).init(start, unit(5), Noise([0, 1]))
+    with pytest.raises(InputError, match="sampler mala cannot test steps in half precision"):
+        Mala(0.1).init(start.bfloat16(), unit(5), Noise([0, 1], dtype=torch.bfloat16))
+
+
 def test_random_views_are_refused() -> None:
     target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(1), Jitter())
     with pytest.raises(InputError, match=r"not random views of x; build without transform"):

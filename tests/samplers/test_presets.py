@@ -17,10 +17,11 @@ from ppgn.samplers.mala import Mala
 from ppgn.samplers.presets import Sampler
 from ppgn.samplers.views import Jitter
 
+PRESETS = [presets.ppgn, presets.released, presets.dgn_am, presets.mala, presets.annealed]
 CONF = Path(__file__).parents[2] / "conf" / "sampler"
 
 
-@pytest.mark.parametrize("preset", [presets.ppgn, presets.released, presets.mala, presets.annealed])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_the_file_lists_every_default_of_the_function(preset: Callable[..., Sampler]) -> None:
     config = OmegaConf.to_container(OmegaConf.load(CONF / f"{preset.__name__}.yaml"))
     assert isinstance(config, dict)
@@ -32,7 +33,7 @@ def test_the_file_lists_every_default_of_the_function(preset: Callable[..., Samp
     assert {name: type(value) for name, value in config.items()} == {n: type(value) for n, value in defaults.items()}
 
 
-@pytest.mark.parametrize("preset", [presets.ppgn, presets.released, presets.mala, presets.annealed])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_hydra_builds_what_python_builds(preset: Callable[..., Sampler]) -> None:
     built, expected = instantiate(OmegaConf.load(CONF / f"{preset.__name__}.yaml")), preset()
     assert (built.kernel, built.steps, built.class_gradient) == (
@@ -50,6 +51,12 @@ def test_released_is_what_was_published() -> None:
     assert presets.released(reset_every=100, epsilon1=1e-7, steps=1000) == Sampler(
         Langevin(1e-7, 1.0, 1e-17, 1.0, 1.0, "chain", "drift", (0.0, 30.0), 100), 1000, None, "truncated"
     )
+
+
+def test_dgn_am_has_neither_prior_nor_noise() -> None:
+    kernel = Langevin(0.0, 1.0, 0.0, 2.0, 0.5, "target", "drift", None, decay=0.9)
+    built = presets.dgn_am(lr=2.0, lr_end=0.5, clip=None, decay=0.9, steps=7)
+    assert built == Sampler(kernel, 7, None, "truncated", ("gaussian",))
 
 
 def test_an_exact_chain_has_no_random_views() -> None:

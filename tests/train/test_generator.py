@@ -15,6 +15,7 @@ from ppgn.cli import config as configs
 from ppgn.errors import InputError
 from train import generator
 from train.discriminators import Discriminator
+from train.losses import feature_loss
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -97,7 +98,7 @@ def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
     torch.manual_seed(0)
     x, drawn = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
     real, made = {"blocks.1": torch.randn(2, 24, 4, 4)}, {"blocks.1": torch.randn(2, 24, 4, 4, requires_grad=True)}
-    pair = generator.Pair(x, torch.randn(2, 6), drawn, real, made)
+    pair = generator.Pair(x, torch.randn(2, 6), drawn, drawn, real, made, made)
     losses = {"image": (drawn - x).abs().mean(), "feature": (made["blocks.1"] - real["blocks.1"]).square().mean()}
     logits = module.discriminator(drawn, made, pair.h)
     wanted = module._balanced(logits, dict(losses), pair)
@@ -106,6 +107,57 @@ def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
     (feature,) = torch.autograd.grad(losses["feature"], made["blocks.1"])
     assert float(on_image.norm()) == pytest.approx(3.0 * float(image.norm()), rel=1e-4)
     assert float(on_feature.norm()) == pytest.approx(0.5 * float(feature.norm()), rel=1e-4)
+
+
+def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(data, tmp_path):
+    """Every loss computed again by hand, the random numbers drawn in the order of the path: h, then x, then h1."""
+    joint = ["training.noise=0.3", "training.image_noise=0.2", "training.inner_noise=0.5", "training.crop=1.0"]
+    joint += ["training.inner_layer=blocks.1", "training.weights.code=2.0"]
+    module = generator.run(config(data, tmp_path / "run", "steps=0", *joint))
+    batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    module._update = lambda which, loss: None
+    torch.manual_seed(5)
+    found = module._train_generator(module._draw(batch), ramp=0.0)
+
+    torch.manual_seed(5)
+    x, network, encoder = batch / 255, module.comparator, module.model.encoder
+    h = encoder(x)
+    with torch.no_grad():
+        drawn = module.model.generator(h + 0.3 * torch.randn(4, 6))
+    seen = drawn + 0.2 * torch.randn_like(drawn)
+    assert float(found["image"]) == pytest.approx(float((drawn - x).abs().mean()), rel=1e-5)
+    features = [network.features(images, ["blocks.1"]) for images in (seen, x)]
+    assert float(found["feature"]) == pytest.approx(float(feature_loss(*features)), rel=1e-5)
+    body = encoder.network.body
+    first = encoder.network.features(seen, ["blocks.1"])["blocks.1"]
+    first = first + 0.5 * first.std() * torch.randn_like(first)
+    later = torch.nn.Sequential(*list(body.blocks)[2:4])(first)
+    code = encoder.project(encoder.flatten({"blocks.1": first, "blocks.3": later}))
+    assert float(found["code"]) == pytest.approx(float((code - h).square().mean()), rel=1e-4)
+    assert not torch.allclose(code, encoder(seen), atol=0.01)
+    assert torch.equal(encoder(x), h)  # no noise is left behind in the encoder
+
+
+def test_noise_at_a_layer_that_is_not_there_is_refused(data, tmp_path):
+    words = ["training.inner_noise=0.1", "training.inner_layer=block.1", "training.weights.code=1.0"]
+    with pytest.raises(InputError, match=r"unknown training.inner_layer 'block.1'; nearest: blocks.1"):
+        generator.run(config(data, tmp_path / "run", "steps=0", *words))
+
+
+def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
+    """With noise on the drawing, features of two kinds: the noisy ones are compared, the clean ones judged."""
+    words = ["training.image_noise=0.2", "training.start=0", "training.weights={image: 1.0, feature: 0.5}"]
+    module = generator.run(config(data, tmp_path / "run", "steps=0", *words))
+    torch.manual_seed(0)
+    batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    pair = module._draw(batch)
+    clean, noisy = pair.drawn_features["blocks.1"], pair.seen_features["blocks.1"]
+    assert not torch.equal(clean, noisy)
+    losses = {"feature": feature_loss(pair.seen_features, pair.x_features), "image": (pair.drawn - pair.x).abs().mean()}
+    wanted = module._balanced(module.discriminator(pair.drawn, pair.drawn_features, pair.h), dict(losses), pair)
+    (pull,) = torch.autograd.grad(wanted, clean, retain_graph=True)
+    (feature,) = torch.autograd.grad(losses["feature"], noisy)
+    assert float(pull.norm()) == pytest.approx(0.5 * float(feature.norm()), rel=1e-4)
 
 
 def test_the_discriminator_waits_for_its_start(data, tmp_path):
@@ -210,6 +262,7 @@ class FlatDiscriminator(Discriminator):
     [
         ("data.names=[nowhere]", "no file"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
+        ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
         ("encoder.dim=100000", "dim=100000 is more than"),
         ("encoder.layers=[blocks.99,blocks.3]", "unknown layer"),
         ("experiment=natural65_cpu", "unknown experiment 'natural65_cpu'; nearest: natural64_cpu"),
@@ -218,7 +271,12 @@ class FlatDiscriminator(Discriminator):
     ],
 )
 def test_bad_settings_are_named(data, tmp_path, capsys, override, words):
-    assert generator.main([*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", override]) == 2
+    assert (
+        generator.main(
+            [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", *override.split()]
+        )
+        == 2
+    )
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("train/generator.py: ")
     assert words in said

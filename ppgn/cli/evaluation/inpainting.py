@@ -1,0 +1,158 @@
+"""`what=inpainting`: holes in photographs, filled by chains and by classical means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from ppgn import images, inpainting
+from ppgn.cli import inpaint
+from ppgn.cli.evaluation.data import side_of
+from ppgn.cli.evaluation.report import Report
+from ppgn.cli.evaluation.request import Request
+from ppgn.cli.evaluation.samples import advance
+from ppgn.cli.sample import build_conditions
+from ppgn.conditions.base import Condition as BaseCondition
+from ppgn.conditions.context import Context
+from ppgn.contracts import Condition
+from ppgn.errors import InputError
+from ppgn.inpainting import Problem
+from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
+from ppgn.metrics import inpainting as fills
+from ppgn.metrics.bootstrap import Estimate
+from ppgn.model import PPGN
+from ppgn.samplers import presets
+from ppgn.samplers.presets import Sampler
+
+HOLES = ("center", "random")  # as in `ppgn inpaint`
+KEEP = 0.5  # likewise
+SHOWN = 8  # photographs in a grid
+
+
+class _RowByRow(BaseCondition):
+    """A condition of its own for every row of a batch; views of a batch come one whole batch after another."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        super().__init__()
+        self.conditions = list(conditions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(V · B, 3, H, W) -> (V · B,)."""
+        count = len(self.conditions)
+        return torch.stack([c(x[row::count]) for row, c in enumerate(self.conditions)], dim=1).flatten()
+
+
+Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
+
+
+class _Completer:
+    """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, and of the
+    published procedure with it (without its clip: codes that are whitened are negative too).
+    """
+
+    def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
+        self.request, self.model = request, model
+        self.conditions: list[Condition] = []
+        if classes is not None:
+            place = request.device, torch.float32
+            self.conditions = build_conditions(request.config.condition, classes, *place)
+            truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
+            self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
+        self.sampler = presets.ppgn(epsilon1=0.02)  # as `ppgn inpaint` does
+        self.likelihood = inpaint.likelihood(request.config.context)
+
+    def ways(self) -> dict[str, Way]:
+        """Ways to fill pictures with holes, by name."""
+        every: dict[str, Way] = {"context": partial(self._fill, self.sampler, self.likelihood, KEEP, [])}
+        if self.conditions:
+            released = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
+            every["class"] = partial(self._fill, self.sampler, self.likelihood, KEEP, self.conditions)
+            every["released"] = partial(self._fill, released, Context.released, 1.0, self.published)
+        return every
+
+    def _fill(
+        self,
+        sampler: Sampler,
+        context: Callable[[Tensor, Tensor], Context],
+        keep: float,
+        conditions: Sequence[Condition],
+        pictures: Tensor,
+        holes: Tensor,
+        advance: Callable[..., None],
+    ) -> Tensor:
+        """Pictures uint8 (N, 3, H, W) with holes (N, H, W) -> the same, completed."""
+        size, seed, completed = inpainting.size_of(self.model), self.request.seeds[0], []
+        for rows in torch.arange(len(pictures)).split(self.request.batch_size):
+            problems = [Problem.of(pictures[row], holes[row], size) for row in rows.tolist()]
+            done = inpainting.complete(
+                self.model,
+                problems,
+                [seed] * len(problems),
+                sampler=sampler,
+                condition=_RowByRow([conditions[row] for row in rows.tolist()]) if conditions else None,
+                context=context,
+                fill="mean" if keep == 1 else "harmonic",
+                keep=keep,
+                prior=self.request.choose_prior(self.model, sampler),
+                steps=self.request.steps,
+                callback=advance,
+            )
+            completed += [problem.complete(drawn) for problem, drawn in zip(problems, done.drawn, strict=True)]
+        return torch.stack(completed)
+
+
+def filling(request: Request, report: Report) -> None:
+    """Holes in photographs filled by chains, from one seed, and by classical means, all judged alike.
+
+    Intervals are over photographs. Figures: PSNR inside the hole, cosine distance of features to the original's, and
+    where the photographs' classes are known top-1 and top-5 of the judge, seconds for each photograph.
+    """
+    fills.check_libraries()
+    model = request.load_model()
+    if model.encoder is None:
+        raise InputError(f"model {request.config.model} has no encoder, so it cannot inpaint; give another model")
+    originals, classes = request.data.spread(request.n, side_of(model)), request.data.classes(request.n)
+    completer = _Completer(request, model, classes)
+    judge = accuracy.Judge(request.batch_size).to(request.device)
+    features = fidelity.Features(request.batch_size).to(request.device)
+    of_originals = features(originals)
+    report.add("original", _recognised(judge, originals, classes))
+    for mask in HOLES:
+        holes = torch.stack([inpaint.read_hole(mask, Path(str(row)), p, None) for row, p in enumerate(originals)])
+        shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
+        ways: dict[str, Way] = {name: partial(_classical, name) for name in fills.FILLS}
+        for name, way in (ways | completer.ways()).items():
+            started = time.perf_counter()
+            with request.progress(0, "step") as bar:
+                bar.set_postfix_str(f"{mask} {name}")
+                completed = way(originals, holes, lambda *_, bar=bar: advance(bar))
+            seconds = (time.perf_counter() - started) / request.n
+            figures = {
+                "psnr": bootstrap.mean(fills.psnr(completed, originals, holes)),
+                "distance": bootstrap.mean(diversity.paired(features(completed), of_originals)),
+                **_recognised(judge, completed, classes),
+                "seconds": Estimate(seconds),
+            }
+            report.add(f"{mask} {name}", figures)
+            shown.append(completed)
+            rows = torch.stack([pictures[:SHOWN] for pictures in shown], dim=1)
+            images.write(request.out / f"grid_{mask}.png", images.grid(rows.flatten(0, 1), columns=len(shown)))
+
+
+def _classical(name: str, pictures: Tensor, holes: Tensor, advance: Callable[..., None]) -> Tensor:
+    return fills.fill(pictures, holes, name)
+
+
+def _recognised(judge: accuracy.Judge, pictures: Tensor, classes: Sequence[int] | None) -> dict[str, Estimate | None]:
+    """Top-1 and top-5 of the judge where the classes are known."""
+    if classes is None:
+        return {"top1": None, "top5": None}
+    logits = judge(pictures)
+    return {f"top{k}": bootstrap.mean(accuracy.top_k(logits, classes, k).double()) for k in (1, 5)}
