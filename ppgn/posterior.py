@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from ppgn.contracts import (
     Prior,
     Shape,
 )
+from ppgn.convolution import AlikeInAnyBatch
 from ppgn.errors import InputError
 
 Transform = Callable[[Tensor, NoiseSource], Tensor]  # images (B, 3, H, W) -> views (V, B, 3, H, W)
@@ -77,10 +79,11 @@ class Posterior:
         prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` where a transform is set and `noise`
         is not given, and where there is no density to give.
         """
-        count = len(h)
-        if count == 1 and h.device.type == "cpu":
-            h = h.repeat(2, *[1] * (h.dim() - 1))  # convolutions round a lone image differently; nothing else does
         h = h.detach()
+        with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext():
+            return self._evaluate(h, noise, density)
+
+    def _evaluate(self, h: Tensor, noise: NoiseSource | None, density: bool) -> Evaluation:
         with torch.enable_grad():
             code = h.clone().requires_grad_(True)
             drawn, residual = self._shown(code)
@@ -95,7 +98,7 @@ class Posterior:
             residual = self.prior.residual(h, seen) if residual is None else residual
             log_prior, score = self._density(h, seen) if density else (None, None)
         parts = image, log_condition, gradient, residual, log_prior, score
-        return Evaluation(*(part if part is None else part.detach()[:count] for part in parts))  # type: ignore[arg-type]
+        return Evaluation(*(part if part is None else part.detach() for part in parts))  # type: ignore[arg-type]
 
     def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """Codes in a recorded graph -> what G is shown, and the prior's residual where that is known already."""

@@ -6,7 +6,8 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -69,16 +70,71 @@ class Results:
         """Where the state of an unfinished batch is."""
         return self.folder / "chains-0.safetensors"
 
+    def part(self, rank: int) -> Results:
+        """What one of several processes leaves, in a folder of its own inside this one, until `collect` takes it."""
+        folder = self.folder / f"rank-{rank}"
+        return Results(folder, self.settings, self.conditions, self.about, threshold=self.threshold)
+
+    def collect(self) -> bool:
+        """Join the samples of every part there is -> whether there were any new ones. `deal` clears the files away."""
+        seconds = [0.0]
+        parts = [self.part(rank) for rank in self._ranks()]
+        for part in parts:
+            part.load()
+            if part.samples is None:
+                continue
+            rows = [row for row, seed in enumerate(part.samples.seeds) if seed not in self.seeds]
+            seeds = [seed for seed in part.seeds if seed not in self.seeds]
+            if seeds:
+                self._join(_rows(part.samples, rows), seeds, [part.rows[row] for row in rows])
+                self.chain_steps += part.chain_steps
+                seconds.append(part.seconds)
+        self.seconds += max(seconds)
+        return len(seconds) > 1
+
+    def _join(self, samples: Samples, seeds: Sequence[int], described: Sequence[Mapping[str, Any]]) -> None:
+        self.seeds += tuple(seeds)
+        self.samples = samples if self.samples is None else Samples.concatenate([self.samples, samples])
+        self.rows += [dict(row) for row in described]
+
+    def _ranks(self) -> list[int]:
+        return sorted(int(folder.name.removeprefix("rank-")) for folder in self.folder.glob("rank-*"))
+
+    def sort(self, seeds: Sequence[int]) -> None:
+        """Put the samples into the order of `seeds`, those of others in front, as they stand."""
+        if self.samples is None:
+            return
+        place = {seed: number for number, seed in enumerate(seeds)}
+        self.seeds = tuple(sorted(self.seeds, key=lambda seed: place.get(seed, -1)))
+        samples = self.samples
+        order = sorted(range(len(samples)), key=lambda row: place.get(samples.seeds[row], -1))
+        failed = tuple(seed for seed in self.seeds if seed in samples.failed)
+        self.samples = replace(_rows(samples, order), failed=failed)
+        self.rows = [self.rows[row] for row in order]
+
+    def deal(self, count: int, *, keep: bool) -> None:
+        """Hand the chains that earlier processes left unfinished to `count` new ones, or clear them away."""
+        found = [path for path in (self.chains, *(self.part(rank).chains for rank in self._ranks())) if path.exists()]
+        homes = [self.chains] if count == 1 else [self.part(rank).chains for rank in range(count)]
+        for path, home in zip(found if keep else [], homes, strict=False):
+            home.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(home)
+        for path in found:
+            if not keep or path not in homes:
+                path.unlink(missing_ok=True)
+        for rank in self._ranks():
+            folder = self.part(rank).folder
+            (folder / "samples.safetensors").unlink(missing_ok=True)
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
     def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
         """Join the samples of a finished batch, of which so many steps, over all chains, took so many seconds."""
-        self.seeds += tuple(dict.fromkeys(samples.seeds))
         self.seconds += seconds
         self.chain_steps += chain_steps
         described = self._describe(samples)
         kept = [row for row, said in enumerate(described) if self._passes(said["log_prob"])]
-        samples = _rows(samples, kept)
-        self.samples = samples if self.samples is None else Samples.concatenate([self.samples, samples])
-        self.rows += [described[row] for row in kept]
+        self._join(_rows(samples, kept), tuple(dict.fromkeys(samples.seeds)), [described[row] for row in kept])
 
     def _passes(self, log_prob: float | None) -> bool:
         return self.threshold is None or (log_prob is not None and log_prob > math.log(self.threshold))
@@ -87,6 +143,17 @@ class Results:
         """Write all files; `config` is the text of config.yaml. Raises `InputError` where the system refuses."""
         if self.samples is None:
             return
+        paths.write(self.folder / "config.yaml", config)
+        self.save_samples()
+        paths.write(self.folder / "report.json", _to_json(self.report()))
+        if self.rows:
+            images.write(self.folder / "grid.png", self._grid(self.samples))
+        else:
+            (self.folder / "grid.png").unlink(missing_ok=True)
+
+    def save_samples(self) -> None:
+        """Write samples.safetensors alone, from which `load` goes on. Raises `InputError` as `save` does."""
+        assert self.samples is not None
         tensors = {name: getattr(self.samples, name).contiguous() for name in TENSORS}
         tensors |= {name: torch.tensor(getattr(self.samples, name), dtype=torch.int64) for name in COLUMNS}
         progress = {
@@ -96,13 +163,7 @@ class Results:
             "chain_steps": self.chain_steps,
         }
         metadata = {"format": FORMAT, "settings": self.tag, "progress": json.dumps(progress)}
-        paths.write(self.folder / "config.yaml", config)
         paths.write(self.folder / "samples.safetensors", safetensors.torch.save(tensors, metadata))
-        paths.write(self.folder / "report.json", _to_json(self.report()))
-        if self.rows:
-            images.write(self.folder / "grid.png", self._grid(self.samples))
-        else:
-            (self.folder / "grid.png").unlink(missing_ok=True)
 
     def _grid(self, samples: Samples) -> Image.Image:
         """The samples, a row per seed where each has several, and all of them are here."""
@@ -118,13 +179,8 @@ class Results:
     def load(self) -> None:
         """Take over what an earlier run with the same settings saved in the folder, if there is anything.
 
-        Raises `InputError` where the folder holds a run of other settings, finished or not.
+        Raises `InputError` where the folder holds a run of other settings.
         """
-        if self.chains.exists():
-            with _opened(self.chains) as file:
-                run = json.loads(file.metadata()["run"])
-                self._check_settings(json.loads(run["tag"]))
-                self.unfinished = tuple(run["seeds"])
         path = self.folder / "samples.safetensors"
         if not path.exists():
             return
@@ -137,6 +193,14 @@ class Results:
         seeds, targets, steps = (tuple(tensors.pop(name).tolist()) for name in COLUMNS)
         self.samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=failed)
         self.rows = self._describe(self.samples)
+
+    def load_unfinished(self) -> None:
+        """Note the seeds whose chains stand in `chains`. Raises `InputError` where they are of other settings."""
+        if self.chains.exists():
+            with _opened(self.chains) as file:
+                run = json.loads(file.metadata()["run"])
+                self._check_settings(json.loads(run["tag"]))
+                self.unfinished = tuple(run["seeds"])
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         wanted = json.loads(self.tag)
@@ -187,8 +251,8 @@ class Results:
 
 
 def _rows(samples: Samples, rows: Sequence[int]) -> Samples:
-    """Some rows of samples."""
-    if len(rows) == len(samples):
+    """Some rows of samples, in the order given."""
+    if list(rows) == list(range(len(samples))):
         return samples
     chosen: dict[str, Any] = {name: getattr(samples, name)[list(rows)] for name in TENSORS}
     chosen |= {name: tuple(getattr(samples, name)[row] for row in rows) for name in COLUMNS}

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,10 +19,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-import ppgn.model
 from ppgn import images, paths
 from ppgn.cli import config as configs
-from ppgn.cli import expression
+from ppgn.cli import experiments, expression
+from ppgn.cli.distributed import Worker, workers
 from ppgn.cli.results import Results
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
@@ -34,7 +35,9 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
 # What does not change a seed's samples.
-FREE_KEYS = ("seeds", "batch_size", "device", "out", "resume", "labels", "animate", "animate_every")
+_MACHINE_KEYS = ("batch_size", "device", "devices", "num_nodes")
+FREE_KEYS = ("seeds", "out", "resume", "labels", "animate", "animate_every", *_MACHINE_KEYS)
+BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size=auto: what keeps the device busy; too little memory halves it
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Request:
     threshold: float | None
     batch_size: int
     device: torch.device
+    devices: int
+    num_nodes: int
     precision: str
     out: Path
     labels: bool
@@ -65,6 +70,7 @@ class Request:
     def read(words: Sequence[str]) -> Request:
         """Check `words`, key=value each. Raises `InputError`."""
         config, options = configs.compose("sample", words)
+        device = read_device(str(config.device))
         targets = read_targets(config, "target")
         out = Path(str(config.out or Path("outputs") / _slug(options["condition"], *targets))).expanduser()
         return Request(
@@ -79,8 +85,10 @@ class Request:
             burn_in=configs.whole(config, "burn_in", least=0),
             thin=None if config.thin is None else configs.whole(config, "thin", least=1),
             threshold=None if config.threshold is None else _share(config, "threshold"),
-            batch_size=configs.whole(config, "batch_size", least=1),
-            device=read_device(str(config.device)),
+            batch_size=_batch_size(config, device),
+            device=device,
+            devices=configs.whole(config, "devices", least=1),
+            num_nodes=configs.whole(config, "num_nodes", least=1),
             precision=_precision(str(config.precision)),
             out=out,
             labels=bool(config.labels),
@@ -142,6 +150,15 @@ def read_device(name: str) -> torch.device:
     raise unknown("device", name, choices)
 
 
+def _batch_size(config: DictConfig, device: torch.device) -> int:
+    """How many chains are walked together; "auto" is what suits the device."""
+    if config.batch_size == "auto":
+        return BATCH_SIZES[device.type]
+    if type(config.batch_size) is not int:
+        raise InputError(f"cannot use 'batch_size={config.batch_size}'; batch_size is a whole number, or auto")
+    return configs.whole(config, "batch_size", least=1)
+
+
 def _strength(config: DictConfig) -> float:
     """The share of the steps that is walked: all of them, but from a photo so many that one still sees it."""
     if config.strength is None:
@@ -166,6 +183,8 @@ def _animation(config: DictConfig, out: Path) -> Path | None:
         return None
     if config.resume:
         raise InputError("animate cannot be used with resume=true: the steps behind an interruption are not kept")
+    if config.devices != 1 or config.num_nodes != 1:
+        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
     path = Path(str(config.animate)).expanduser()
     images.check_animation(path)
     return out / path if path.parent == Path() else path
@@ -183,10 +202,17 @@ def main(words: Sequence[str]) -> int:
     What can be refused is refused before the sampling starts.
     """
     request = Request.read(words)
+    with workers(request.devices, request.num_nodes, request.device, ["sample", *words]) as worker:
+        return _run(replace(request, device=worker.device), worker)
+
+
+def _run(request: Request, worker: Worker) -> int:
+    """What each of several processes does; the first one prepares the folder before, and joins the results behind."""
     sampler = last_steps(configs.build(request.config.sampler), request)
     conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
-    model = ppgn.model.load(str(request.config.model), request.device).to(request.dtype)
-    request = replace(request, prior=model.choose_prior(request.prior, sampler))
+    called = str(request.config.model)
+    model = experiments.load(called, request.device).to(request.dtype)
+    request = replace(request, prior=experiments.choose_prior(model, request.prior, sampler, called))
     results = Results(
         request.out,
         request.settings(),
@@ -195,22 +221,75 @@ def main(words: Sequence[str]) -> int:
         labels=request.labels,
         threshold=request.threshold,
     )
-    if request.resume:
-        results.load()
     _check_room(request, model, sampler)
+    mine, batches = _share_out(request, results, worker)
     try:
-        with enough_memory(request.device, request.batch_size):
-            _draw(request, model, sampler, conditions, results)
+        _draw(request, model, sampler, conditions, mine, batches, worker)
     except KeyboardInterrupt:
-        done = f"{len(results.seeds)} of {len(request.seeds)} seeds are finished in '{request.out}'"
-        print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
+        if worker.rank == 0:
+            done = f"{len(mine.seeds)} of {len(request.seeds)} seeds are finished in '{mine.folder}'"
+            print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
         raise
+    if not worker.wait():
+        if worker.rank == 0:
+            lost = f"one of {worker.count} processes died, the others have finished"
+            print(f"ppgn: {lost}; resume=true joins what there is and goes on with the rest", file=sys.stderr)
+        return 1
+    if worker.rank > 0:
+        return 0
+    if worker.count > 1:
+        results.collect()
+        results.sort(request.seeds)
+        results.save(OmegaConf.to_yaml(request.config))
+        results.deal(1, keep=False)
+    return _conclude(request, results)
+
+
+def _conclude(request: Request, results: Results) -> int:
+    """Say how it went -> exit status."""
     print(results.summary())
     if results.samples is None or len(results.samples.failed) < len(results.seeds):
         return 0
     advice = "lower sampler.lr or sampler.epsilon2" if "lr" in request.config.sampler else "lower sampler.epsilon2"
     print(f"ppgn: every seed failed on a number that is not finite; {advice}", file=sys.stderr)
     return 1
+
+
+def _share_out(request: Request, results: Results, worker: Worker) -> tuple[Results, list[list[int]]]:
+    """The results that this process adds to, and the batches that it walks, an unfinished one first, as it was.
+
+    Takes over what an earlier run left in the folder, whatever the number of its processes.
+    """
+    if worker.rank == 0:
+        if request.resume:
+            results.load()
+            if results.collect():
+                results.save(OmegaConf.to_yaml(request.config))
+        results.deal(worker.count, keep=request.resume)
+    parts = [results] if worker.count == 1 else [results.part(rank) for rank in range(worker.count)]
+    ready = worker.wait()
+    if worker.rank > 0 and request.resume:
+        results.load()
+    if request.resume:
+        for part in parts:
+            part.load_unfinished()
+    if not (ready and worker.wait()):  # so that nobody walks on before all have seen what is unfinished
+        raise InputError(f"one of {worker.count} processes died before the sampling; see above")
+    left = dict.fromkeys(seed for seed in request.seeds if seed not in set(results.seeds))
+    taken: set[int] = set()
+    for part in parts:
+        if not set(part.unfinished) <= left.keys() - taken:
+            part.unfinished = ()
+        taken |= set(part.unfinished)
+    mine = parts[worker.rank]
+    if not mine.unfinished:
+        mine.chains.unlink(missing_ok=True)
+    rest = [seed for seed in left if seed not in taken][worker.rank :: worker.count]
+    return mine, [list(mine.unfinished)] * bool(mine.unfinished) + _chunks(rest, request.batch_size)
+
+
+def _chunks(seeds: Sequence[int], size: int) -> list[list[int]]:
+    return [list(seeds[i : i + size]) for i in range(0, len(seeds), size)]
 
 
 def build_conditions(
@@ -288,86 +367,112 @@ def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
     paths.check_writable(request.out, 3 * rows * size)  # samples, their successor and the grid
 
 
-def _draw(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[Condition], results: Results) -> None:
-    """Walk the chains that are not finished yet, batch by batch, and save the results after each."""
+def _draw(
+    request: Request,
+    model: PPGN,
+    sampler: Sampler,
+    conditions: Sequence[Condition],
+    results: Results,
+    batches: Sequence[Sequence[int]],
+    worker: Worker,
+) -> None:
+    """Walk the chains of all batches and save the results after each. What the memory does not hold is halved."""
     text = OmegaConf.to_yaml(request.config)
-    init = None
-    if request.init is not None:
-        height, width = cast("Generator", model.generator).image_shape[1:]
-        photo = images.fit(request.init, (height, width))
-        init = model.encode(photo.to(request.device, request.dtype)[None])
-    batches = _batches(request, results)
-    steps, walked = sampler.steps, 0
-    frames: list[list[Tensor]] = [[] for _ in batches]  # per batch, uint8 (B, 3, H, W) each
-    with _progress(len(batches), steps, request) as advance:
-
-        def callback(number: int, step: int, steps_of_batch: int, state: State, info: Info) -> None:
-            nonlocal walked
-            walked += len(state.code)
-            advance(number, step, steps_of_batch, state, info)
-            if request.animation and (step % request.animate_every == 0 or step == steps_of_batch):
-                frames[number].append(images.to_uint8(state.evaluation.image).cpu())
-
-        for number, batch in enumerate(batches):
-            walked, started = 0, time.perf_counter()
-            with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
-                samples = model.sample(
-                    conditions,
-                    batch,
-                    sampler=sampler,
-                    prior=request.prior,
-                    steps=steps,
-                    init=init,
-                    burn_in=request.burn_in,
-                    thin=request.thin,
-                    batch_size=len(batch),
-                    dtype=request.dtype,
-                    callback=partial(callback, number),
-                    checkpoint=request.out / "chains.safetensors",
-                    tag=results.tag,
-                )
-            results.add(samples, time.perf_counter() - started, walked)
-            results.save(text)
-            results.chains.unlink(missing_ok=True)
-    if not batches:
+    waiting = deque(batches)
+    frames: list[list[Tensor]] = []  # per batch, uint8 (B, 3, H, W) each
+    with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
+        walk = partial(
+            model.sample,
+            conditions,
+            sampler=sampler,
+            prior=request.prior,
+            steps=sampler.steps,
+            init=_start_codes(request, model),
+            burn_in=request.burn_in,
+            thin=request.thin,
+            dtype=request.dtype,
+            checkpoint=results.folder / "chains.safetensors",
+            tag=results.tag,
+        )
+        with _progress(request, shown=worker.rank == 0) as advance:
+            while waiting:
+                batch, done = waiting.popleft(), len(frames)
+                watch = _Watch(request, partial(advance, done, done + 1 + len(waiting)))
+                started = time.perf_counter()
+                try:
+                    samples = walk(seeds=batch, batch_size=len(batch), callback=watch)
+                except torch.OutOfMemoryError as error:
+                    waiting = deque(_halved(request.device, [batch, *waiting], error))
+                    results.chains.unlink(missing_ok=True)
+                    continue
+                results.add(samples, time.perf_counter() - started, watch.walked)
+                results.save(text) if worker.count == 1 else results.save_samples()
+                results.chains.unlink(missing_ok=True)
+                frames.append(watch.frames)
+    if not batches and worker.count == 1:
         results.save(text)
     if request.animation:
         images.animate(request.animation, [images.grid(torch.cat(moment)) for moment in zip(*frames, strict=True)])
 
 
-def _batches(request: Request, results: Results) -> list[list[int]]:
-    """The seeds to walk, batch by batch. An unfinished batch goes first, as it was, if all of it is still wanted."""
-    finished = set(results.seeds)
-    left = dict.fromkeys(seed for seed in request.seeds if seed not in finished)
-    first = list(results.unfinished) if results.unfinished and set(results.unfinished) <= left.keys() else []
-    if not first:
-        results.chains.unlink(missing_ok=True)
-    rest = [seed for seed in left if seed not in set(first)]
-    batches = [rest[i : i + request.batch_size] for i in range(0, len(rest), request.batch_size)]
-    return [first, *batches] if first else batches
+def _start_codes(request: Request, model: PPGN) -> Tensor | None:
+    """The code of the image to start from, (1, *code_shape), if there is one."""
+    if request.init is None:
+        return None
+    height, width = cast("Generator", model.generator).image_shape[1:]
+    photo = images.fit(request.init, (height, width))
+    return model.encode(photo.to(request.device, request.dtype)[None])
+
+
+def _halved(device: torch.device, batches: Sequence[Sequence[int]], error: Exception) -> list[list[int]]:
+    """The same seeds in batches half as large as the first. Raises `InputError` where that is a single one already."""
+    size = len(batches[0])
+    if size == 1:
+        given = f"{device} has too little memory for one chain"
+        raise InputError(f"{given}; use another device, or a smaller condition.network.size") from error
+    half = f"{device} has too little memory for {size} chains at a time; going on with {size // 2}"
+    tqdm.write(f"ppgn: {half}", file=sys.stderr)
+    return _chunks([seed for batch in batches for seed in batch], size // 2)
+
+
+class _Watch:
+    """The callback of one batch: counts the chains' steps, moves the bar on and keeps frames for an animation."""
+
+    def __init__(self, request: Request, advance: Callable[[int, int, State], None]) -> None:
+        self.request, self.advance = request, advance
+        self.walked = 0
+        self.frames: list[Tensor] = []
+
+    def __call__(self, step: int, steps: int, state: State, info: Info) -> None:
+        self.walked += len(state.code)
+        self.advance(step, steps, state)
+        if self.request.animation and (step % self.request.animate_every == 0 or step == steps):
+            self.frames.append(images.to_uint8(state.evaluation.image).cpu())
 
 
 @contextmanager
-def _progress(batches: int, steps: int, request: Request) -> Iterator[Callable[[int, int, int, State, Info], None]]:
-    """A bar on stderr -> what advances it: a chain's callback with the number of the batch in front.
+def _progress(request: Request, *, shown: bool) -> Iterator[Callable[[int, int, int, int, State], None]]:
+    """A bar on stderr -> what moves it: the batches done, those in all, step, steps and state of the one that walks.
 
     The bar appears with the first step, so that an error before it stays a single line.
     """
-    total = batches * steps * len(request.targets)
     interval = 0.1 if sys.stderr.isatty() else 2.0
     bar: tqdm[NoReturn] | None = None
     with ExitStack() as stack:
 
-        def advance(number: int, step: int, steps_of_batch: int, state: State, info: Info) -> None:
+        def advance(done: int, batches: int, step: int, steps: int, state: State) -> None:
             nonlocal bar
+            if not shown:
+                return
             if bar is None:
                 name = request.options["condition"]
-                bar = stack.enter_context(tqdm(total=total, desc=name, unit="step", mininterval=interval))
-            if step % READ_EVERY == 0 or step == steps_of_batch:
+                bar = stack.enter_context(tqdm(desc=name, total=0, unit="step", mininterval=interval))
+            bar.total = batches * steps
+            if step % READ_EVERY == 0 or step == steps:
                 log_p = state.evaluation.log_condition.nanmean().item()
-                target = request.targets[(step - 1) // steps]
+                target = request.targets[(step - 1) * len(request.targets) // steps]
                 asked = "" if target == request.options["condition"] else f"({target})"
-                bar.set_postfix_str(f"mean log p{asked} {log_p:.3g}", refresh=step == steps_of_batch)
-            bar.update(number * steps_of_batch + step - bar.n)
+                bar.set_postfix_str(f"mean log p{asked} {log_p:.3g}", refresh=step == steps)
+            bar.update(done * steps + step - bar.n)
 
         yield advance

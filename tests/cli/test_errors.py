@@ -21,7 +21,7 @@ BAD = [
     (("target=true",), "target 'True' cannot be used; expected a name or an index"),
     (("targt=1",), "unknown key 'targt'; nearest: target"),
     (("target=1", "sampler.epsilon=1"), "unknown key 'sampler.epsilon'; nearest: sampler.epsilon"),
-    (("target=1", "experiment=natural64_cpu"), "unknown key 'experiment'"),
+    (("target=1", "experiment=natural64_cpu"), "experiment=natural64_cpu cannot be used here; expected one of: "),
     (("target=1", "--seeds=3"), "cannot read '--seeds=3'; expected key=value"),
     (("target", "1"), "cannot read 'target'; expected key=value"),
     (("target=1", "condition=imagnet"), "unknown condition 'imagnet'; nearest: imagenet"),
@@ -110,7 +110,7 @@ def test_no_gpu_is_said_plainly(
     assert "no GPU is visible here; use device=cpu" in capsys.readouterr().err
 
 
-def test_too_little_memory_names_the_batch_size(
+def test_too_little_memory_for_one_chain_is_said(
     sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def step(*_: object) -> None:
@@ -118,7 +118,9 @@ def test_too_little_memory_names_the_batch_size(
 
     monkeypatch.setattr("ppgn.samplers.annealed.Annealed.step", step)
     assert sample("target=1") == 2
-    assert "too little memory for batch_size=2; give a smaller batch_size" in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "ppgn: cpu has too little memory for 2 chains at a time; going on with 1"
+    assert lines[-1].startswith("ppgn: cpu has too little memory for one chain; use another device")
 
 
 def test_debug_shows_the_traceback(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -366,6 +366,39 @@ def test_resume_refuses_other_settings(
     assert capsys.readouterr().err == line
 
 
+def test_too_little_memory_halves_the_batch_and_loses_nothing(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = ("target=1", "seeds=0-8")
+    assert sample(*seeds, "batch_size=1", "out=one") == 0
+    sizes: list[int] = []
+    step = Annealed.step
+
+    def narrow(kernel: Annealed, state: State, target: Any, noise: Any, i: int, steps: int) -> Any:
+        if i == 0:
+            sizes.append(len(state.code))
+        if len(state.code) > 2 and (i > 3 or len(state.code) > 4):  # some run out of it on the way
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(kernel, state, target, noise, i, steps)
+
+    monkeypatch.setattr(Annealed, "step", narrow)
+    assert sample(*seeds, "batch_size=auto", "out=o") == 0
+    assert sizes == [8, 4, 2, 2, 2, 2, 1]
+    one, halved = (load_file(f"{out}/samples.safetensors") for out in ("one", "o"))
+    assert one["seeds"].tolist() == halved["seeds"].tolist()
+    assert torch.allclose(one["codes"], halved["codes"], rtol=0, atol=1e-10)
+    err = capsys.readouterr().err
+    assert "ppgn: cpu has too little memory for 8 chains at a time; going on with 4\n" in err
+    assert "30/30" in err
+
+
+def test_a_batch_size_of_auto_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert Request.read(["target=1", "device=cpu"]).batch_size == 8
+    assert Request.read(["target=1"]).batch_size == 256
+    assert Request.read(["target=1", "batch_size=3"]).batch_size == 3
+
+
 def test_a_new_run_replaces_the_old_one(sample: Run) -> None:
     assert sample("target=1", "out=o", "seeds=0-3") == 0
     assert sample("target=2", "out=o", "seeds=8") == 0

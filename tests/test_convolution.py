@@ -1,0 +1,73 @@
+"""Every row of a batch is convolved as in any other batch, forwards and backwards, on one thread and on two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgn.convolution import AlikeInAnyBatch
+
+LAYERS = {
+    "3x3": nn.Conv2d(48, 32, 3, padding=1),
+    "3x3 strided": nn.Conv2d(48, 32, 3, stride=2, padding=1),
+    "1x1": nn.Conv2d(48, 32, 1),
+    "1x1 strided": nn.Conv2d(48, 32, 1, stride=2),
+    "depthwise": nn.Conv2d(48, 48, 3, padding=1, groups=48),
+    "5x5": nn.Conv2d(48, 32, 5, padding=2),
+    "transposed": nn.ConvTranspose2d(48, 32, 3, padding=1),
+}
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def first_row(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first row of a layer's output, and of the gradient of a fixed sum of the outputs."""
+    x = x.clone().contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    out = layer(x)
+    weights = torch.linspace(-1, 1, out[0].numel()).view(out[0].shape)
+    (gradient,) = torch.autograd.grad((out * weights).sum(), x)
+    return out.detach()[0], gradient[0]
+
+
+def images(count: int) -> Tensor:
+    return torch.randn(count, 48, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_row_is_the_same_in_any_batch(name: str, threads: int) -> None:
+    layer = LAYERS[name].requires_grad_(False)
+    x = images(40)
+    with AlikeInAnyBatch():
+        expected = first_row(layer, x[:2])
+        for count in (1, 3, 8, 15, 16, 17, 40):
+            for here, there in zip(first_row(layer, x[:count]), expected, strict=True):
+                assert torch.equal(here, there), count
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_it_is_the_same_convolution(name: str) -> None:
+    layer = LAYERS[name].double().requires_grad_(False)
+    x = images(17).double()
+    for count in (1, 17):
+        with AlikeInAnyBatch():
+            out = layer(x[:count])
+        torch.testing.assert_close(out, layer(x[:count]), rtol=0, atol=1e-12)
+    layer.float()
+
+
+def test_settings_by_name_are_understood() -> None:
+    x, weight = images(20), torch.randn(48, 1, 3, 3)
+    expected = F.conv2d(x, weight, None, 2, 1, 1, 48)
+    with AlikeInAnyBatch():
+        alone = F.conv2d(x[:1], weight, stride=2, padding=1, groups=48)
+    torch.testing.assert_close(alone, expected[:1])
