@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import lightning
 import numpy as np
 import safetensors.torch
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,7 +35,7 @@ from ppgn.cli import config as configs
 from ppgn.errors import InputError
 from ppgn.networks.captioner import LRCN, tokenize, vocabulary
 from ppgn.networks.network import Network
-from train.callbacks import SaveLast, Stop
+from train.command import command, fit
 from train.data import ArrayData, steps_done
 
 PAD = -1
@@ -299,8 +298,6 @@ def run(cfg: DictConfig) -> CaptionerTraining:
     """
     lightning.seed_everything(cfg.seed, workers=True)
     folder = Path(cfg.out).expanduser()
-    last = folder / "last.ckpt"
-    resume = last if cfg.resume and last.exists() else None
     data: ArrayData = configs.build(cfg.data)
     captions = {split: read_captions(data, split) for split in ("train", "val")}
     images = {split: data.images(split) for split in captions}
@@ -317,24 +314,13 @@ def run(cfg: DictConfig) -> CaptionerTraining:
     )
     module: CaptionerTraining = configs.build(cfg.training, captioner=captioner, steps=cfg.steps)
     export = ExportCaptioner(folder / f"{cfg.name}.safetensors", cfg.sizes, cfg.export_every, cfg.patience)
-    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
-    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
-    paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
-    trainer.fit(module, datamodule=pairs, ckpt_path=resume, weights_only=True)
+    fit(cfg, module, pairs, export)
     return module
 
 
 def main(words: Sequence[str]) -> int:
     """Train with `words`, key=value each, over conf/train_captioner.yaml -> exit status, 2 for bad input."""
-    try:
-        cfg, _ = configs.compose("train_captioner", words)
-        run(cfg)
-    except InputError as error:
-        if os.environ.get("PPGN_DEBUG") == "1":
-            raise
-        print(f"train/captioner.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command("captioner", words, lambda cfg, _: run(cfg))
 
 
 if __name__ == "__main__":

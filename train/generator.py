@@ -8,7 +8,6 @@ discriminator learns to tell x from x̂ given h; then G descends the image, feat
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,13 +22,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN, load
 from ppgn.networks.network import Network
-from train.callbacks import Export, SaveLast, Stop
+from train.callbacks import Export
+from train.command import command, fit, last_state
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
 from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradient_norm, image_loss
@@ -327,39 +326,26 @@ def run(cfg: DictConfig) -> GeneratorTraining:
     Goes on from `out/last.ckpt` where that exists and `resume` is true. Raises `InputError` for bad settings.
     """
     lightning.seed_everything(cfg.seed, workers=True)
-    folder = Path(cfg.out).expanduser()
-    last = folder / "last.ckpt"
-    resume = last if cfg.resume and last.exists() else None
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config)
     data = configs.build(cfg.data)
-    if resume is None and cfg.weights is not None:
+    resumes = last_state(cfg) is not None
+    if not resumes and cfg.weights is not None:
         start_from(model, cfg.weights)
-    elif resume is None and model.encoder.dim is not None:
+    elif not resumes and model.encoder.dim is not None:
         kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
     module: GeneratorTraining = configs.build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
-    export = Export(folder, cfg.name, cfg.export_every, cfg.previews)
-    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
-    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
-    paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    export = Export(Path(cfg.out).expanduser(), cfg.name, cfg.export_every, cfg.previews)
+    fit(cfg, module, data, export)
     return module
 
 
 def main(words: Sequence[str]) -> int:
     """Train with `words`, key=value each, over conf/train_generator.yaml -> exit status, 2 for bad input."""
-    try:
-        cfg, _ = configs.compose("train_generator", words)
-        run(cfg)
-    except InputError as error:
-        if os.environ.get("PPGN_DEBUG") == "1":
-            raise
-        print(f"train/generator.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command("generator", words, lambda cfg, _: run(cfg))
 
 
 if __name__ == "__main__":

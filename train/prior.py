@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +36,7 @@ from ppgn.errors import InputError
 from ppgn.model import PPGN
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
-from train.callbacks import SaveLast, Stop
+from train.command import command, fit
 from train.data import ArrayData, BatchStream, FolderData, steps_done
 
 EVERYTHING = 2**40
@@ -323,37 +322,26 @@ def run(cfg: DictConfig) -> PriorTraining | Mixture:
     data = load_data(model, cfg)
     path = folder / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
     export = ExportPrior(path, model, cfg.name, settings, cfg.export_every)
-    paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
     if isinstance(prior, Mixture):
+        paths.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         rounds = configs.whole(cfg, "rounds", 1)
         prior.fit(scaled(data.train), rounds, cfg.seed)
         export.write(prior, data, rounds)
         return prior
-    return _train(cfg, prior, data, export, folder / "last.ckpt")
-
-
-def _train(cfg: DictConfig, prior: Denoiser, data: CodeData, export: ExportPrior, last: Path) -> PriorTraining:
     variance = float(scaled(thinned(data.train, 2000)).var(0).mean())
     module: PriorTraining = configs.build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
-    callbacks = [export, SaveLast(last, cfg.save_minutes), Stop(cfg.steps, cfg.minutes)]
-    trainer: lightning.Trainer = configs.build(cfg.trainer, callbacks=callbacks, default_root_dir=str(last.parent))
-    resume = last if cfg.resume and last.exists() else None
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    fit(cfg, module, data, export)
     return module
 
 
 def main(words: Sequence[str]) -> int:
     """Train with `words`, key=value each, over conf/train_prior.yaml -> exit status, 2 for bad input."""
-    try:
-        cfg, options = configs.compose("train_prior", words)
+
+    def named(cfg: DictConfig, options: Mapping[str, str]) -> None:
         cfg.name = cfg.name or options["prior"]
         run(cfg)
-    except InputError as error:
-        if os.environ.get("PPGN_DEBUG") == "1":
-            raise
-        print(f"train/prior.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return command("prior", words, named)
 
 
 if __name__ == "__main__":

@@ -280,16 +280,3 @@ def test_bad_settings_are_named(data, tmp_path, capsys, override, words):
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("train/generator.py: ")
     assert words in said
-
-
-def test_the_command_line_ends_with_one_line_and_status_2(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, "train/generator.py", "experiment=natural64_cpu"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 2
-    assert ran.stderr == "train/generator.py: data.root is missing: add data.root=VALUE\n"
