@@ -43,7 +43,11 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command: str) -> None:
-    settings, _ = config.compose("sample", shlex.split(command))
+    words = shlex.split(command)
+    if "--multirun" in words:
+        words.remove("--multirun")
+        words = [f"{key}={first}" for key, (first, *_) in map(config.values, words)]
+    settings, _ = config.compose("sample", words)
     assert config.leaves(settings)["target"]
 
 

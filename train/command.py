@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppgn import paths
 from ppgn.cli import config as configs
+from ppgn.cli.multirun import FLAGS, multirun
 from ppgn.errors import InputError
 from train.callbacks import SaveLast, Stop
 
@@ -19,9 +20,12 @@ from train.callbacks import SaveLast, Stop
 def command(name: str, words: Sequence[str], run: Callable[[DictConfig, dict[str, str]], object]) -> int:
     """Call `run` with conf/train_NAME.yaml under `words`, key=value each, and its options -> exit status.
 
-    Bad input ends in status 2 and one line on stderr, with PPGN_DEBUG=1 in a traceback.
+    Bad input ends in status 2 and one line on stderr, with PPGN_DEBUG=1 in a traceback. With --multirun, a run for
+    every combination of values given with commas.
     """
     try:
+        if set(FLAGS) & set(words):
+            return multirun(f"train_{name}", words, lambda own: command(name, own, run))
         run(*configs.compose(f"train_{name}", words))
     except InputError as error:
         if os.environ.get("PPGN_DEBUG") == "1":

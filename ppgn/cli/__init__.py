@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from ppgn.cli import help
@@ -40,6 +40,9 @@ def _run(words: list[str]) -> int:
         raise unknown("command", verb, help.VERBS, hint="see ppgn --help")
     elif "--help" in words or "-h" in words:
         print(help.VERBS[verb]())
+    elif {"--multirun", "-m"} & set(words):
+        sweep: Callable[..., int] = importlib.import_module("ppgn.cli.multirun").multirun
+        return sweep(verb, words[1:], lambda own: main([verb, *own]))
     else:
         status: int = importlib.import_module(f"ppgn.cli.{verb}").main(words[1:])
         return status

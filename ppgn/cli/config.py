@@ -159,6 +159,17 @@ def _override(word: str) -> Override:
     return parser.parse_override(f"{match['key']}='{literal}'")
 
 
+def values(word: str) -> tuple[str, list[str]]:
+    """key=value[,value ...] -> the key, and the values in Hydra's grammar. Raises `InputError` for anything else."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except (HydraException, OmegaConfBaseException):
+        override = _override(word)
+    if not override.is_sweep_override():
+        return override.key_or_group, [override.get_value_element_as_str()]
+    return override.key_or_group, [str(value) for value in override.sweep_string_iterator()]
+
+
 def _lines(overrides: Sequence[Override]) -> list[str]:
     return [str(override.input_line) for override in overrides]
 

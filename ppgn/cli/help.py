@@ -24,6 +24,8 @@ commands
   units       list the layers of a network and their units, which condition=unit takes
 
   ppgn COMMAND --help     the keys of a command, with examples
+  ppgn COMMAND --multirun key=a,b ...
+                          a run for every combination of values; hydra/launcher=NAME says where (Hydra's plugins)
   ppgn --version
 
 PPGN_DEBUG=1 shows the full traceback of an error."""
