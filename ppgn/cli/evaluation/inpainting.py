@@ -19,8 +19,8 @@ from ppgn.cli.evaluation.report import Report
 from ppgn.cli.evaluation.request import Request
 from ppgn.cli.evaluation.samples import advance
 from ppgn.cli.sample import build_conditions
-from ppgn.conditions.base import Condition as BaseCondition
 from ppgn.conditions.context import Context
+from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
 from ppgn.errors import InputError
 from ppgn.inpainting import Problem
@@ -33,28 +33,17 @@ from ppgn.samplers.presets import Sampler
 
 HOLES = ("center", "random")  # as in `ppgn inpaint`
 KEEP = 0.5  # likewise
+OTHERS = 10  # photographs for each that is filled, which KID compares with
+NONE = 1e-12  # weight of a context term that is left out
 SHOWN = 8  # photographs in a grid
-
-
-class _RowByRow(BaseCondition):
-    """A condition of its own for every row of a batch; views of a batch come one whole batch after another."""
-
-    def __init__(self, conditions: Sequence[Condition]) -> None:
-        super().__init__()
-        self.conditions = list(conditions)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(V · B, 3, H, W) -> (V · B,)."""
-        count = len(self.conditions)
-        return torch.stack([c(x[row::count]) for row, c in enumerate(self.conditions)], dim=1).flatten()
 
 
 Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
 
 
 class _Completer:
-    """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, and of the
-    published procedure with it (without its clip: codes that are whitened are negative too).
+    """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, of the class
+    without the context term, and of the published procedure (without its clip: whitened codes are negative too).
     """
 
     def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
@@ -74,6 +63,8 @@ class _Completer:
         if self.conditions:
             released = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
             every["class"] = partial(self._fill, self.sampler, self.likelihood, KEEP, self.conditions)
+            alone = partial(Context, weight=NONE)
+            every["class_alone"] = partial(self._fill, self.sampler, alone, KEEP, self.conditions)
             every["released"] = partial(self._fill, released, Context.released, 1.0, self.published)
         return every
 
@@ -96,7 +87,7 @@ class _Completer:
                 problems,
                 [seed] * len(problems),
                 sampler=sampler,
-                condition=_RowByRow([conditions[row] for row in rows.tolist()]) if conditions else None,
+                condition=each_row([conditions[row] for row in rows.tolist()]) if conditions else None,
                 context=context,
                 fill="mean" if keep == 1 else "harmonic",
                 keep=keep,
@@ -111,19 +102,23 @@ class _Completer:
 def filling(request: Request, report: Report) -> None:
     """Holes in photographs filled by chains, from one seed, and by classical means, all judged alike.
 
-    Intervals are over photographs. Figures: PSNR inside the hole, cosine distance of features to the original's, and
-    where the photographs' classes are known top-1 and top-5 of the judge, seconds for each photograph.
+    Intervals are over photographs. Figures: PSNR inside the hole, cosine distance of features to the original's, KID to
+    other photographs, where the photographs' classes are known top-1 and top-5 of the judge, seconds for each.
     """
     fills.check_libraries()
     model = request.load_model()
     if model.encoder is None:
         raise InputError(f"model {request.config.model} has no encoder, so it cannot inpaint; give another model")
-    originals, classes = request.data.spread(request.n, side_of(model)), request.data.classes(request.n)
+    step = max(2, min(1 + OTHERS, len(request.data) // request.n))
+    pictures, known = request.data.spread(step * request.n, side_of(model)), request.data.classes(step * request.n)
+    originals, classes = pictures[::step], None if known is None else known[::step]
     completer = _Completer(request, model, classes)
     judge = accuracy.Judge(request.batch_size).to(request.device)
     features = fidelity.Features(request.batch_size).to(request.device)
     of_originals = features(originals)
-    report.add("original", _recognised(judge, originals, classes))
+    of_others = features(pictures[torch.arange(len(pictures)) % step > 0])
+    kid = fidelity.kid(of_originals, of_others)
+    report.add("original", {"kid": kid, **_recognised(judge, originals, classes)})
     for mask in HOLES:
         holes = torch.stack([inpaint.read_hole(mask, Path(str(row)), p, None) for row, p in enumerate(originals)])
         shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
@@ -134,9 +129,11 @@ def filling(request: Request, report: Report) -> None:
                 bar.set_postfix_str(f"{mask} {name}")
                 completed = way(originals, holes, lambda *_, bar=bar: advance(bar))
             seconds = (time.perf_counter() - started) / request.n
+            of_completed = features(completed)
             figures = {
                 "psnr": bootstrap.mean(fills.psnr(completed, originals, holes)),
-                "distance": bootstrap.mean(diversity.paired(features(completed), of_originals)),
+                "distance": bootstrap.mean(diversity.paired(of_completed, of_originals)),
+                "kid": fidelity.kid(of_completed, of_others),
                 **_recognised(judge, completed, classes),
                 "seconds": Estimate(seconds),
             }
