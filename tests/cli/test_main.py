@@ -76,3 +76,9 @@ def test_runs_as_a_module() -> None:
     run = subprocess.run([sys.executable, "-m", "ppgn", "smaple"], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == "ppgn: unknown command 'smaple'; nearest: sample; see ppgn --help\n"
+
+
+def test_output_may_be_cut_short() -> None:
+    command = f"{sys.executable} -m ppgn models | true"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
