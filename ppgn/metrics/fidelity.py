@@ -124,12 +124,13 @@ class KID:
 def kid(x: Tensor, y: Tensor, weights: Tensor | None = None) -> Estimate:
     """`KID` of features x (N, D) and y (M, D) with its interval, both sets resampled.
 
-    `weights` (R, N) are other resamples of x than those of its rows, for example of whole classes.
+    `weights` (R, N) are other resamples of x than those of its rows, for example of whole classes; the interval is
+    centred, as classes drawn twice make pictures look alike.
     """
     distance = KID(x, y)
     of_x = draws(len(x)) if weights is None else weights
     both = torch.cat([of_x, draws(len(y), seed=1)[: len(of_x)]], dim=1)
-    return estimate(lambda w: distance(w[:, : len(x)], w[:, len(x) :]), both)
+    return estimate(lambda w: distance(w[:, : len(x)], w[:, len(x) :]), both, centred=True)
 
 
 class DensityCoverage:

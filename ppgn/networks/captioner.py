@@ -213,7 +213,7 @@ class LRCN(SentenceNetwork):
             return [self.decode(tokens) for tokens in self.search(self.look(x))]
 
     @torch.no_grad()
-    def search(self, features: Tensor, beams: int = 5, longest: int = 20, length_power: float = 0.7) -> list[list[int]]:
+    def search(self, features: Tensor, beams: int = 8, longest: int = 20, length_power: float = 0.5) -> list[list[int]]:
         """Features (B, F) -> the tokens of the best sentence of each, its end included, by beam search.
 
         Best is log p / length ** `length_power` among those that end within `longest` tokens; 0 asks for the likeliest.
