@@ -185,3 +185,13 @@ def test_draws_are_resamples_with_replacement() -> None:
     assert weights.shape == (1000, 50)
     assert (weights.sum(1) == 50).all()
     assert weights.var().item() == pytest.approx(1 - 1 / 50, rel=0.05)
+
+
+def test_the_interval_of_kid_over_classes_holds_the_figure() -> None:
+    """Classes of pictures much alike: a class drawn twice has more such pairs, which alone would move the interval."""
+    torch.manual_seed(0)
+    x = torch.randn(6, 1, 16).expand(6, 4, 16).flatten(0, 1) + 0.01 * torch.randn(24, 16)
+    found = fidelity.kid(x, torch.randn(200, 16), bootstrap.draws(6).repeat_interleave(4, dim=1))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
