@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-import ppgn.model
 from ppgn import images, inpainting, paths
 from ppgn.cli import config as configs
+from ppgn.cli import experiments
 from ppgn.cli.results import describe
 from ppgn.cli.sample import build_conditions, enough_memory, read_device, read_targets
 from ppgn.conditions.context import Context
@@ -45,8 +45,9 @@ SHOWN = 12  # photos in grid.png
 GREY = 128  # of a hole in grid.png
 # What inpainting changes of a sampler, unless other words are given; the published values of `released`.
 CHANGES = {
-    "ppgn": ("sampler.epsilon1=0.02",),
-    "released": ("sampler.steps=20", "sampler.lr_end=1e-32", "sampler.epsilon3=0", "fill=mean", "keep=1.0"),
+    "annealed": ("sampler.steps=60", "sampler.sigma_max=2.5"),
+    "ppgn": ("sampler.epsilon1=0.02", "keep=0.5"),
+    "released": ("sampler.steps=20", "sampler.lr_end=1e-32", "sampler.epsilon3=0", "fill=mean"),
 }
 
 
@@ -59,7 +60,7 @@ class Request:
     photos: tuple[Path, ...]
     target: str | int | None
     seeds: tuple[int, ...]
-    prior: str
+    prior: str | None
     fill: Fill
     keep: float
     steps: int | None
@@ -89,7 +90,7 @@ class Request:
             photos=photos,
             target=None if target is None else target[0],
             seeds=configs.seeds(config.seeds),
-            prior=str(config.prior),
+            prior=None if config.prior is None else str(config.prior),
             fill=config.fill,
             keep=float(config.keep),
             steps=None if config.steps is None else configs.whole(config, "steps", least=1),
@@ -333,9 +334,9 @@ def main(words: Sequence[str]) -> int:
     condition = None
     if request.target is not None:
         (condition,) = build_conditions(request.config.condition, [request.target], request.device, torch.float32)
-    model = ppgn.model.load(str(request.config.model), request.device)
-    if request.prior not in model.priors:
-        raise unknown("prior", request.prior, model.priors.keys())
+    called = str(request.config.model)
+    model = experiments.load(called, request.device)
+    request = replace(request, prior=experiments.choose_prior(model, request.prior, sampler, called))
     results = Results(request, condition, sampler)
     with enough_memory(request.device, request.batch_size):
         _fill(request, model, sampler, condition, results)

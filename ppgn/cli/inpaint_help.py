@@ -32,12 +32,13 @@ with what
 how the chains walk
   seeds=0-3              a completion for each: 0-15, [1,4,9], 3 or 0-3,8,10-12
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
-  prior=joint            what keeps the picture natural (gaussian, joint)
-  sampler=ppgn           the kernel and its settings ({", ".join(paths.options("sampler"))}).
+  prior=null             what keeps the picture natural (mixture, joint, gaussian); null is what suits the sampler
+  sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))}).
                          released is the published inpainting, its 20 steps and its own weight of the context included;
                          for whitened codes, as those of natural64, add sampler.clip=null
   steps=null             steps of a chain; null is the sampler's own number
-  keep=0.5               chains start at keep * E(photo, hole filled) + sqrt(1 - keep^2) * noise; less: more varied
+  keep=1.0               chains start at keep * E(photo, hole filled) + sqrt(1 - keep^2) * noise; less: more varied.
+                         sampler=annealed puts noise of its own on that, sampler.sigma_max=2.5; with ppgn 0.5
   fill=harmonic          what the encoder sees in the hole at the start: harmonic (smooth), or mean (one colour)
 
 on which machine

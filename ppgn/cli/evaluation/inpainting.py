@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ppgn import images, inpainting
+from ppgn.cli import config as configs
 from ppgn.cli import inpaint
 from ppgn.cli.evaluation.data import side_of
 from ppgn.cli.evaluation.report import Report
@@ -29,10 +30,10 @@ from ppgn.metrics import inpainting as fills
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.samplers import presets
+from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.presets import Sampler
 
 HOLES = ("center", "random")  # as in `ppgn inpaint`
-KEEP = 0.5  # likewise
 OTHERS = 10  # photographs for each that is filled, which KID compares with
 NONE = 1e-12  # weight of a context term that is left out
 SHOWN = 8  # photographs in a grid
@@ -54,17 +55,18 @@ class _Completer:
             self.conditions = build_conditions(request.config.condition, classes, *place)
             truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
             self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
-        self.sampler = presets.ppgn(epsilon1=0.02)  # as `ppgn inpaint` does
+        self.sampler: Sampler = configs.build(request.config.sampler)
+        self.keep = 1.0 if isinstance(self.sampler.kernel, Annealed) else 0.5  # as `ppgn inpaint` does
         self.likelihood = inpaint.likelihood(request.config.context)
 
     def ways(self) -> dict[str, Way]:
         """Ways to fill pictures with holes, by name."""
-        every: dict[str, Way] = {"context": partial(self._fill, self.sampler, self.likelihood, KEEP, [])}
+        every: dict[str, Way] = {"context": partial(self._fill, self.sampler, self.likelihood, self.keep, [])}
         if self.conditions:
             released = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
-            every["class"] = partial(self._fill, self.sampler, self.likelihood, KEEP, self.conditions)
+            every["class"] = partial(self._fill, self.sampler, self.likelihood, self.keep, self.conditions)
             alone = partial(Context, weight=NONE)
-            every["class_alone"] = partial(self._fill, self.sampler, alone, KEEP, self.conditions)
+            every["class_alone"] = partial(self._fill, self.sampler, alone, self.keep, self.conditions)
             every["released"] = partial(self._fill, released, Context.released, 1.0, self.published)
         return every
 
@@ -89,9 +91,9 @@ class _Completer:
                 sampler=sampler,
                 condition=each_row([conditions[row] for row in rows.tolist()]) if conditions else None,
                 context=context,
-                fill="mean" if keep == 1 else "harmonic",
+                fill="mean" if context == Context.released else "harmonic",
                 keep=keep,
-                prior=self.request.choose_prior(self.model, sampler),
+                prior="joint" if context == Context.released else self.request.choose_prior(self.model, sampler),
                 steps=self.request.steps,
                 callback=advance,
             )

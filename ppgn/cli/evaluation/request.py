@@ -28,7 +28,6 @@ SCENES = (
     *("supermarket", "bookstore", "bathroom"),
 )
 CHANGES = {  # of a what, unless other words are given
-    "inpainting": ("n=100", *inpaint.CHANGES["ppgn"]),
     "places": ("condition=places", "n=3000", "seeds=0-1", f"classes=[{','.join(SCENES)}]"),
     "captions": ("condition=caption", "n=100", "seeds=0"),
     "units": ("condition=unit", "condition.layer=null", "count=50", "seeds=0"),
@@ -62,7 +61,11 @@ class Request:
         what = str(configs.take(words, "what")[0])
         if what == "variants":
             return _read_variants(words)
-        return _read([*CHANGES.get(what, ()), *words])
+        changes = CHANGES.get(what, ())
+        if what == "inpainting":
+            sampler = str(configs.take(words, "sampler")[0] or "annealed")
+            changes = ("n=100", *(word for word in inpaint.CHANGES.get(sampler, ()) if word.startswith("sampler.")))
+        return _read([*changes, *words])
 
     def settings(self) -> dict[str, Any]:
         """All that decides the figures, by dotted key; what each of several variants sets is said of that one."""
