@@ -172,8 +172,11 @@ class PPGN(nn.Module):
     ) -> Posterior:
         """p(h | y) with one of `priors` by name, by default "joint" where there is one, else "gaussian".
 
-        Raises `InputError` for an unknown name.
+        The condition sees what `transform` makes of an image, unless it is `in_place`. Raises `InputError` for an
+        unknown name.
         """
+        if getattr(condition, "in_place", False):
+            transform = None
         if prior is None:
             prior = "joint" if "joint" in self.priors else "gaussian"
         if prior not in self.priors:

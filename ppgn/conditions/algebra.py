@@ -19,6 +19,11 @@ class _Combination(Condition):
         super().__init__()
         self.terms = nn.ModuleList(terms)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether any of the terms is."""
+        return any(getattr(term, "in_place", False) for term in self.terms)
+
     def _values(self, x: Tensor) -> Tensor:
         """Each term's log p, (T, B)."""
         return torch.stack([term(x) for term in self.terms])

@@ -33,6 +33,11 @@ class Condition(nn.Module, ABC):
     refers to its operands and never changes them.
     """
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it looks at pixels in their places, so that random views are kept away from it (`PPGN.posterior`)."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(y | x), (B,)."""

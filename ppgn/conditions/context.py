@@ -22,8 +22,8 @@ class Context(Condition):
     0 in the hole, anything between counts in proportion; weight: one for all rows, or (N,). Raises `InputError` where
     a row knows no pixel.
 
-    It looks at pixels in their places: where a sampler puts random views in front of its condition, hand it to
-    `Posterior` as `context` instead of combining it with the condition.
+    It looks at pixels in their places: combined with another condition it keeps random views away from that as well; as
+    `context` of a `Posterior` it does not.
     """
 
     image: Tensor
@@ -65,6 +65,11 @@ class Context(Condition):
         Source: the released code of PPGN (arXiv 1612.00005), Eq. 12, where ε2 = 1.
         """
         return cls(image, known, std=1.0, weight=epsilon4 * PIXEL_RANGE**2 * 3 * known.flatten(1).sum(1))
+
+    @property
+    def in_place(self) -> bool:
+        """It compares pixel with pixel."""
+        return True
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""

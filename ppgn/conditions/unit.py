@@ -59,6 +59,11 @@ class Unit(Classifier):
         """The name of the unit's layer."""
         return str(self.network.body.layer)
 
+    @property
+    def in_place(self) -> bool:
+        """A convolutional unit at one position sees one place of the image."""
+        return bool(self.network.body.at_one_place)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p or activation of the unit, (B,)."""
         return super().forward(x) if self.score == "softmax" else self._logits(x)[:, self.index]
@@ -91,10 +96,12 @@ class _ReadOut(nn.Module):
         self.network = network
         self.layer = layer
         self.position = position
+        self.at_one_place = position != "mean"  # `forward` knows better
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C)."""
         values = self.network.features(x, [self.layer])[self.layer]
+        self.at_one_place = values.dim() == 4 and self.position != "mean"
         if values.dim() == 2:
             return values
         if values.dim() != 4:

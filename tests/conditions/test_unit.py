@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ppgn.conditions.rows import EachRow
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
+from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.samplers import presets
+from tests.tiny import TinyCondition, TinyGenerator
 
 
 class Body(nn.Module):
@@ -122,3 +126,20 @@ def test_tells_its_layer_and_what_all_of_its_units_give(x: Tensor) -> None:
     one = unit(target=2, position="mean")
     assert one.layer == one.with_target(0).layer == "conv"
     torch.testing.assert_close(one.activations(x), channels(x).mean((2, 3)))
+
+
+def test_a_unit_at_one_position_is_seen_without_random_views() -> None:
+    """Views move and magnify what it sees; it would learn to please wherever they look."""
+    model, transform = PPGN(TinyGenerator()), presets.annealed().transform
+    assert transform is not None
+    placed, anywhere = unit(), unit(position="mean")
+    for condition, seen in (
+        (placed, None),
+        (unit(position=[0, 1]), None),
+        (anywhere & placed, None),
+        (EachRow(anywhere, placed), None),
+        (anywhere, transform),
+        (unit(layer="fc"), transform),
+        (TinyCondition(0), transform),
+    ):
+        assert model.posterior(condition, transform=transform).transform is seen
