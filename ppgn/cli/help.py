@@ -57,7 +57,7 @@ where the chains start
 
 how they walk
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
-  prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
+  prior=null             what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   experiment=null        these three at once, as a member of the PPGN family has them (annealed, dgn_am,
                          dgn_am_released, joint, noiseless_joint, ppgn_h, ppgn_x)
@@ -151,7 +151,7 @@ how samples are drawn
                          of what=variants. What is not trained yet is skipped, with the command that trains it.
                          Elsewhere one name: a preset of model, prior and sampler
   models.NAME=null       the model of the experiment NAME alone, as models.ppgn_x=runs/prior/pixels.safetensors
-  prior=null             what keeps the images natural (mixture, joint, gaussian); null is what suits the sampler
+  prior=null             what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each sample; null is the sampler's own number
 

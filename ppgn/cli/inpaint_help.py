@@ -32,7 +32,7 @@ with what
 how the chains walk
   seeds=0-3              a completion for each: 0-15, [1,4,9], 3 or 0-3,8,10-12
   model=natural64        the generator: a name that `ppgn models` lists or a path to a .safetensors file
-  prior=null             what keeps the picture natural (mixture, joint, gaussian); null is what suits the sampler
+  prior=null             what keeps the picture natural (mixture, joint, dae, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))}).
                          released is the published inpainting, its 20 steps and its own weight of the context included;
                          for whitened codes, as those of natural64, add sampler.clip=null

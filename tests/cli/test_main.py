@@ -56,7 +56,7 @@ def test_help_of_sample_gives_every_key_with_its_default(capsys: pytest.CaptureF
     for group in groups:
         options = experiments("sample") if group == "experiment" else paths.options(group)
         assert all(option in text for option in options)
-    assert "(mixture, joint, gaussian)" in text
+    assert "(mixture, joint, dae, gaussian)" in text
 
 
 def test_help_fits_a_wide_terminal(capsys: pytest.CaptureFixture[str]) -> None:
