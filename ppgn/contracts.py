@@ -84,7 +84,10 @@ class NoiseConditionalPrior(Prior, Protocol):
 
 @runtime_checkable
 class Condition(Protocol):
-    """Says what to draw: per-sample log p(y | x), differentiable with respect to x. An `nn.Module`."""
+    """Says what to draw: per-sample log p(y | x), differentiable with respect to x. An `nn.Module`.
+
+    One that looks at pixels in their places may say so by `in_place`, True; random views are then kept away from it.
+    """
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""

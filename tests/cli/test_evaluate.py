@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from ppgn.cli.sample import build_conditions
 from ppgn.metrics import accuracy, diversity, fidelity
 from ppgn.networks import labels
 from ppgn.samplers.noise import Noise
+from tests.cli.evaluating import evaluate_with, read
 
 Run = Callable[..., int]
 
@@ -38,15 +39,7 @@ def evaluate(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     words |= {"condition.path": f"{tiny}/classifier.ts", "data": "photos", "classes": "[2,0,3]", "seeds": "0-1"}
     words |= {"steps": "2", "batch_size": "2", "device": "cpu", "out": "out"}
 
-    def run(*more: str) -> int:
-        given = {word.split("=")[0] for word in more}
-        return main(["evaluate", *(f"{key}={value}" for key, value in words.items() if key not in given), *more])
-
-    return run
-
-
-def read() -> Any:
-    return json.loads(Path("out/evaluation.json").read_text())
+    return partial(evaluate_with, words)
 
 
 def test_reconstruction(evaluate: Run, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 import ppgn
-from ppgn.cli import config, main
+from ppgn.cli import config
 from ppgn.cli.evaluation.request import VARIANTS, Request
 from ppgn.cli.sample import build_conditions
 from ppgn.metrics import diversity, fidelity
 from ppgn.model import PPGN
 from ppgn.priors.dae import DAE, ImageDAE
 from ppgn.samplers import presets
+from tests.cli.evaluating import evaluate_with, read
 
 Run = Callable[..., int]
 DAE_SETTINGS = {"_target_": "ppgn.priors.dae.DAE", "widths": [8], "sigma": 0.5, "code_shape": [8]}
@@ -44,15 +45,7 @@ def variants(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     words |= {"condition.path": f"{tiny}/classifier.ts", "data": "photos", "classes": "[2,0]", "seeds": "0-1"}
     words |= {"steps": "2", "batch_size": "2", "device": "cpu", "out": "out", "what": "variants"}
 
-    def run(*more: str) -> int:
-        given = {word.split("=")[0] for word in more}
-        return main(["evaluate", *(f"{key}={value}" for key, value in words.items() if key not in given), *more])
-
-    return run
-
-
-def read() -> Any:
-    return json.loads(Path("out/evaluation.json").read_text())
+    return partial(evaluate_with, words)
 
 
 def test_every_variant_is_measured_or_skipped(variants: Run, capsys: pytest.CaptureFixture[str]) -> None:
