@@ -14,9 +14,14 @@ from torch.nn import functional as F
 from ppgn import images
 from ppgn.blending import harmonic, poisson_blend
 from ppgn.conditions.context import Anything, Context
-from ppgn.contracts import Condition, Generator, Info, State
+from ppgn.contracts import Condition, Generator, Info, NoiseConditionalPrior, Prior, State
+from ppgn.encoders.features import FeatureEncoder
+from ppgn.encoders.imputation import observe
 from ppgn.errors import InputError
 from ppgn.model import PPGN
+from ppgn.priors.observed import Observed
+from ppgn.samplers.ancestral import draw
+from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import Callback as Watcher
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
@@ -155,6 +160,7 @@ def complete(
     context: Callable[[Tensor, Tensor], Context] = Context,
     fill: Fill = "harmonic",
     keep: float = 0.5,
+    imputations: int = 32,
     prior: str | None = None,
     steps: int | None = None,
     callback: Watcher | None = None,
@@ -164,7 +170,11 @@ def complete(
     condition: what to draw; None leaves it to the context. context: makes the `Context` of image (N, 3, S, S') and
     known (N, 1, S, S'). fill: of the hole that E sees at the start. keep: a chain starts at keep · E(filled image) +
     √(1 − keep²) · z with z ~ N(0, I); 1 is the published start, less lets seeds differ and the hole be less smooth than
-    its fill. Raises `InputError` for a `keep` outside [0, 1], and where the model has no encoder.
+    its fill. imputations: how many draws from the prior are put into the hole to find out what the rest of the picture
+    says of its code (`encoders.imputation`), which the prior is then told; 0 for none, as always where the sampler is
+    not annealed or the codes are not whitened. prior: by default the one that suits the sampler best.
+
+    Raises `InputError` for a `keep` outside [0, 1], for one imputation, and where the model has no encoder.
     """
     if not 0 <= keep <= 1:
         raise InputError(f"keep is {keep}; expected 0 (the start is noise) to 1 (the code of the filled image)")
@@ -172,7 +182,11 @@ def complete(
     known = torch.stack([problem.known for problem in problems]).to(model.device, model.dtype)
     start = image if fill == "harmonic" else torch.stack([problem.masked for problem in problems])
     transform = None if condition is None else sampler.transform
-    target = model.posterior(condition or Anything(), prior=prior, transform=transform)
+    suited = model.choose_prior(prior, sampler)
+    target = model.posterior(condition or Anything(), prior=suited, transform=transform)
+    target = replace(target, context=context(image, known))
+    if imputations and isinstance(sampler.kernel, Annealed) and _whitens(model):
+        target = replace(target, prior=_told(model, target.prior, problems, imputations))
     alive = torch.ones(len(problems), dtype=torch.bool)
 
     def watch(step: int, total: int, state: State, info: Info) -> bool | None:
@@ -182,7 +196,7 @@ def complete(
     noise = Noise(seeds, model.device, model.dtype)
     code = model.encode(start)
     samples = run_chains(
-        [replace(target, context=context(image, known))],
+        [target],
         sampler.kernel,
         noise,
         steps=sampler.steps if steps is None else steps,
@@ -190,6 +204,25 @@ def complete(
         callback=watch,
     )
     return Completions(model.decode(samples.codes).cpu(), samples.codes, alive)
+
+
+def _whitens(model: PPGN) -> bool:
+    return isinstance(model.encoder, FeatureEncoder) and model.encoder.dim is not None
+
+
+def _told(model: PPGN, prior: Prior, problems: Sequence[Problem], imputations: int) -> Prior:
+    """The prior that has been told, row by row, what the known part of each of the `problems` says of its code."""
+    if not isinstance(prior, NoiseConditionalPrior):
+        return prior  # the sampler will refuse it
+    noise = Noise(range(imputations), model.device, model.dtype)
+    fills = model.decode(draw(prior, cast(Generator, model.generator).code_shape, noise))
+    said = {}
+    for problem in {id(problem): problem for problem in problems}.values():
+        image, hole = problem.image.to(fills), (problem.known[0] == 0).to(fills.device)
+        said[id(problem)] = observe(model.encoder, image, hole, fills)
+    rows = [said[id(problem)] for problem in (problems if len(said) > 1 else problems[:1])]
+    precision, information = (torch.stack(part) for part in zip(*rows, strict=True))
+    return Observed(prior, precision, information.to(fills))
 
 
 def size_of(model: PPGN) -> tuple[int, int]:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppgn import inpainting
 from ppgn.conditions.context import Anything, Context
+from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.images import to_uint8
 from ppgn.inpainting import Problem, Region
 from ppgn.model import PPGN
+from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
@@ -134,6 +137,38 @@ def test_the_start_is_part_photo_part_noise(keep: float) -> None:
     encoded = TinyEncoder()(torch.stack([problem(0).image, problem(1).image]).double())
     z = Noise([3, 4], dtype=torch.float64).normal("init", CODE_SHAPE)
     torch.testing.assert_close(codes, keep * encoded + (1 - keep**2) ** 0.5 * z)
+
+
+def whitening_model() -> PPGN:
+    """The tiny generator with an encoder that reads every 2x2 pixels on their own, fitted on its drawings."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2))
+    encoder = FeatureEncoder(Network(body, Preprocessing(size=4), name="tiny"), ["0"], pool=0, dim=5)
+    generator = TinyGenerator(dtype=torch.float32)
+    encoder.fit([generator(torch.randn(200, *CODE_SHAPE))])
+    return PPGN(generator, encoder)
+
+
+def test_a_noise_conditional_prior_is_told_what_the_rest_says_of_the_code() -> None:
+    model, corner = whitening_model(), torch.zeros(4, 4, dtype=torch.bool)
+    corner[2:, 2:] = True
+    codes = torch.randn(12, *CODE_SHAPE, generator=torch.Generator().manual_seed(1))
+    problems = [Problem.of(photo, corner, (4, 4)) for photo in to_uint8(model.decode(codes))]
+    sampler = presets.annealed(steps=12, epsilon2=0.0)
+    errors = []
+    for imputations in (0, 16):
+        found = inpainting.complete(model, problems, range(12), sampler=sampler, keep=0.0, imputations=imputations)
+        errors.append(float((found.codes - model.encode(model.decode(codes))).square().mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_row_that_is_told_does_not_depend_on_its_batch() -> None:
+    model, settings = whitening_model(), {"sampler": presets.annealed(steps=3), "imputations": 4}
+    problems = [problem(0), problem(1), problem(1)]
+    together = inpainting.complete(model, problems, [7, 7, 8], **settings)  # type: ignore[arg-type]
+    alone = inpainting.complete(model, problems[1:], [7, 8], **settings)  # type: ignore[arg-type]
+    assert torch.equal(together.codes[1:], alone.codes)
+    assert not torch.equal(together.codes[1], together.codes[2])
 
 
 def test_shares_that_cannot_be() -> None:

@@ -121,9 +121,9 @@ what to measure
                          photographs, density and coverage around them; cosine distance within classes, and from a
                          sample to the next of its chain, as many steps on (mixing); seconds per sample
   what=inpainting        holes (center, random) filled by chains from the first seed, with and without the photo's
-                         class, with the class alone, by the published procedure and by classical means: PSNR in the
-                         hole, feature distance to the original, KID to other photographs, top-1, top-5, seconds; n is
-                         100; pip install 'ppgn[inpaint]'
+                         class, with class and pixels but without imputations, with the class alone, by the published
+                         procedure and by classical means: PSNR in the hole, feature distance to the original, KID to
+                         other photographs, top-1, top-5, seconds; n is 100; pip install 'ppgn[inpaint]'
   what=places            samples of 20 scenes, two seeds each: the condition's log p; top-1 of a linear probe on
                          features, fitted to n=3000 photographs of them. data is a folder like MiniPlaces:
                          {{train,val}}_images.npy, {{train,val}}_labels.npy, classes.json; pip install 'ppgn[facets]'

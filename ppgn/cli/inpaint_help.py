@@ -24,10 +24,12 @@ what to fill
 with what
   target=null            what the condition network is asked for; null leaves it to what surrounds the hole
   condition=imagenet     the network that is asked ({", ".join(paths.options("condition"))})
-  context.weight=10.0    how much the generator's picture must agree with the known pixels, against log p(target)
+  context.weight=1.0     how much the generator's picture must agree with the known pixels, against log p(target)
   context.likelihood=gaussian
                          of a known pixel, or laplace
   context.std=0.1        its standard deviation, of pixels in [0, 1]
+  context.imputations=32 draws put into the hole to find out what the rest of the picture says of its code, which the
+                         prior of sampler=annealed is then told; 0: not
 
 how the chains walk
   seeds=0-3              a completion for each: 0-15, [1,4,9], 3 or 0-3,8,10-12
@@ -35,10 +37,11 @@ how the chains walk
   prior=null             what keeps the picture natural (mixture, joint, dae, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))}).
                          released is the published inpainting, its 20 steps and its own weight of the context included;
-                         for whitened codes, as those of natural64, add sampler.clip=null
+                         for whitened codes, as those of natural64, add sampler.clip=null. annealed takes 30 steps from
+                         sampler.sigma_max=2.5 with sampler.epsilon2=2.5, or 0.5 without a target
   steps=null             steps of a chain; null is the sampler's own number
   keep=1.0               chains start at keep * E(photo, hole filled) + sqrt(1 - keep^2) * noise; less: more varied.
-                         sampler=annealed puts noise of its own on that, sampler.sigma_max=2.5; with ppgn 0.5
+                         sampler=annealed puts noise of its own on that; with ppgn 0.5
   fill=harmonic          what the encoder sees in the hole at the start: harmonic (smooth), or mean (one colour)
 
 on which machine

@@ -89,6 +89,14 @@ class FeatureEncoder(nn.Module):
         """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""
         return self.project(self.features(x))
 
+    def directions(self) -> Tensor:
+        """A, (F, D), float64: of all features with the code h, m + A h are the nearest to the mean m."""
+        if self.dim is None:
+            raise InputError("encoder: dim=None has no directions, its codes are the features; set dim")
+        whitening = self.whitening.double()
+        directions: Tensor = torch.linalg.solve(whitening @ whitening.T, whitening)
+        return directions.T
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> float:
         """Fit the whitening on images (B, 3, H, W) in [0, 1]; returns the share of the (scaled) variance kept.

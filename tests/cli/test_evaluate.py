@@ -157,7 +157,7 @@ def test_inpainting(evaluate: Run) -> None:
     assert evaluate("what=inpainting", "n=3", "steps=1", "batch_size=3") == 0
     rows = read()["rows"]
     ways = ["mean_colour", "harmonic", "biharmonic", "telea", "navier_stokes", "context"]
-    ways += ["class", "class_alone", "released"]
+    ways += ["class", "class_pixels", "class_alone", "released"]
     assert list(rows) == ["original", *(f"{mask} {way}" for mask in ("center", "random") for way in ways)]
 
     stored = torch.from_numpy(np.load("photos/set/val_images.npy")).permute(0, 3, 1, 2)
@@ -176,8 +176,8 @@ def test_inpainting(evaluate: Run) -> None:
     assert rows["original"]["kid"]["value"] == pytest.approx(kid, rel=1e-4)
 
     grid = torch.from_numpy(np.array(Image.open("out/grid_center.png"))).permute(2, 0, 1)
-    assert grid.shape == (3, 3 * 18 + 2, 11 * 18 + 2)
-    for column in range(1, 11):
+    assert grid.shape == (3, 3 * 18 + 2, 12 * 18 + 2)
+    for column in range(1, 12):
         tile = grid[:, 2:18, 2 + 18 * column : 18 + 18 * column]
         assert torch.equal(tile[:, ~hole], originals[0][:, ~hole])
         assert not torch.equal(tile, originals[0])

@@ -107,6 +107,16 @@ def test_a_target_changes_the_hole_alone(run: Run, tiny: Path) -> None:
     assert np.array_equal(plain[:8], wanted[:8])
 
 
+def test_how_hard_an_annealed_chain_is_pulled_depends_on_whether_there_is_a_target(run: Run, tiny: Path) -> None:
+    def epsilon2(*words: str) -> float:
+        return float(inpaint.Request.read(["image=photo.png", *words]).config.sampler.epsilon2)
+
+    assert epsilon2() == inpaint.UNASKED
+    assert epsilon2("sampler.epsilon2=1.25") == 1.25
+    assert epsilon2(*classifier(tiny)) == 2.5
+    assert epsilon2("sampler=ppgn") == float(OmegaConf.load(paths.conf() / "sampler/ppgn.yaml").epsilon2)
+
+
 def test_released_is_the_published_procedure(run: Run, tiny: Path) -> None:
     request = inpaint.Request.read(["image=photo.png", "sampler=released", *classifier(tiny)])
     settings = request.config.sampler
@@ -204,6 +214,10 @@ BAD = [
     (("keep=1.5",), "keep=1.5 cannot be used; expected 0"),
     (("fill=smooth",), "unknown fill 'smooth'"),
     (("context.weight=0",), "context: weight is"),
+    (
+        ("context.imputations=1",),
+        "context.imputations=1 cannot be used; expected 0 for none, or a whole number from 2 on",
+    ),
     (("seeds=3-1",), "cannot read seeds '3-1'"),
 ]
 

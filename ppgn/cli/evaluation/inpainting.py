@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -44,7 +45,8 @@ Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes
 
 class _Completer:
     """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, of the class
-    without the context term, and of the published procedure (without its clip: whitened codes are negative too).
+    with the known pixels alone (no imputations) and with neither, and of the published procedure (without its clip:
+    whitened codes are negative too).
     """
 
     def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
@@ -58,16 +60,23 @@ class _Completer:
         self.sampler: Sampler = configs.build(request.config.sampler)
         self.keep = 1.0 if isinstance(self.sampler.kernel, Annealed) else 0.5  # as `ppgn inpaint` does
         self.likelihood = inpaint.likelihood(request.config.context)
+        self.imputations = inpaint.imputations(request.config.context)
 
     def ways(self) -> dict[str, Way]:
         """Ways to fill pictures with holes, by name."""
-        every: dict[str, Way] = {"context": partial(self._fill, self.sampler, self.likelihood, self.keep, [])}
+        alone = self.sampler
+        if isinstance(alone.kernel, Annealed):  # as `ppgn inpaint` does without a target
+            alone = replace(alone, kernel=replace(alone.kernel, epsilon2=inpaint.UNASKED))
+        as_asked, told, wanted = (self.sampler, self.likelihood, self.keep), self.imputations, self.conditions
+        every: dict[str, Way] = {"context": partial(self._fill, alone, self.likelihood, self.keep, told, [])}
         if self.conditions:
-            released = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
-            every["class"] = partial(self._fill, self.sampler, self.likelihood, self.keep, self.conditions)
-            alone = partial(Context, weight=NONE)
-            every["class_alone"] = partial(self._fill, self.sampler, alone, self.keep, self.conditions)
-            every["released"] = partial(self._fill, released, Context.released, 1.0, self.published)
+            every["class"] = partial(self._fill, *as_asked, told, wanted)
+            every["class_pixels"] = partial(self._fill, *as_asked, 0, wanted)
+            every["class_alone"] = partial(
+                self._fill, self.sampler, partial(Context, weight=NONE), self.keep, 0, wanted
+            )
+            published = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
+            every["released"] = partial(self._fill, published, Context.released, 1.0, 0, self.published)
         return every
 
     def _fill(
@@ -75,6 +84,7 @@ class _Completer:
         sampler: Sampler,
         context: Callable[[Tensor, Tensor], Context],
         keep: float,
+        imputations: int,
         conditions: Sequence[Condition],
         pictures: Tensor,
         holes: Tensor,
@@ -93,6 +103,7 @@ class _Completer:
                 context=context,
                 fill="mean" if context == Context.released else "harmonic",
                 keep=keep,
+                imputations=imputations,
                 prior="joint" if context == Context.released else self.request.choose_prior(self.model, sampler),
                 steps=self.request.steps,
                 callback=advance,

@@ -64,7 +64,10 @@ class Request:
         changes = CHANGES.get(what, ())
         if what == "inpainting":
             sampler = str(configs.take(words, "sampler")[0] or "annealed")
-            changes = ("n=100", *(word for word in inpaint.CHANGES.get(sampler, ()) if word.startswith("sampler.")))
+            changes = (
+                "n=100",
+                *(word for word in inpaint.CHANGES.get(sampler, ()) if word.startswith(("sampler.", "context."))),
+            )
         return _read([*changes, *words])
 
     def settings(self) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""A prior that has been shown something of the code: a Gaussian likelihood beside it, at every noise level."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ppgn.contracts import NoiseConditionalPrior, Prior
+from ppgn.errors import InputError
+
+
+class Observed(nn.Module):
+    """p(h | z) ∝ p(h) · exp(bᵀh − ½ hᵀΛh): a noise-conditional `prior` times a likelihood of codes (D,).
+
+    precision: Λ, (N, D, D), symmetric and positive semi-definite; information: b, (N, D); N = 1 for all rows alike, or
+    a likelihood for each row. Of a code with noise σ the prior is taken to say N(R(h, σ), s² I), s² = σ² / (1 + σ²),
+    which is exact for codes N(0, I). Both together then say
+
+    R'(h, σ) = R(h, σ) + s² (I + s² Λ)⁻¹ (b − Λ R(h, σ)).
+
+    Raises `InputError` for other shapes. Source: Song, Vahdat, Mardani & Kautz 2023 (pseudo-inverse guidance).
+    """
+
+    values: Tensor
+    vectors: Tensor
+    along: Tensor
+
+    def __init__(self, prior: NoiseConditionalPrior, precision: Tensor, information: Tensor) -> None:
+        super().__init__()
+        if precision.shape != (*information.shape, information.shape[-1]) or information.dim() != 2:
+            shapes = f"precision {tuple(precision.shape)} and information {tuple(information.shape)}"
+            raise InputError(f"prior: {shapes}; expected (N, D, D) and (N, D)")
+        self.prior, self.sigmas = prior, prior.sigmas
+        values, vectors = torch.linalg.eigh(precision.double())
+        along = (vectors.mT @ information.double().unsqueeze(2)).squeeze(2)
+        for name, value in (("values", values.clamp_min(0)), ("vectors", vectors), ("along", along)):
+            self.register_buffer(name, value.to(information.dtype))
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> R'(h) − h at the noise level of the prior's own residual."""
+        sigma = float(getattr(self.prior, "sigma", math.inf))
+        return self.corrected(h, self.prior.residual(h, x), sigma)
+
+    def at(self, sigma: float) -> ObservedLevel:
+        """The prior of one noise level."""
+        return ObservedLevel(self, sigma)
+
+    def corrected(self, h: Tensor, residual: Tensor, sigma: float) -> Tensor:
+        """Codes (B, D) with noise σ and R(h, σ) − h -> R'(h, σ) − h. A row is rounded alike in a batch of any size."""
+        share = 1 - 1 / (1 + sigma * sigma)
+        rows = []
+        for row, denoised in enumerate(h + residual):
+            mine = row if len(self.along) > 1 else 0
+            values, vectors = self.values[mine], self.vectors[mine]
+            missing = self.along[mine] - values * (vectors.T @ denoised)
+            rows.append(vectors @ (share * missing / (1 + share * values)))
+        return residual + torch.stack(rows)
+
+
+class ObservedLevel(nn.Module):
+    """An `Observed` prior held at one noise level."""
+
+    def __init__(self, prior: Observed, sigma: float) -> None:
+        super().__init__()
+        self.observed, self.sigma = prior, float(sigma)
+        self.level: Prior = prior.prior.at(sigma)
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> R'(h, σ) − h, (B, D); the images x are the prior's to look at."""
+        return self.observed.corrected(h, self.level.residual(h, x), self.sigma)
