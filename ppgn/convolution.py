@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 SMALL = 20480  # values of a lone image, up to which PyTorch convolves it without oneDNN
-MANY = 16  # images, from which on it convolves them pointwise with oneDNN even on one thread
-BLOCK = 8  # images at a time where there are so many
-CONVOLUTIONS = frozenset((torch.conv2d, F.conv2d, torch.conv_transpose2d, F.conv_transpose2d))
+TRANSPOSED = frozenset((torch.conv_transpose2d, F.conv_transpose2d))
+CONVOLUTIONS = TRANSPOSED | {torch.conv2d, F.conv2d}
 
 
 class AlikeInAnyBatch(TorchFunctionMode):
     """While it is entered, a CPU convolves an image in single precision alike in a batch of any size.
 
     PyTorch has two libraries for that and chooses by the number of images; they round differently, and a long chain
-    amplifies what was rounded. Here a small lone image is convolved twice, where two would go the other way, and many
-    images are convolved in blocks. It reaches Python code, not what runs inside a TorchScript.
+    amplifies what was rounded. Here, on one thread, a pointwise convolution is a matrix product for every image, in the
+    memory as it lies, which is faster as well; otherwise a small lone image is convolved twice, since two go the other
+    way. It reaches Python code, not what runs inside a TorchScript.
 
     Source of the choice: `use_mkldnn` in PyTorch's ATen/native/Convolution.cpp.
     """
@@ -34,20 +35,30 @@ class AlikeInAnyBatch(TorchFunctionMode):
     ) -> Any:
         """Every call of a PyTorch function comes by here."""
         kwargs = kwargs or {}
-        if func not in CONVOLUTIONS:
+        if func not in CONVOLUTIONS or len(args) < 2 or args[0].device.type != "cpu":
             return func(*args, **kwargs)
-        if len(args) > 1 and args[0].device.type == "cpu" and args[0].dim() == 4:
-            x, weight, rest = args[0], args[1], args[2:]
-            stride, groups = _setting(args, kwargs, 3, "stride"), _setting(args, kwargs, 6, "groups")
-            if groups == 1 and max(weight.shape[-2:]) <= 3:  # others always go to oneDNN
-                plain = weight.shape[-2:] == (1, 1) and stride in (1, (1, 1)) and torch.get_num_threads() == 1
-                if len(x) == 1 and x.numel() <= SMALL and not plain:
-                    return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
-                if len(x) >= MANY and plain:
-                    return torch.cat([func(block, weight, *rest, **kwargs) for block in x.split(BLOCK)])
+        x, weight, rest = args[0], args[1], args[2:]
+        if x.dim() != 4 or max(weight.shape[-2:]) > 3 or _setting(args, kwargs, 6, "groups", 1) != 1:
+            return func(*args, **kwargs)  # by oneDNN, always
+        stride, padding = _setting(args, kwargs, 3, "stride", 1), _setting(args, kwargs, 4, "padding", 0)
+        pointwise = weight.shape[-2:] == (1, 1) and stride in (1, (1, 1)) and padding in (0, (0, 0))
+        if pointwise and torch.get_num_threads() == 1:
+            matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
+            return _pointwise(x, matrix, _setting(args, kwargs, 2, "bias", None))
+        if len(x) == 1 and x.numel() <= SMALL:
+            return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
         return func(*args, **kwargs)
 
 
-def _setting(args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int, name: str) -> Any:
-    """An argument of a convolution that is 1 unless given."""
-    return args[place] if len(args) > place else kwargs.get(name, 1)
+def _pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """Images (B, C, H, W), every position of which is multiplied by a matrix (C, D) -> (B, D, H, W)."""
+    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view where memory is channels-last
+    matrices = matrix.expand(len(x), -1, -1)
+    out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias, rows, matrices)
+    placed: Tensor = out.unflatten(1, x.shape[-2:])
+    return placed.permute(0, 3, 1, 2)
+
+
+def _setting(args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
+    """An argument of a convolution."""
+    return args[place] if len(args) > place else kwargs.get(name, default)

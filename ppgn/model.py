@@ -21,11 +21,12 @@ from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
 from ppgn.networks import captioner
 from ppgn.networks.network import Network
-from ppgn.posterior import Posterior, Transform
+from ppgn.posterior import Posterior, Transform, shared_trunk
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
 from ppgn.samplers import chains, presets
 from ppgn.samplers.presets import Sampler
+from ppgn.samplers.views import Jitter
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
@@ -181,8 +182,10 @@ class PPGN(nn.Module):
             prior = "joint" if "joint" in self.priors else "gaussian"
         if prior not in self.priors:
             raise unknown("prior", prior, self.priors.keys())
+        if isinstance(transform, Jitter) and (transform.shift, transform.zoom) == (0, 1):
+            transform = None  # its views are the image itself
         generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
-        return Posterior(generator, keeps, condition, transform)
+        return Posterior(generator, keeps, condition, transform, trunk=shared_trunk(keeps, condition))
 
     def choose_prior(self, name: str | None, sampler: Sampler) -> str:
         """`name`, if there is such a prior; of those that suit `sampler` the first there is, if `name` is None.
@@ -203,20 +206,22 @@ class PPGN(nn.Module):
         sampler: Sampler | None = None,
         prior: str | None = None,
         steps: int | None = None,
+        compile: bool = False,
         **options: Any,
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
         `sampler` is one of `ppgn.samplers.presets` (default `annealed()`), `steps` overrides its number of steps per
-        condition, `prior` is by default the one that suits the sampler best. `options` are those of
-        `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size, callback, on_batch, checkpoint, ... A seed gives
-        the same sample in any batch (on a GPU up to rounding, which a long chain amplifies). Raises `InputError` for
-        settings that cannot be.
+        condition, `prior` is by default the one that suits the sampler best. `compile` evaluates by
+        `Posterior.compiled`. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size,
+        callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a GPU, up to
+        rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
         sampler = sampler or presets.annealed()
         prior = self.choose_prior(prior, sampler)
         targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
+        targets = [target.compiled() for target in targets] if compile else targets
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
         steps = sampler.steps if steps is None else steps

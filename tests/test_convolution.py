@@ -19,6 +19,8 @@ LAYERS = {
     "depthwise": nn.Conv2d(48, 48, 3, padding=1, groups=48),
     "5x5": nn.Conv2d(48, 32, 5, padding=2),
     "transposed": nn.ConvTranspose2d(48, 32, 3, padding=1),
+    "transposed 1x1": nn.ConvTranspose2d(48, 32, 1),
+    "1x1 without bias": nn.Conv2d(48, 32, 1, bias=False),
 }
 
 

@@ -119,6 +119,16 @@ def test_sampling_moves_towards_the_condition_and_a_seed_stands_alone(model):
     assert torch.allclose(alone.codes[0], samples.codes[2], atol=1e-4)
 
 
+def test_views_without_effect_are_none_and_the_encoders_network_serves_the_condition_too(model):
+    condition = Classifier(model.encoder.network, 3)
+    for transform in (None, presets.ppgn(shift=0, zoom=1, views=2).transform):
+        posterior = model.posterior(condition, transform=transform)
+        assert posterior.transform is None
+        assert posterior.trunk is model.encoder.network
+    assert model.posterior(condition, transform=presets.ppgn(shift=0.1, zoom=1).transform).transform is not None
+    assert model.posterior(condition, prior="gaussian").trunk is None
+
+
 def test_several_conditions_are_one_chain(model):
     samples = model.sample(
         [Brightness(0.45), Brightness(0.7)], [0], steps=40, prior="gaussian", sampler=presets.ppgn(shift=0.0, zoom=1.0)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ppgn.conditions.classifier import Classifier
+from ppgn.conditions.context import Context
+from ppgn.conditions.rows import EachRow
 from ppgn.contracts import Jacobian, Prior, Target
+from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.posterior import Posterior
+from ppgn.networks.network import Network, Preprocessing
+from ppgn.posterior import Posterior, shared_trunk
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
 from ppgn.samplers import rows
@@ -162,3 +170,73 @@ def test_levels_that_a_prior_does_not_have_are_refused() -> None:
     target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(0))
     with pytest.raises(InputError, match="needs a noise-conditional prior; joint is none; add prior=gaussian"):
         target.at(1.0)
+
+
+class Counting(nn.Conv2d):
+    """A network's stem that counts its passes."""
+
+    passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return super().forward(x)
+
+
+def network() -> Network:
+    """Images (B, 3, 4, 4) -> logits (B, 4), by way of five channels."""
+    torch.manual_seed(0)
+    body = nn.Sequential(Counting(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(80, 4))
+    return Network(body, Preprocessing(size=4), name="tiny")
+
+
+def known() -> Context:
+    return Context(torch.full((1, 3, 4, 4), 0.5), torch.eye(4)[None, None]).double()
+
+
+@pytest.mark.parametrize("context", [None, known()])
+@pytest.mark.parametrize("loaded_twice", [False, True])
+@pytest.mark.parametrize("gradient", ["full", "truncated"])
+def test_a_network_that_encoder_and_condition_share_is_passed_once(
+    gradient: str, loaded_twice: bool, context: Context | None
+) -> None:
+    shared = network()
+    prior = Joint(FeatureEncoder(copy.deepcopy(shared) if loaded_twice else shared, ["0", "1"], pool=[1, 0]))
+    prior.encoder.code_shape = CODE_SHAPE
+    prior.encoder.register_buffer("whitening", torch.randn(5, 85, generator=torch.Generator().manual_seed(1)))
+    prior.encoder.register_buffer("mean", torch.ones(85))
+    prior.encoder.dim = 5
+    condition = Classifier(shared, 2, gradient)
+    trunk = shared_trunk(prior.double(), condition.double())
+    assert trunk is shared
+    apart = Posterior(TinyGenerator(), prior, condition, context=context)
+    together = replace(apart, trunk=trunk)
+    stems = [part.network.body[0] for part in (prior.encoder, condition)]
+    found = {}
+    for name, target, expected in (("apart", apart, 2), ("together", together, 1)):
+        for stem in stems:
+            stem.passes = 0
+        found[name] = rows.tensors(target.evaluate(CODES))
+        assert sum(stem.passes for stem in set(stems)) == expected
+    for field, value in found["apart"].items():
+        assert torch.equal(found["together"][field], value), field
+
+
+def test_a_network_that_is_shown_something_else_is_not_read() -> None:
+    shared = network()
+    prior = Joint(FeatureEncoder(shared, ["1"], pool=1)).double()
+    condition = Classifier(shared, 0).double()
+    views = Jitter(1, 0.2, 1.4)
+    for asked, transform in ((EachRow(condition, ~condition, condition), None), (condition, views)):
+        target = Posterior(TinyGenerator(), prior, asked, transform, trunk=shared_trunk(prior, asked))
+        evaluation = target.evaluate(CODES, noise())
+        assert torch.equal(evaluation.prior_residual, prior.encoder(evaluation.image) - CODES)
+
+
+def test_without_a_joint_prior_or_another_network_nothing_is_shared() -> None:
+    shared = network()
+    prior, condition = Joint(FeatureEncoder(shared, ["1"], pool=1)), Classifier(shared, 0)
+    assert shared_trunk(prior, condition & Classifier(shared, 1)) is shared
+    assert shared_trunk(Gaussian(), condition) is None
+    assert shared_trunk(Joint(TinyEncoder()), condition) is None
+    assert shared_trunk(prior, TinyCondition(0)) is None
+    assert shared_trunk(prior, Classifier(Network(shared.body, Preprocessing(4, scale=2.0), name="tiny"), 0)) is None

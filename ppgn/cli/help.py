@@ -72,6 +72,9 @@ on which machine
   devices=1              how many of them; each has a process of its own, started here, by torchrun or by SLURM
   num_nodes=1            machines with so many devices each
   precision=float32      float64 for exactness; bfloat16 for speed on a GPU
+  compile=false          true puts the networks, on a CPU the generator alone, through torch.compile: half a minute or
+                         more before the first step, faster steps. They round differently, and a chain amplifies that:
+                         a seed gives another picture. Needs a C++ compiler
 
 what comes out
   out=null               a folder; null is outputs/CONDITION-TARGET. A new run replaces what an old one left there

@@ -24,9 +24,12 @@ from ppgn.cli import config as configs
 from ppgn.cli import experiments, expression
 from ppgn.cli.distributed import Worker, workers
 from ppgn.cli.results import Results
+from ppgn.compilation import check_compiler
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN
+from ppgn.posterior import Posterior
+from ppgn.samplers import chains
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.presets import Sampler
@@ -60,6 +63,7 @@ class Request:
     devices: int
     num_nodes: int
     precision: str
+    compile: bool
     out: Path
     labels: bool
     animation: Path | None
@@ -90,6 +94,7 @@ class Request:
             devices=configs.whole(config, "devices", least=1),
             num_nodes=configs.whole(config, "num_nodes", least=1),
             precision=_precision(str(config.precision)),
+            compile=_compile(config),
             out=out,
             labels=bool(config.labels),
             animation=_animation(config, out),
@@ -117,6 +122,7 @@ class Request:
             "steps": sampler.steps,
             "device": str(self.device),
             "precision": self.precision,
+            "compile": self.compile,
         }
 
 
@@ -194,6 +200,12 @@ def _precision(name: str) -> str:
     if name not in PRECISIONS:
         raise unknown("precision", name, PRECISIONS)
     return name
+
+
+def _compile(config: DictConfig) -> bool:
+    if config.compile:
+        check_compiler()
+    return bool(config.compile)
 
 
 def main(words: Sequence[str]) -> int:
@@ -381,15 +393,15 @@ def _draw(
     waiting = deque(batches)
     frames: list[list[Tensor]] = []  # per batch, uint8 (B, 3, H, W) each
     with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
+        targets = _targets(request, model, sampler, conditions)
         walk = partial(
-            model.sample,
-            conditions,
-            sampler=sampler,
-            prior=request.prior,
+            chains.sample,
+            kernel=sampler.kernel,
             steps=sampler.steps,
             init=_start_codes(request, model),
             burn_in=request.burn_in,
             thin=request.thin,
+            device=request.device,
             dtype=request.dtype,
             checkpoint=results.folder / "chains.safetensors",
             tag=results.tag,
@@ -400,9 +412,10 @@ def _draw(
                 watch = _Watch(request, partial(advance, done, done + 1 + len(waiting)))
                 started = time.perf_counter()
                 try:
-                    samples = walk(seeds=batch, batch_size=len(batch), callback=watch)
+                    samples = walk(targets, seeds=batch, batch_size=len(batch), callback=watch)
                 except torch.OutOfMemoryError as error:
                     waiting = deque(_halved(request.device, [batch, *waiting], error))
+                    targets = _targets(request, model, sampler, conditions)  # compiled anew for smaller batches
                     results.chains.unlink(missing_ok=True)
                     continue
                 results.add(samples, time.perf_counter() - started, watch.walked)
@@ -413,6 +426,12 @@ def _draw(
         results.save(text)
     if request.animation:
         images.animate(request.animation, [images.grid(torch.cat(moment)) for moment in zip(*frames, strict=True)])
+
+
+def _targets(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[Condition]) -> list[Posterior]:
+    """What the chains walk on, one for each condition."""
+    targets = [model.posterior(c, prior=request.prior, transform=sampler.transform) for c in conditions]
+    return [target.compiled() for target in targets] if request.compile else targets
 
 
 def _start_codes(request: Request, model: PPGN) -> Tensor | None:

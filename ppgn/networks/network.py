@@ -100,6 +100,10 @@ class Preprocessing(nn.Module):
         )
 
 
+# Activations whose gradient needs what went in: in place, PyTorch copies it first.
+NOT_IN_PLACE = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
+
+
 class _StopForward(BaseException):
     """Ends a forward pass from inside a hook once every wanted layer has fired."""
 
@@ -129,6 +133,8 @@ class Network(nn.Module):
         for module in body.modules():
             if type(module) is nn.Linear:
                 module.__class__ = Linear  # the same map, a row of it the same in any batch
+            if isinstance(module, NOT_IN_PLACE):
+                module.inplace = False
         self.body = body.eval()
         self.preprocessing = preprocessing
         self.name = name
@@ -190,6 +196,35 @@ class Network(nn.Module):
                 raise InputError(f"layer '{name}' of {self.name} {reason}; choose another")
         return {name: outputs[name] for name in layers}
 
+    @contextmanager
+    def reading(self, x: Tensor, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """While it is entered, a pass of `x` itself through the network also fills what `features(x, layers)` gives.
+
+        The dictionary stays empty where nobody passes x, or not to the end. Raises `InputError` for a name that does
+        not exist.
+        """
+        found: dict[str, Tensor] = {}
+
+        def note(_module: nn.Module, inputs: tuple[object, ...], _output: object) -> None:
+            if inputs[0] is x:
+                found.update(outputs)
+
+        with self._capture(layers, stop=False) as (outputs, _):
+            handle = self.register_forward_hook(note)
+            try:
+                yield found
+            finally:
+                handle.remove()
+
+    def same_as(self, other: Network) -> bool:
+        """Whether `other` is this network, or another copy of it: name, preprocessing and weights are equal."""
+        if self is other:
+            return True
+        if self.name != other.name or str(self.preprocessing) != str(other.preprocessing):
+            return False
+        mine, theirs = self.body.state_dict(), other.body.state_dict()
+        return mine.keys() == theirs.keys() and all(_equal(mine[key], theirs[key]) for key in mine)
+
     def _blank(self) -> Tensor:
         side = self.preprocessing.size or self.preprocessing.crop or 224
         return self.preprocessing.gain.new_zeros(1, 3, side, side)
@@ -233,3 +268,7 @@ class Network(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

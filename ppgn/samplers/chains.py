@@ -122,8 +122,8 @@ def sample(
 ) -> Samples:
     """`run_chains` over any number of seeds, `batch_size` at a time.
 
-    A seed's samples do not depend on `batch_size`: on a CPU bit for bit through our networks, elsewhere up to rounding,
-    which a long chain amplifies until pictures differ, as they do between machines.
+    A seed's samples do not depend on `batch_size`: on a CPU bit for bit through our networks, elsewhere and through
+    compiled ones up to rounding, which a long chain amplifies until pictures differ, as they do between machines.
 
     init: start codes (N, *code_shape), one per seed, or (1, *code_shape) for all.
     callback: counts the steps of all batches; True ends the batch it saw, the next one still runs.

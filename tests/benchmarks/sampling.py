@@ -1,6 +1,6 @@
 """How fast chains step and training runs, beside the bare networks and beside the published loop.
 
-    python tests/benchmarks/sampling.py [--json] [--quick] [--batches 1 8 32] [--threads 1] [--device cpu]
+    python tests/benchmarks/sampling.py [--json] [--quick] [--compile] [--batches 1 8 32] [--threads 1] [--device cpu]
 
 What is compared runs alternately in one process, so that a busy machine slows all of it alike; figures are medians of
 the ratios of neighbouring runs, with their quartiles. The chains look at their images without random views. The last
@@ -10,7 +10,11 @@ line is JSON, and with --json the only one.
 - released: the loop published with PPGN, one chain at a time through the same networks: G runs twice a step, and
   everything between the networks happens in NumPy
 - released_timm: the same loop around the classifiers as timm builds them, norms not folded, memory not channels-last
-- caffenet: our step and the published loop around DeePSiM and CaffeNet at 227 pixels, random weights
+- shared: the same where the condition is the encoder's network, EfficientNet-Lite0: our step passes it once for both,
+  its floor has no pass of E, the published loop passes it twice
+- compiled: with --compile, our step with compile=true
+- caffenet: our step and the published loop around DeePSiM and CaffeNet at 227 pixels, random weights, where CaffeNet is
+  both E and C, as published
 """
 
 from __future__ import annotations
@@ -143,7 +147,12 @@ def row(batch: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     found |= {f"{name}_seconds": round(statistics.median(values), 5) for name, values in seconds.items()}
     found |= compared("overhead_vs_floor", seconds["ppgn"], seconds["floor"])
     found |= compared("annealed_overhead_vs_floor", seconds["annealed"], seconds["floor_annealed"])
-    for name, ours in (("released", "ppgn"), ("released_timm", "ppgn"), ("released_caffenet", "ppgn_caffenet")):
+    if "shared" in seconds:
+        found |= compared("shared_overhead_vs_floor", seconds["shared"], seconds["floor_shared"])
+    if "compiled" in seconds:
+        found |= compared("speedup_of_compiled", seconds["ppgn"], seconds["compiled"])
+    pairs = {"released": "ppgn", "released_timm": "ppgn", "released_shared": "shared"}
+    for name, ours in (pairs | {"released_caffenet": "ppgn_caffenet"}).items():
         if name in seconds:
             found |= compared(f"speedup_vs_{name}", seconds[name], seconds[ours], batch)
     return found
@@ -177,6 +186,8 @@ class Networks:
 
         self.model = ppgn.load(model, device)
         self.condition = Classifier(imagenet.load("efficientnet_lite1"), "goldfish").to(device).eval()
+        same = imagenet.load(self.model.encoder.network.name, self.model.encoder.network.preprocessing.size)
+        self.shared = Classifier(same, "goldfish").to(device).eval()
         self.like = torch.empty(0, device=device)
         plain = []
         for name, ours in (("lite0", self.model.encoder.network), ("lite1", self.condition.network)):
@@ -192,7 +203,7 @@ class Networks:
             parts = DeePSiM().eval().requires_grad_(False), FeatureEncoder(body, ["fc6"], pool=0), condition
             self.caffenet = tuple(part.to(device) for part in parts)
 
-    def steps(self, batch: int) -> dict[str, Step]:
+    def steps(self, batch: int, *, compile: bool) -> dict[str, Step]:
         """Everything that is compared at one batch size, by name."""
         from ppgn.posterior import Posterior
         from ppgn.priors.joint import Joint
@@ -203,26 +214,35 @@ class Networks:
         dim = self.model.generator.code_shape
         h = torch.randn(batch, *dim).to(self.like)
         one = np.random.RandomState(0).normal(0, 1, (1, *dim))
-        ours = {}
-        for name, sampler, prior in (
-            ("ppgn", presets.ppgn(shift=0, zoom=1), "joint"),
-            ("annealed", presets.annealed(shift=0, zoom=1), None),
+        ours, plain = {}, presets.ppgn(shift=0, zoom=1)
+        for name, condition, sampler, prior in (
+            ("ppgn", self.condition, plain, "joint"),
+            ("annealed", self.condition, presets.annealed(shift=0, zoom=1), None),
+            ("shared", self.shared, plain, "joint"),
+            *([("compiled", self.condition, plain, "joint")] if compile else []),
         ):
             prior = self.model.choose_prior(prior, sampler)
-            target = self.model.posterior(self.condition, prior=prior, transform=sampler.transform)
+            target = self.model.posterior(condition, prior=prior, transform=sampler.transform)
+            target = target.compiled() if name == "compiled" else target
             ours[name] = Chain(sampler.kernel, target, batch, self.like).step
+        same = self.shared.network
         steps: dict[str, Step] = {
             "ppgn": ours["ppgn"],
             "floor": lambda: floor(generator, logits, encoder, h, k),
             "annealed": ours["annealed"],
             "floor_annealed": lambda: floor(generator, logits, None, h, k),
+            "shared": ours["shared"],
+            "floor_shared": lambda: floor(generator, same, None, h, k),
+            "released_shared": Released(generator, encoder, same, k, one, like=self.like).step,
             "released": Released(generator, encoder, logits, k, one, like=self.like).step,
             "released_timm": Released(generator, self.timm_encoder, self.timm_logits, k, one, like=self.like).step,
         }
+        if compile:
+            steps["compiled"] = ours["compiled"]
         if self.caffenet is not None:
             deepsim, fc6, condition = self.caffenet
             sampler = presets.released()
-            target = Posterior(deepsim, Joint(fc6), condition)
+            target = Posterior(deepsim, Joint(fc6), condition, trunk=condition.network)
             steps["ppgn_caffenet"] = Chain(sampler.kernel, target, batch, self.like).step
             one = np.random.RandomState(0).normal(0, 1, (1, 4096))
             steps["released_caffenet"] = Released(
@@ -346,6 +366,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", type=int, nargs="+", help="chains at a time; 1 8 32, on a GPU 256 as well")
     parser.add_argument("--rounds", type=int, help="runs of everything at every batch size; 11")
     parser.add_argument("--quick", action="store_true", help="3 runs at batch sizes 1 and 8, no memory, no CaffeNet")
+    parser.add_argument("--compile", action="store_true", help="compare our step with compile=true as well")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--model", default="natural64", help="a name or a path")
@@ -371,7 +392,7 @@ def main(words: Sequence[str] | None = None) -> int:
     say: Callable[[object], None] = (lambda _: None) if options.json else print
     networks = Networks(options.model, device, caffenet=not options.quick)
     for batch in batches:
-        found = row(batch, interleaved(networks.steps(batch), rounds, clock))
+        found = row(batch, interleaved(networks.steps(batch, compile=options.compile), rounds, clock))
         if not options.quick:
             again = ["--memory", str(batch), "--threads", str(options.threads), "--device", str(device)]
             command = [sys.executable, __file__, *again, "--model", options.model]

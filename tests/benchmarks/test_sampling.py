@@ -39,7 +39,13 @@ def test_a_row_speaks_of_chain_steps() -> None:
     assert found["annealed_overhead_vs_floor"] == 1.5
     assert found["speedup_vs_released"] == 8 * 0.5 / 2.0
     assert found["ppgn_seconds"] == 2.0
-    assert "speedup_vs_released_caffenet" not in found
+    for missing in ("speedup_vs_released_caffenet", "shared_overhead_vs_floor", "speedup_of_compiled"):
+        assert missing not in found
+    more = {"shared": [1.4], "floor_shared": [1.0], "released_shared": [0.7], "compiled": [1.6]}
+    found = row(8, seconds | more)
+    assert found["shared_overhead_vs_floor"] == 1.4
+    assert found["speedup_vs_released_shared"] == 8 * 0.7 / 1.4
+    assert found["speedup_of_compiled"] == 2.0 / 1.6
 
 
 def test_released_is_what_the_preset_transcribes() -> None:

@@ -110,6 +110,16 @@ def test_no_gpu_is_said_plainly(
     assert "no GPU is visible here; use device=cpu" in capsys.readouterr().err
 
 
+def test_no_compiler_is_said_plainly(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert sample("target=1", "compile=true") == 2
+    said = "compile=true needs a C++ compiler and there is no 'no-such-compiler'; leave compile at false"
+    assert capsys.readouterr().err == f"ppgn: {said}\n"
+    assert not list(Path().iterdir())
+
+
 def test_too_little_memory_for_one_chain_is_said(
     sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.posterior import Posterior
 from ppgn.samplers import presets
 from ppgn.samplers.annealed import Annealed
 
@@ -86,6 +88,21 @@ def test_a_seed_gives_the_same_sample_in_any_batch(sample: Run) -> None:
     one, many = (load_file(f"{out}/samples.safetensors") for out in ("one", "many"))
     assert many["seeds"].tolist() == [7, 3, 5]
     assert torch.allclose(many["codes"][1], one["codes"][0], rtol=0, atol=1e-10)
+
+
+def test_compiled_networks_draw_the_same_and_the_report_says_so(
+    sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # not asked: what is compiled here is run by PyTorch
+    compiled = Posterior.compiled
+    monkeypatch.setattr(Posterior, "compiled", lambda self: compiled(self, "aot_eager"))
+    assert sample("target=[1,2]", "seeds=0-2", "steps=2", "out=plain") == 0
+    assert sample("target=[1,2]", "seeds=0-2", "steps=2", "out=compiled", "compile=true") == 0
+    plain, fast = (load_file(f"{out}/samples.safetensors") for out in ("plain", "compiled"))
+    assert torch.allclose(fast["codes"], plain["codes"], rtol=0, atol=1e-8)
+    assert (report("plain")["compile"], report("compiled")["compile"]) == (False, True)
+    assert sample("target=[1,2]", "seeds=0-3", "steps=2", "out=compiled", "resume=true") == 2
+    assert "compile was true, now it is false" in capsys.readouterr().err
 
 
 def test_a_chain_through_targets_has_a_row_per_seed_and_a_column_per_target(sample: Run) -> None:

@@ -146,6 +146,15 @@ def test_a_network_is_frozen_and_stays_in_evaluation_mode(network: Network) -> N
     assert not any(module.training for module in nn.Sequential(network).train()[0].modules())
 
 
+def test_no_activation_makes_a_copy_for_its_gradient_to_work_in_place() -> None:
+    body = nn.Sequential(nn.ReLU6(inplace=True), nn.ReLU(inplace=True), nn.SiLU(inplace=True))
+    network = Network(body, Preprocessing(scale=10.0), name="tiny")
+    assert [module.inplace for module in body] == [False, True, False]
+    x = images(1, 3, 2, 2)
+    clipped = (10 * x).clamp(max=6)
+    torch.testing.assert_close(network.double()(x), clipped * clipped.sigmoid())
+
+
 def test_features_are_the_values_of_their_layers_in_the_order_asked(network: Network) -> None:
     x = images(3, 3, 2, 2, dtype=torch.float32).requires_grad_()
     found = network.features(x, ["twice", "first", "act"])
@@ -185,6 +194,37 @@ def test_no_hook_is_left_behind(network: Network) -> None:
     with pytest.raises(RuntimeError, match="channels"):
         network.features(x, ["act"])
     assert hooks(network) == 0
+
+
+def test_layers_are_read_while_another_passes_the_same_image(network: Network) -> None:
+    x = images(2, 3, 2, 2, dtype=torch.float32)
+    with network.reading(x, ["twice", "first"]) as found:
+        network(x + 1)  # another image
+        assert found == {}
+        out = network(x)
+        network(x + 1)
+    expected = network.features(x, ["twice", "first"])
+    torch.testing.assert_close({name: found[name] for name in expected}, expected, rtol=0, atol=0)
+    assert torch.equal(out, network(x))
+    assert hooks(network) == 0
+    network.features(x, ["act"])  # from now on a pass for it ends there
+    with network.reading(x, ["first"]) as found:
+        network.features(x, ["act"])
+    assert found == {}
+    with pytest.raises(InputError, match="unknown layer"), network.reading(x, ["fisrt"]):
+        pass
+    assert hooks(network) == 0
+
+
+def test_a_copy_of_a_network_is_the_same_and_any_other_is_not(network: Network) -> None:
+    twin = copy.deepcopy(network)
+    assert twin.same_as(network)
+    assert not copy.deepcopy(network).double().same_as(network)
+    assert not Network(copy.deepcopy(network.body), Preprocessing(size=4), name="tiny").same_as(network)
+    assert not Network(copy.deepcopy(network.body), Preprocessing(size=2), name="other").same_as(network)
+    assert not Network(nn.Sequential(), Preprocessing(size=2), name="tiny").same_as(network)
+    twin.get_parameter("body.spare.bias").data += 1e-3
+    assert not twin.same_as(network)
 
 
 @pytest.mark.parametrize(
