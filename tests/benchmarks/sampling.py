@@ -10,8 +10,8 @@ line is JSON, and with --json the only one.
 - released: the loop published with PPGN, one chain at a time through the same networks: G runs twice a step, and
   everything between the networks happens in NumPy
 - released_timm: the same loop around the classifiers as timm builds them, norms not folded, memory not channels-last
-- shared: the same where the condition is the encoder's network, EfficientNet-Lite0: our step passes it once for both,
-  its floor has no pass of E, the published loop passes it twice
+- shared, released_shared, released_shared_timm: the same where the condition is the encoder's network, here
+  EfficientNet-Lite0, as in the paper: our step passes it once for both, the published loop twice
 - compiled: with --compile, our step with compile=true
 - caffenet: our step and the published loop around DeePSiM and CaffeNet at 227 pixels, random weights, where CaffeNet is
   both E and C, as published
@@ -151,8 +151,9 @@ def row(batch: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
         found |= compared("shared_overhead_vs_floor", seconds["shared"], seconds["floor_shared"])
     if "compiled" in seconds:
         found |= compared("speedup_of_compiled", seconds["ppgn"], seconds["compiled"])
-    pairs = {"released": "ppgn", "released_timm": "ppgn", "released_shared": "shared"}
-    for name, ours in (pairs | {"released_caffenet": "ppgn_caffenet"}).items():
+    pairs = {"released": "ppgn", "released_timm": "ppgn", "released_caffenet": "ppgn_caffenet"}
+    pairs |= {"released_shared": "shared", "released_shared_timm": "shared"}
+    for name, ours in pairs.items():
         if name in seconds:
             found |= compared(f"speedup_vs_{name}", seconds[name], seconds[ours], batch)
     return found
@@ -193,7 +194,7 @@ class Networks:
         for name, ours in (("lite0", self.model.encoder.network), ("lite1", self.condition.network)):
             body = timm.create_model(f"tf_efficientnet_{name}")
             plain.append(Network(body, ours.preprocessing, name=name).to(device))
-        self.timm_logits = plain[1]
+        self.timm_logits, self.timm_shared = plain[1], plain[0]
         shipped = self.model.encoder
         self.timm_encoder = FeatureEncoder(plain[0], shipped.layers, pool=shipped.pool, dim=shipped.dim).to(device)
         self.caffenet = None
@@ -234,6 +235,9 @@ class Networks:
             "shared": ours["shared"],
             "floor_shared": lambda: floor(generator, same, None, h, k),
             "released_shared": Released(generator, encoder, same, k, one, like=self.like).step,
+            "released_shared_timm": Released(
+                generator, self.timm_encoder, self.timm_shared, k, one, like=self.like
+            ).step,
             "released": Released(generator, encoder, logits, k, one, like=self.like).step,
             "released_timm": Released(generator, self.timm_encoder, self.timm_logits, k, one, like=self.like).step,
         }
