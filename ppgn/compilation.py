@@ -55,8 +55,13 @@ class Compiled(nn.Module):
             small: Tensor = self.network(x)
             return small
         self.rows = len(x)
-        with torch._C.DisableTorchFunction():  # `AlikeInAnyBatch` would be compiled as well
-            out: Tensor = self._run(x)
+        try:
+            with torch._C.DisableTorchFunction():  # `AlikeInAnyBatch` would be compiled as well
+                out: Tensor = self._run(x)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            cause = error.inner_exception
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+            raise InputError(f"compile=true fails here ({reason}); leave compile at false") from error
         return out
 
 

@@ -139,6 +139,12 @@ def check_hole(hole: Tensor, shape: Sequence[int]) -> None:
         raise InputError("the hole covers the whole image; leave some pixels known")
 
 
+def check_imputations(count: object) -> None:
+    """Raise `InputError` unless it can be how often a hole is filled to find out what the rest says."""
+    if type(count) is not int or count < 0 or count == 1:
+        raise InputError(f"imputations={count} cannot be used; expected 0 for none, or a whole number from 2 on")
+
+
 @dataclass(frozen=True)
 class Completions:
     """What chains drew into holes, a row each: G(h) float (N, 3, S, S'), its codes (N, *code_shape), and whether the
@@ -174,8 +180,10 @@ def complete(
     says of its code (`encoders.imputation`), which the prior is then told; 0 for none, as always where the sampler is
     not annealed or the codes are not whitened. prior: by default the one that suits the sampler best.
 
-    Raises `InputError` for a `keep` outside [0, 1], for one imputation, and where the model has no encoder.
+    Raises `InputError` for a `keep` outside [0, 1], for a number of imputations that cannot be, and where the model has
+    no encoder.
     """
+    check_imputations(imputations)
     if not 0 <= keep <= 1:
         raise InputError(f"keep is {keep}; expected 0 (the start is noise) to 1 (the code of the filled image)")
     image = torch.stack([problem.image for problem in problems]).to(model.device, model.dtype)
@@ -214,7 +222,7 @@ def _told(model: PPGN, prior: Prior, problems: Sequence[Problem], imputations: i
     """The prior that has been told, row by row, what the known part of each of the `problems` says of its code."""
     if not isinstance(prior, NoiseConditionalPrior):
         return prior  # the sampler will refuse it
-    noise = Noise(range(imputations), model.device, model.dtype)
+    noise = Noise(range(-imputations, 0), model.device, model.dtype)  # no chain has such seeds
     fills = model.decode(draw(prior, cast(Generator, model.generator).code_shape, noise))
     said = {}
     for problem in {id(problem): problem for problem in problems}.values():

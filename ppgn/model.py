@@ -198,6 +198,14 @@ class PPGN(nn.Module):
             raise unknown("prior", name, self.priors.keys())
         return name
 
+    def targets(
+        self, conditions: Sequence[Condition], sampler: Sampler, prior: str | None, *, compile: bool = False
+    ) -> list[Posterior]:
+        """What chains of `sampler` walk on, one for each condition; the arguments are those of `sample`."""
+        prior = self.choose_prior(prior, sampler)
+        targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
+        return [target.compiled() for target in targets] if compile else targets
+
     def sample(
         self,
         condition: Condition | Sequence[Condition],
@@ -219,9 +227,7 @@ class PPGN(nn.Module):
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
         sampler = sampler or presets.annealed()
-        prior = self.choose_prior(prior, sampler)
-        targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
-        targets = [target.compiled() for target in targets] if compile else targets
+        targets = self.targets(conditions, sampler, prior, compile=compile)
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
         steps = sampler.steps if steps is None else steps

@@ -24,6 +24,7 @@ from ppgn.contracts import (
     Shape,
 )
 from ppgn.convolution import AlikeInAnyBatch
+from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
 from ppgn.networks.network import Network
 from ppgn.priors.joint import Joint
@@ -169,11 +170,12 @@ class Posterior:
 
 def shared_trunk(prior: Prior, condition: Condition) -> Network | None:
     """The network of the condition, if there is one, through which the encoder of a `Joint` prior looks as well."""
-    network = getattr(prior.encoder, "network", None) if isinstance(prior, Joint) else None
-    if not isinstance(network, Network) or not isinstance(condition, nn.Module):
+    if not (isinstance(prior, Joint) and isinstance(prior.encoder, FeatureEncoder)):
+        return None
+    if not isinstance(condition, nn.Module):
         return None
     found = (module for module in condition.modules() if isinstance(module, Network))
-    return next((module for module in found if module.same_as(network)), None)
+    return next((module for module in found if module.same_as(prior.encoder.network)), None)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,14 @@ def generator() -> ResNet:
     return made
 
 
+def test_a_compiler_that_fails_is_one_line(generator: ResNet) -> None:
+    def failing(*_: object) -> Callable[..., object]:
+        raise OSError("no Python.h\nand more")
+
+    with pytest.raises(InputError, match=r"compile=true fails here \(.*no Python.h.*\); leave compile at false"):
+        Compiled(generator, failing)(codes(2))
+
+
 def codes(count: int) -> Tensor:
     return torch.randn(count, 6, generator=torch.Generator().manual_seed(1))
 

@@ -172,6 +172,11 @@ def test_a_row_that_is_told_does_not_depend_on_its_batch() -> None:
 
 
 def test_shares_that_cannot_be() -> None:
+    for count in (1, -3):
+        with pytest.raises(InputError, match=rf"imputations={count} cannot be used; expected 0"):
+            inpainting.complete(
+                PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=presets.ppgn(), imputations=count
+            )
     with pytest.raises(InputError, match=r"keep is 1.1; expected 0"):
         inpainting.complete(PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=presets.ppgn(), keep=1.1)
 

@@ -47,6 +47,8 @@ GREY = 128  # of a hole in grid.png
 CHANGES = {
     "annealed": ("sampler.steps=30", "sampler.sigma_max=2.5", "sampler.epsilon2=2.5"),
     "ppgn": ("sampler.epsilon1=0.02", "context.weight=10", "keep=0.5"),
+    "mala": ("context.weight=10",),
+    "dgn_am": ("context.weight=10",),
     "released": ("sampler.steps=20", "sampler.lr_end=1e-32", "sampler.epsilon3=0", "fill=mean"),
 }
 UNASKED = 0.5  # epsilon2 of sampler annealed where the known pixels alone pull, without a target
@@ -86,7 +88,7 @@ class Request:
             raise unknown("fill", str(config.fill), get_args(Fill))
         if not 0 <= config.keep <= 1:
             raise InputError(f"keep={config.keep} cannot be used; expected 0 (start from noise) to 1 (from the photo)")
-        imputations(config.context)
+        inpainting.check_imputations(config.context.imputations)
         likelihood(config.context)(torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1, 1))  # refuses what cannot be
         photos = _photos(Path(str(config.image)).expanduser())
         return Request(
@@ -211,16 +213,6 @@ def _painted(place: Path, photo: Path) -> Tensor:
 def likelihood(settings: DictConfig) -> Callable[[Tensor, Tensor], Context]:
     """What makes a `Context` with the settings `context` of a configuration."""
     return partial(Context, std=settings.std, likelihood=str(settings.likelihood), weight=float(settings.weight))
-
-
-def imputations(settings: DictConfig) -> int:
-    """How many draws the settings `context` put into a hole. Raises `InputError`."""
-    count = settings.imputations
-    if type(count) is not int or count < 0 or count == 1:
-        raise InputError(
-            f"context.imputations={count} cannot be used; expected 0 for none, or a whole number from 2 on"
-        )
-    return count
 
 
 class Results:
@@ -377,7 +369,7 @@ def _fill(request: Request, model: PPGN, sampler: Sampler, condition: Condition 
                 context=request.context,
                 fill=request.fill,
                 keep=request.keep,
-                imputations=imputations(request.config.context),
+                imputations=request.config.context.imputations,
                 prior=request.prior,
                 steps=steps,
                 callback=lambda *_: next(advance),

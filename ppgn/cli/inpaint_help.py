@@ -24,7 +24,8 @@ what to fill
 with what
   target=null            what the condition network is asked for; null leaves it to what surrounds the hole
   condition=imagenet     the network that is asked ({", ".join(paths.options("condition"))})
-  context.weight=1.0     how much the generator's picture must agree with the known pixels, against log p(target)
+  context.weight=1.0     how much the generator's picture must agree with the known pixels, against log p(target);
+                         with ppgn, mala and dgn_am 10
   context.likelihood=gaussian
                          of a known pixel, or laplace
   context.std=0.1        its standard deviation, of pixels in [0, 1]

@@ -28,7 +28,6 @@ from ppgn.compilation import check_compiler
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN
-from ppgn.posterior import Posterior
 from ppgn.samplers import chains
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
@@ -393,7 +392,8 @@ def _draw(
     waiting = deque(batches)
     frames: list[list[Tensor]] = []  # per batch, uint8 (B, 3, H, W) each
     with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
-        targets = _targets(request, model, sampler, conditions)
+        make_targets = partial(model.targets, conditions, sampler, request.prior, compile=request.compile)
+        targets = make_targets()
         walk = partial(
             chains.sample,
             kernel=sampler.kernel,
@@ -415,7 +415,9 @@ def _draw(
                     samples = walk(targets, seeds=batch, batch_size=len(batch), callback=watch)
                 except torch.OutOfMemoryError as error:
                     waiting = deque(_halved(request.device, [batch, *waiting], error))
-                    targets = _targets(request, model, sampler, conditions)  # compiled anew for smaller batches
+                    if request.compile:  # anew, for smaller batches
+                        torch.compiler.reset()
+                        targets = make_targets()
                     results.chains.unlink(missing_ok=True)
                     continue
                 results.add(samples, time.perf_counter() - started, watch.walked)
@@ -426,12 +428,6 @@ def _draw(
         results.save(text)
     if request.animation:
         images.animate(request.animation, [images.grid(torch.cat(moment)) for moment in zip(*frames, strict=True)])
-
-
-def _targets(request: Request, model: PPGN, sampler: Sampler, conditions: Sequence[Condition]) -> list[Posterior]:
-    """What the chains walk on, one for each condition."""
-    targets = [model.posterior(c, prior=request.prior, transform=sampler.transform) for c in conditions]
-    return [target.compiled() for target in targets] if request.compile else targets
 
 
 def _start_codes(request: Request, model: PPGN) -> Tensor | None:

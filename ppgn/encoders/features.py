@@ -90,7 +90,10 @@ class FeatureEncoder(nn.Module):
         return self.project(self.features(x))
 
     def directions(self) -> Tensor:
-        """A, (F, D), float64: of all features with the code h, m + A h are the nearest to the mean m."""
+        """A, (F, D), float64: of all features with the code h, m + A h lies nearest to the mean m (W's pseudo-inverse).
+
+        Raises `InputError` for an encoder without a whitening.
+        """
         if self.dim is None:
             raise InputError("encoder: dim=None has no directions, its codes are the features; set dim")
         whitening = self.whitening.double()

@@ -23,6 +23,9 @@ def observe(encoder: FeatureEncoder, image: Tensor, hole: Tensor, fills: Tensor)
     N(m + A h, v + `RESIDUAL` · r²), with r² the mean over the filled pictures, and with at least `LEAST` of all that a
     feature varies as its variance.
 
+    That is an approximation: r is not independent of h where the whitening weighs layers unlike. The regression of
+    features on codes in A's place finds codes that are nearer, but pins them less, and chains fill holes less well.
+
     Raises `InputError` for fewer than two fills, and for an encoder without a whitening.
     Source: Rubin 1987 (multiple imputation).
     """
@@ -35,5 +38,5 @@ def observe(encoder: FeatureEncoder, image: Tensor, hole: Tensor, fills: Tensor)
     left_out = features - features @ encoder.whitening.double().T @ directions.T
     noise = features.var(dim=0) + RESIDUAL * left_out.square().mean(dim=0)
     noise = noise.clamp_min(LEAST * directions.square().sum(dim=1))
-    weighted = directions / noise[:, None]
+    weighted = torch.where(noise[:, None] > 0, directions / noise[:, None], 0)  # of a dead feature both are 0
     return weighted.T @ directions, weighted.T @ features.mean(dim=0)

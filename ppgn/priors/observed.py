@@ -20,6 +20,8 @@ class Observed(nn.Module):
 
     R'(h, σ) = R(h, σ) + s² (I + s² Λ)⁻¹ (b − Λ R(h, σ)).
 
+    A sampler's `jacobian` "gaussian" knows of the prior alone, not of the likelihood.
+
     Raises `InputError` for other shapes. Source: Song, Vahdat, Mardani & Kautz 2023 (pseudo-inverse guidance).
     """
 

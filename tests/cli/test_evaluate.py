@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ from ppgn.cli.evaluation.judges import Judges
 from ppgn.cli.evaluation.request import VARIANTS, WHAT, Request
 from ppgn.cli.sample import build_conditions
 from ppgn.metrics import accuracy, diversity, fidelity
+from ppgn.model import PPGN
 from ppgn.networks import labels
 from ppgn.samplers.noise import Noise
 from tests.cli.evaluating import evaluate_with, read
+from tests.tiny import TinyCondition, TinyEncoder, TinyGenerator
 
 Run = Callable[..., int]
 
@@ -181,6 +184,21 @@ def test_inpainting(evaluate: Run) -> None:
         tile = grid[:, 2:18, 2 + 18 * column : 18 + 18 * column]
         assert torch.equal(tile[:, ~hole], originals[0][:, ~hole])
         assert not torch.equal(tile, originals[0])
+
+
+def test_ways_to_fill_holes_follow_the_words(evaluate: Run) -> None:
+    def ways(*words: str) -> dict[str, Any]:
+        request = Request.read(["what=inpainting", "data=photos/set", *words])
+        completer = inpainting._Completer(request, PPGN(TinyGenerator(), TinyEncoder()), None)
+        completer.conditions = completer.published = [TinyCondition(0)]
+        return completer.ways()
+
+    assert [ways()[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [0.5, 2.5]
+    changed = ways("context.epsilon2=0.1", "sampler.epsilon2=1.5")
+    assert [changed[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [0.1, 1.5]
+    assert "class_pixels" in ways()
+    assert "class_pixels" not in ways("context.imputations=0")
+    assert "class_pixels" not in ways("sampler=ppgn")
 
 
 def test_inpainting_without_labels_has_no_accuracy(evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:

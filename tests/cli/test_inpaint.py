@@ -216,7 +216,7 @@ BAD = [
     (("context.weight=0",), "context: weight is"),
     (
         ("context.imputations=1",),
-        "context.imputations=1 cannot be used; expected 0 for none, or a whole number from 2 on",
+        "imputations=1 cannot be used; expected 0 for none, or a whole number from 2 on",
     ),
     (("seeds=3-1",), "cannot read seeds '3-1'"),
 ]

@@ -56,6 +56,18 @@ def test_a_layers_own_scale_does_not_matter_but_its_weight_does():
     assert not torch.allclose(codes[0], codes[2], atol=0.3)
 
 
+def test_its_directions_are_the_shortest_way_to_a_code():
+    encoder = FeatureEncoder(network(), ["0", "2"], pool=2, dim=7, weights=[1, 0.5])
+    encoder.fit([torch.rand(400, 3, 8, 8)])
+    codes = torch.randn(5, 7, dtype=torch.float64)
+    features = codes @ encoder.directions().T
+    assert torch.allclose(encoder.project(encoder.mean + features).double(), codes, atol=1e-4)
+    elsewhere = torch.randn_like(features)
+    unseen = elsewhere - torch.linalg.lstsq(encoder.whitening.double(), encoder.whitening.double() @ elsewhere.T)[0].T
+    assert unseen.norm() > 1
+    assert torch.allclose((features * unseen).sum(1), torch.zeros(5, dtype=torch.float64), atol=1e-8)
+
+
 def test_an_encoder_that_was_not_fitted_says_nothing():
     encoder = FeatureEncoder(network(), ["0"], dim=2)
     assert encoder(torch.rand(1, 3, 8, 8)).isnan().all()

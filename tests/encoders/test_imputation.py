@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -41,7 +42,7 @@ def test_it_is_the_formula_of_its_description(encoder: FeatureEncoder) -> None:
     picture, *fills = (pictures(7) + torch.rand(7, 3, 8, 8) / 2).clamp(0, 1)  # so that the code leaves something out
     filled = torch.stack([poisson_blend(picture, fill, HOLE) for fill in fills])
     features = encoder.features(filled).double()
-    directions = torch.linalg.pinv(encoder.whitening.double())
+    directions = encoder.directions()
     left_out = features - encoder.mean - encoder(filled).double() @ directions.T
     noise = features.var(dim=0) + RESIDUAL * left_out.square().mean(dim=0)
     noise = torch.maximum(noise, LEAST * directions.square().sum(dim=1))
@@ -76,6 +77,19 @@ def test_a_larger_hole_says_less(encoder: FeatureEncoder) -> None:
         torch.linalg.slogdet(torch.eye(5) + observe(encoder, picture, hole, fills)[0])[1] for hole in (HOLE, larger)
     ]
     assert known[0] > known[1] + 1
+
+
+def test_a_feature_that_never_lives_says_nothing(encoder: FeatureEncoder) -> None:
+    mute = copy.deepcopy(encoder)
+    body = mute.network.body
+    assert isinstance(body, nn.Sequential)
+    with torch.no_grad():
+        for parameter in body[0].parameters():
+            parameter[1] = 0
+    mute.fit([pictures(500)])
+    precision, information = observe(mute, pictures(1)[0], HOLE, pictures(4, seed=2))
+    assert precision.isfinite().all()
+    assert information.isfinite().all()
 
 
 def test_what_cannot_be(encoder: FeatureEncoder) -> None:

@@ -60,21 +60,21 @@ class _Completer:
         self.sampler: Sampler = configs.build(request.config.sampler)
         self.keep = 1.0 if isinstance(self.sampler.kernel, Annealed) else 0.5  # as `ppgn inpaint` does
         self.likelihood = inpaint.likelihood(request.config.context)
-        self.imputations = inpaint.imputations(request.config.context)
+        self.imputations: int = request.config.context.imputations
 
     def ways(self) -> dict[str, Way]:
         """Ways to fill pictures with holes, by name."""
-        alone = self.sampler
-        if isinstance(alone.kernel, Annealed):  # as `ppgn inpaint` does without a target
-            alone = replace(alone, kernel=replace(alone.kernel, epsilon2=inpaint.UNASKED))
-        as_asked, told, wanted = (self.sampler, self.likelihood, self.keep), self.imputations, self.conditions
-        every: dict[str, Way] = {"context": partial(self._fill, alone, self.likelihood, self.keep, told, [])}
+        sampler, keep, told = self.sampler, self.keep, self.imputations
+        unasked = sampler
+        if isinstance(sampler.kernel, Annealed):  # as `ppgn inpaint` does without a target
+            unasked = replace(sampler, kernel=replace(sampler.kernel, epsilon2=self.request.config.context.epsilon2))
+        every: dict[str, Way] = {"context": partial(self._fill, unasked, self.likelihood, keep, told, [])}
         if self.conditions:
-            every["class"] = partial(self._fill, *as_asked, told, wanted)
-            every["class_pixels"] = partial(self._fill, *as_asked, 0, wanted)
-            every["class_alone"] = partial(
-                self._fill, self.sampler, partial(Context, weight=NONE), self.keep, 0, wanted
-            )
+            every["class"] = partial(self._fill, sampler, self.likelihood, keep, told, self.conditions)
+            if told and isinstance(sampler.kernel, Annealed):
+                every["class_pixels"] = partial(self._fill, sampler, self.likelihood, keep, 0, self.conditions)
+            nothing = partial(Context, weight=NONE)
+            every["class_alone"] = partial(self._fill, sampler, nothing, keep, 0, self.conditions)
             published = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
             every["released"] = partial(self._fill, published, Context.released, 1.0, 0, self.published)
         return every

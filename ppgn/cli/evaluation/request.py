@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from ppgn import inpainting
 from ppgn.cli import config as configs
 from ppgn.cli import experiments, inpaint
 from ppgn.cli.evaluation.data import Data
@@ -102,6 +103,7 @@ def _read(words: Sequence[str]) -> Request:
     seeds = configs.seeds(config.seeds)
     if len(classes) * len(seeds) < 2:
         raise InputError("classes and seeds make a single sample; give two classes or seeds, or more")
+    inpainting.check_imputations(config.context.imputations)
     return Request(
         config=config,
         options=options,
