@@ -157,6 +157,8 @@ how samples are drawn
   prior=null             what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
   sampler=annealed       the kernel and its settings ({", ".join(paths.options("sampler"))})
   steps=null             steps for each sample; null is the sampler's own number
+  context.epsilon2=0.5   of what=inpainting with sampler=annealed, where there is no class; context.weight, .std,
+                         .likelihood and .imputations are those of ppgn inpaint
 
 on which machine
   batch_size=8           pictures or chains at a time

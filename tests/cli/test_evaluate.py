@@ -15,7 +15,7 @@ from PIL import Image
 
 import ppgn
 from ppgn import images
-from ppgn.cli import help, main
+from ppgn.cli import help, inpaint, main
 from ppgn.cli.evaluation import inpainting, samples
 from ppgn.cli.evaluation.data import Data
 from ppgn.cli.evaluation.judges import Judges
@@ -193,7 +193,7 @@ def test_ways_to_fill_holes_follow_the_words(evaluate: Run) -> None:
         completer.conditions = completer.published = [TinyCondition(0)]
         return completer.ways()
 
-    assert [ways()[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [0.5, 2.5]
+    assert [ways()[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [inpaint.UNASKED, 2.5]
     changed = ways("context.epsilon2=0.1", "sampler.epsilon2=1.5")
     assert [changed[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [0.1, 1.5]
     assert "class_pixels" in ways()
@@ -275,6 +275,7 @@ def test_help_gives_every_key() -> None:
         "prior",
         "sampler",
         "steps",
+        "context.epsilon2",
     ):
         assert f"\n  {key}=" in text
     assert max(map(len, text.splitlines())) <= 120
