@@ -45,7 +45,7 @@ class Compiled(nn.Module):
         self.rows = 0
         mode = "reduce-overhead" if on_gpu(network) else None
         self._run = torch.compile(network.forward, dynamic=False, mode=mode, backend=backend)
-        for name in ("code_shape", "image_shape"):  # of a generator
+        for name in ("code_shape", "signal_shape"):  # of a generator
             if hasattr(network, name):
                 setattr(self, name, getattr(network, name))
 

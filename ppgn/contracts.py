@@ -25,7 +25,7 @@ class Generator(Protocol):
     """Draws images from codes: x = G(h). An `nn.Module`."""
 
     code_shape: Shape
-    image_shape: Shape  # (3, H, W)
+    signal_shape: Shape  # (3, H, W)
 
     def __call__(self, h: Tensor) -> Tensor:
         """(B, *code_shape) -> (B, 3, H, W)."""

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn import images
-from ppgn.blending import harmonic, poisson_blend
 from ppgn.conditions.context import Anything, Context
 from ppgn.contracts import Condition, Generator, Info, NoiseConditionalPrior, Prior, State
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.encoders.imputation import observe
 from ppgn.errors import InputError
+from ppgn.media import images
+from ppgn.media.blending import harmonic, poisson_blend
 from ppgn.model import PPGN
 from ppgn.priors.observed import Observed
 from ppgn.samplers.ancestral import draw
@@ -235,5 +235,5 @@ def _told(model: PPGN, prior: Prior, problems: Sequence[Problem], imputations: i
 
 def size_of(model: PPGN) -> tuple[int, int]:
     """The resolution (S, S') that a model draws at."""
-    height, width = cast(Generator, model.generator).image_shape[1:]
+    height, width = cast(Generator, model.generator).signal_shape[1:]
     return height, width

@@ -23,10 +23,10 @@ from ppgn.contracts import (
     Prior,
     Shape,
 )
-from ppgn.convolution import AlikeInAnyBatch
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
 from ppgn.networks.network import Network
+from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.priors.joint import Joint
 
 Transform = Callable[[Tensor, NoiseSource], Tensor]  # images (B, 3, H, W) -> views (V, B, 3, H, W)

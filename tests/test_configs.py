@@ -34,7 +34,7 @@ def load(group: str, option: str) -> Any:
 def test_generator(option: str) -> None:
     generator = load("generator", option)
     with torch.no_grad():
-        assert generator(torch.zeros(1, *generator.code_shape)).shape == (1, *generator.image_shape)
+        assert generator(torch.zeros(1, *generator.code_shape)).shape == (1, *generator.signal_shape)
 
 
 @pytest.mark.parametrize("option", paths.options("prior"))

@@ -12,8 +12,8 @@ from ppgn import inpainting
 from ppgn.conditions.context import Anything, Context
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.images import to_uint8
 from ppgn.inpainting import Problem, Region
+from ppgn.media.images import to_uint8
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior

@@ -30,7 +30,7 @@ CONFIG = {
 }  # fmt: skip
 
 
-PIXELS = {"generator": {"_target_": "ppgn.generators.identity.Identity", "image_shape": [3, 8, 8]}}
+PIXELS = {"generator": {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, 8, 8]}}
 
 
 class Brightness(torch.nn.Module):

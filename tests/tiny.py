@@ -32,7 +32,7 @@ class TinyGenerator(nn.Module):
     """Codes (B, 5) -> images (B, 3, 4, 4) in (0, 1). Counts how often it draws."""
 
     code_shape = CODE_SHAPE
-    image_shape = IMAGE_SHAPE
+    signal_shape = IMAGE_SHAPE
 
     def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
@@ -85,14 +85,14 @@ class TinyCondition(nn.Module):
 class LinearGenerator(nn.Module):
     """Codes (B, n) -> images (B, 3, H, W) = A h, without bounds."""
 
-    def __init__(self, matrix: Tensor, image_shape: Shape) -> None:
+    def __init__(self, matrix: Tensor, signal_shape: Shape) -> None:
         super().__init__()
         self.register_buffer("matrix", matrix)
         self.code_shape: Shape = (matrix.shape[1],)
-        self.image_shape = image_shape
+        self.signal_shape = signal_shape
 
     def forward(self, h: Tensor) -> Tensor:
-        return matmul(self.get_buffer("matrix"), h).view(-1, *self.image_shape)
+        return matmul(self.get_buffer("matrix"), h).view(-1, *self.signal_shape)
 
 
 class Likelihood(nn.Module):

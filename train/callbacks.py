@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from ppgn import images
+from ppgn.media import images
 from ppgn.model import PPGN
 from train.data import ArrayData, FolderData, steps_done
 

@@ -285,7 +285,7 @@ def base_model(cfg: DictConfig) -> PPGN:
     if cfg.model is not None:
         return ppgn.model.load(str(cfg.model))
     size = configs.whole(cfg, "size", 1)
-    pixels = {"_target_": "ppgn.generators.identity.Identity", "image_shape": [3, size, size]}
+    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, size, size]}
     return PPGN.from_config({"generator": pixels})
 
 

@@ -17,13 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import facets, images, paths
+from ppgn import facets, paths
 from ppgn.cli import config as configs
 from ppgn.cli.results import describe
 from ppgn.cli.sample import build_conditions, enough_memory, read_device, read_targets
 from ppgn.contracts import Generator, Samples
 from ppgn.errors import InputError, unknown
 from ppgn.facets import Facet
+from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.samplers.presets import Sampler
 
@@ -91,7 +92,7 @@ def main(words: Sequence[str]) -> int:
     model = ppgn.model.load(str(request.config.model), request.device)
     if request.prior not in model.priors:
         raise unknown("prior", request.prior, model.priors.keys())
-    size = cast("Generator", model.generator).image_shape[1]
+    size = cast("Generator", model.generator).signal_shape[1]
     paths.check_writable(request.out, 10_000_000)
 
     layer = request.layer or facets.penultimate(network)

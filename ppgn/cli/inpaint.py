@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ppgn import images, inpainting, paths
+from ppgn import inpainting, paths
 from ppgn.cli import config as configs
 from ppgn.cli import experiments
 from ppgn.cli.results import describe
@@ -34,6 +34,7 @@ from ppgn.conditions.context import Context
 from ppgn.contracts import Condition
 from ppgn.errors import InputError, unknown
 from ppgn.inpainting import Fill, Problem
+from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.samplers.presets import Sampler
 

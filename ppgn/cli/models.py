@@ -25,7 +25,7 @@ def main(words: Sequence[str]) -> int:
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     with torch.device("meta"):  # shapes without weights
         generator = ppgn.model.build(entry["config"]["generator"])
-    code, image = ("x".join(map(str, shape)) for shape in (generator.code_shape, generator.image_shape))
+    code, image = ("x".join(map(str, shape)) for shape in (generator.code_shape, generator.signal_shape))
     return entry["name"], code, image, f"{entry['bytes'] / 1e6:.1f} MB", entry["card"].get("description", "")
 
 

@@ -19,9 +19,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ppgn import images, paths
+from ppgn import paths
 from ppgn.contracts import Condition, Samples
 from ppgn.errors import InputError
+from ppgn.media import images
 
 FORMAT = "ppgn-samples-1"
 TENSORS = ("images", "codes", "log_prob")

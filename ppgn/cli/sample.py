@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from ppgn import images, paths
+from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.cli import experiments, expression
 from ppgn.cli.distributed import Worker, workers
@@ -27,6 +27,7 @@ from ppgn.cli.results import Results
 from ppgn.compilation import check_compiler
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
+from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.samplers import chains
 from ppgn.samplers.annealed import Annealed
@@ -374,7 +375,7 @@ def _check_room(request: Request, model: PPGN, sampler: Sampler) -> None:
     generator = cast("Generator", model.generator)
     kept = 1 if request.thin is None else max(1, (sampler.steps - request.burn_in) // request.thin)
     rows = len(request.seeds) * len(request.targets) * kept
-    size = math.prod(generator.image_shape) + 8 * math.prod(generator.code_shape) + 1000
+    size = math.prod(generator.signal_shape) + 8 * math.prod(generator.code_shape) + 1000
     paths.check_writable(request.out, 3 * rows * size)  # samples, their successor and the grid
 
 
@@ -434,7 +435,7 @@ def _start_codes(request: Request, model: PPGN) -> Tensor | None:
     """The code of the image to start from, (1, *code_shape), if there is one."""
     if request.init is None:
         return None
-    height, width = cast("Generator", model.generator).image_shape[1:]
+    height, width = cast("Generator", model.generator).signal_shape[1:]
     photo = images.fit(request.init, (height, width))
     return model.encode(photo.to(request.device, request.dtype)[None])
 

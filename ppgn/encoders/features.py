@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError
-from ppgn.linear import linear
 from ppgn.networks.network import Network
+from ppgn.numerics.linear import linear
 
 
 class FeatureEncoder(nn.Module):

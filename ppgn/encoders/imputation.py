@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ppgn.blending import harmonic
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.media.blending import harmonic
 
 RESIDUAL = 0.1  # how much of what the code leaves out of the features counts as noise of what it says of them
 LEAST = 1e-6  # of a feature's variance over all pictures: the least noise

@@ -51,7 +51,7 @@ class DeePSiM(nn.Module):
             self.defc7, self.defc6, self.defc5 = nn.Linear(dim, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 4096)
         self.code_layer = code_layer
         self.code_shape: Shape = (dim,)
-        self.image_shape: Shape = (3, 227, 227)
+        self.signal_shape: Shape = (3, 227, 227)
         self.deconv5 = UpConv(512 if code_layer == "pool5" else 256, 256, 4, 2)
         self.conv5_1 = UpConv(256, 512, 3, 1)
         self.deconv4 = UpConv(512, 256, 4, 2)
@@ -77,5 +77,5 @@ class DeePSiM(nn.Module):
         for up in (self.deconv5, self.conv5_1, self.deconv4, self.conv4_1, self.deconv3, self.conv3_1, self.deconv2):
             x = F.leaky_relu(up(x), 0.3)
         bgr: Tensor = self.deconv0(F.leaky_relu(self.deconv1(x), 0.3)) + self.mean
-        _, height, width = self.image_shape
+        _, height, width = self.signal_shape
         return bgr[..., self.offset : self.offset + height, self.offset : self.offset + width].flip(1) / 255

@@ -15,10 +15,10 @@ class Identity(nn.Module):
     With it the sampler of codes is PPGN-x, or activation maximisation where there is no prior.
     """
 
-    def __init__(self, image_shape: Sequence[int] = (3, 64, 64)) -> None:
+    def __init__(self, signal_shape: Sequence[int] = (3, 64, 64)) -> None:
         super().__init__()
-        self.image_shape: Shape = tuple(image_shape)
-        self.code_shape: Shape = self.image_shape
+        self.signal_shape: Shape = tuple(signal_shape)
+        self.code_shape: Shape = self.signal_shape
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, 3, H, W) -> the same."""

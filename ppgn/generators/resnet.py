@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError
-from ppgn.linear import Linear
+from ppgn.numerics.linear import Linear
 
 
 class ModulatedNorm(nn.Module):
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
             raise InputError(f"generator: {len(widths)} widths need as many depths, not {len(depths)}")
         self.code_shape: Shape = (code_dim,)
         size = 4 * 2 ** (len(widths) - 1)
-        self.image_shape: Shape = (3, size, size)
+        self.signal_shape: Shape = (3, size, size)
         self.widths = tuple(widths)
         self.stem = Linear(code_dim, 16 * widths[0])
         blocks: list[Block] = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ppgn.images import to_uint8
+from ppgn.media.images import to_uint8
 from ppgn.networks import imagenet
 
 NETWORK, SIZE = "efficientnet_lite2", 160

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgn.images import to_uint8
+from ppgn.media.images import to_uint8
 from ppgn.networks.captioner import SentenceNetwork
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.errors import InputError
-from ppgn.images import to_uint8
+from ppgn.media.images import to_uint8
 from ppgn.metrics.bootstrap import Estimate, draws, estimate
 from ppgn.networks import imagenet
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgn.blending import harmonic as laplace
 from ppgn.errors import InputError
-from ppgn.images import to_uint8
+from ppgn.media.blending import harmonic as laplace
+from ppgn.media.images import to_uint8
 
 RADIUS = 3  # pixels around a pixel that Telea's and the Navier-Stokes fill look at, as in OpenCV's tutorial
 

@@ -23,9 +23,9 @@ from torch.nn import functional as F
 
 from ppgn import paths
 from ppgn.errors import InputError, nearest, unknown
-from ppgn.linear import Linear, linear
 from ppgn.networks import _weights, imagenet
 from ppgn.networks.network import Network
+from ppgn.numerics.linear import Linear, linear
 
 FORMAT = "ppgn-captioner-1"
 END = 0  # starts and ends every sentence, as in the released LRCN
@@ -75,7 +75,7 @@ class SentenceNetwork(nn.Module, ABC):
 
 
 class Cell(nn.LSTMCell):
-    """`torch.nn.LSTMCell` by way of `ppgn.linear.linear`: a row is the same in any batch."""
+    """`torch.nn.LSTMCell` by way of `ppgn.numerics.linear.linear`: a row is the same in any batch."""
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
         """Inputs (B, D), state of the step before -> state (output, memory), (B, H) each."""

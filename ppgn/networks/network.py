@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
-from ppgn.linear import Linear
+from ppgn.numerics.linear import Linear
 
 
 class Preprocessing(nn.Module):

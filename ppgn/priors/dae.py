@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.errors import InputError
-from ppgn.linear import Linear
+from ppgn.numerics.linear import Linear
 from ppgn.priors.denoiser import Denoiser, preconditioning, vector_dim, zero
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.linear import Linear
+from ppgn.numerics.linear import Linear
 from ppgn.priors.denoiser import Denoiser, vector_dim, zero
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ppgn.errors import InputError
-from ppgn.linear import linear
+from ppgn.numerics.linear import linear
 from ppgn.priors.denoiser import Denoiser, vector_dim
 
 PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with

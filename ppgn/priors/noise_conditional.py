@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.linear import Linear
+from ppgn.numerics.linear import Linear
 from ppgn.priors.denoiser import Denoiser, preconditioning, vector_dim, zero
 
 WAVES = 16  # sines and cosines that a noise level is shown as

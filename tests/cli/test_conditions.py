@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import ppgn
-from ppgn import images
 from ppgn.cli import main
 from ppgn.cli.evaluation.captions import Captioned, judge_captions
 from ppgn.cli.evaluation.chains import Chains, compare, median
@@ -22,6 +21,7 @@ from ppgn.cli.evaluation.units import activations, judge_units, pick
 from ppgn.conditions.base import Condition
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
+from ppgn.media import images
 from ppgn.metrics import bootstrap
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing

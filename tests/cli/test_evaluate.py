@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 import ppgn
-from ppgn import images
 from ppgn.cli import help, inpaint, main
 from ppgn.cli.evaluation import inpainting, samples
 from ppgn.cli.evaluation.data import Data
 from ppgn.cli.evaluation.judges import Judges
 from ppgn.cli.evaluation.request import VARIANTS, WHAT, Request
 from ppgn.cli.sample import build_conditions
+from ppgn.media import images
 from ppgn.metrics import accuracy, diversity, fidelity
 from ppgn.model import PPGN
 from ppgn.networks import labels

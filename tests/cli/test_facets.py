@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ppgn
-from ppgn import images
 from ppgn.cli import main
+from ppgn.media import images
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ def test_large_photos_are_worked_on_in_a_region(run: Run, tiny: Path) -> None:
     completed = pixels("out/large-seed-0-completed.png")
     model = ppgn.load(tiny / "model.safetensors")
     assert np.array_equal(completed[hole == 0], photo[hole == 0])
-    assert model.generator.image_shape == (3, 16, 16)
+    assert model.generator.signal_shape == (3, 16, 16)
     request = inpaint.Request.read(["image=large.png", "mask=hole.png"])
     assert isinstance(request.problem(Path("large.png"), (16, 16)), Problem)
 

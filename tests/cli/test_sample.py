@@ -19,12 +19,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ppgn
-from ppgn import images
 from ppgn.cli import main
 from ppgn.cli.results import caption
 from ppgn.cli.sample import Request, last_steps
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
+from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior

@@ -37,7 +37,7 @@ def variants(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     model = ppgn.load(tiny / "model.safetensors")
     model.with_prior("dae", DAE([8], [8], 0.5), DAE_SETTINGS).save("trained.safetensors")
     pixels = PPGN.from_config(
-        {"generator": {"_target_": "ppgn.generators.identity.Identity", "image_shape": [3, 16, 16]}}
+        {"generator": {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, 16, 16]}}
     )
     settings = {"_target_": "ppgn.priors.dae.ImageDAE", "widths": [4, 4], "sigma": 0.1, "code_shape": [3, 16, 16]}
     pixels.with_prior("image_dae", ImageDAE([3, 16, 16], [4, 4], 0.1), settings).save("pixels.safetensors")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ppgn.blending import poisson_blend
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.encoders.imputation import LEAST, RESIDUAL, observe
 from ppgn.errors import InputError
+from ppgn.media.blending import poisson_blend
 from ppgn.networks.network import Network, Preprocessing
 
 HOLE = torch.zeros(8, 8, dtype=torch.bool)

@@ -62,7 +62,7 @@ def test_every_layer_has_the_shape_of_the_table(layer: str) -> None:
     image = generator(torch.empty(2, *generator.code_shape, device="meta"))
     assert shapes == {**DENSE[layer], **UPCONV}
     assert image.shape == (2, 3, 227, 227)
-    assert generator.image_shape == (3, 227, 227)
+    assert generator.signal_shape == (3, 227, 227)
     assert isinstance(generator, Generator)
 
 

@@ -8,7 +8,7 @@ from ppgn.generators.identity import Identity
 
 def test_codes_are_images() -> None:
     generator = Identity([3, 4, 6])
-    assert generator.code_shape == generator.image_shape == (3, 4, 6)
+    assert generator.code_shape == generator.signal_shape == (3, 4, 6)
     assert isinstance(generator, Generator)
     h = torch.rand(2, 3, 4, 6, requires_grad=True)
     assert torch.equal(generator(h), h)

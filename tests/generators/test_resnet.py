@@ -19,7 +19,7 @@ def tiny() -> ResNet:
 def test_images_have_the_promised_shape_and_range():
     generator = tiny()
     x = generator(torch.randn(3, 5, dtype=torch.float64))
-    assert generator.image_shape == (3, 16, 16)
+    assert generator.signal_shape == (3, 16, 16)
     assert x.shape == (3, 3, 16, 16)
     assert x.min() >= 0
     assert x.max() <= 1

@@ -193,9 +193,9 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
     contraction = torch.eye(3, dtype=torch.float64) - step / 2 * precision
     assert torch.linalg.eigvalsh(contraction).abs().max() ** 30 < 0.01  # forgets its start
 
-    image_shape = (3, 2, 2)
-    likelihood = Likelihood(y.unflatten(0, image_shape), std)
-    target = Posterior(LinearGenerator(matrix, image_shape), Gaussian(), likelihood)
+    signal_shape = (3, 2, 2)
+    likelihood = Likelihood(y.unflatten(0, signal_shape), std)
+    target = Posterior(LinearGenerator(matrix, signal_shape), Gaussian(), likelihood)
     kernel = Langevin(step / 2, step / 2, step**0.5)
     samples = run_chains([target], kernel, Noise(range(n), dtype=torch.float64), steps=30)
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ppgn import images
 from ppgn.cli import config as configs
 from ppgn.cli.evaluation.report import Report
 from ppgn.cli.evaluation.request import Request
@@ -20,6 +19,7 @@ from ppgn.cli.results import describe
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition, Generator
 from ppgn.generators.identity import Identity
+from ppgn.media import images
 from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
@@ -94,7 +94,7 @@ class Chains:
 
     def on_pixels(self) -> Chains:
         """Gradient ascent on the pixels themselves, from grey with a little noise, seen through jittered views."""
-        shape = cast(Generator, self.model.generator).image_shape
+        shape = cast(Generator, self.model.generator).signal_shape
         steps = self.steps or self.sampler.steps
         sampler = presets.ppgn(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
         model = PPGN(Identity(shape)).to(self.model.device)

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ppgn import images
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
+from ppgn.media import images
 from ppgn.model import PPGN
 
 SIDE = 64  # pixels; larger pictures are reduced to it before they are judged
@@ -124,4 +124,4 @@ def reduce(pictures: Tensor, side: int) -> Tensor:
 
 def side_of(model: PPGN) -> int:
     """At what size a model's pictures are judged."""
-    return min(SIDE, *cast(Generator, model.generator).image_shape[1:])
+    return min(SIDE, *cast(Generator, model.generator).signal_shape[1:])

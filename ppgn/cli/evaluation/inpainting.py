@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ppgn import images, inpainting
+from ppgn import inpainting
 from ppgn.cli import config as configs
 from ppgn.cli import inpaint
 from ppgn.cli.evaluation.data import side_of
@@ -26,6 +26,7 @@ from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
 from ppgn.errors import InputError
 from ppgn.inpainting import Problem
+from ppgn.media import images
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics import inpainting as fills
 from ppgn.metrics.bootstrap import Estimate

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn import images
 from ppgn.cli.evaluation.data import reduce, side_of
 from ppgn.cli.evaluation.report import Report
 from ppgn.cli.evaluation.request import Request
 from ppgn.errors import InputError
+from ppgn.media import images
 from ppgn.metrics import bootstrap, fidelity
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ppgn import images
 from ppgn.cli import config as configs
 from ppgn.cli.evaluation.data import reduce, side_of
 from ppgn.cli.evaluation.judges import Judged, Judges
@@ -22,6 +21,7 @@ from ppgn.cli.sample import build_conditions
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import unknown
 from ppgn.generators.identity import Identity
+from ppgn.media import images
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.samplers import presets

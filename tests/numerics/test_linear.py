@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ppgn.linear import Linear, linear
+from ppgn.numerics.linear import Linear, linear
 
 
 def test_is_the_same_map_with_the_same_gradient() -> None:

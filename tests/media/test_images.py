@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ppgn import images
 from ppgn.errors import InputError
+from ppgn.media import images
 
 
 def red_green(height: int = 4, width: int = 6) -> torch.Tensor:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgn.blending import harmonic, poisson_blend
 from ppgn.errors import InputError
+from ppgn.media.blending import harmonic, poisson_blend
 
 
 def dense(values: Tensor, hole: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.convolution import AlikeInAnyBatch
+from ppgn.numerics.convolution import AlikeInAnyBatch
 
 LAYERS = {
     "3x3": nn.Conv2d(48, 32, 3, padding=1),

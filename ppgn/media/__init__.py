@@ -1,0 +1,1 @@
+"""What a generator's signals are: how they are stored, shown and written."""

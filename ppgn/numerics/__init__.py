@@ -1,0 +1,1 @@
+"""Arithmetic that rounds a row alike in a batch of any size."""
