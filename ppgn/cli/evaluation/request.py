@@ -19,7 +19,7 @@ from ppgn.cli.evaluation.data import Data
 from ppgn.cli.sample import read_device, read_targets
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN, load
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 WHAT = ("reconstruction", "samples", "variants", "inpainting", "places", "captions", "units")
 # Scenes that MIT Places and MiniPlaces share: coasts and peaks, fields, streets, buildings, rooms.

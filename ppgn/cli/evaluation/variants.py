@@ -22,7 +22,7 @@ from ppgn.contracts import Condition
 from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN, UntrainedError
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 
 @dataclass
