@@ -173,7 +173,7 @@ def square(pictures: Tensor, side: int) -> Tensor:
 def _array(path: Path) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise InputError(f"cannot read '{path}' ({str(error).splitlines()[0]}); store it anew") from error
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
         raise InputError(f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3)")
@@ -193,6 +193,6 @@ def _told(folder: Path, split: str, count: int) -> list[dict[str, Any]]:
         labels = np.load(path)[:count].tolist()
         if len(labels) == count and all(0 <= label < len(classes) for label in labels):
             return [classes[label] for label in labels]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise InputError(f"cannot read the classes in '{folder}' ({str(error).splitlines()[0]})") from error
     raise InputError(f"'{path}' does not fit; expected {count} whole numbers, the place of each class in classes.json")
