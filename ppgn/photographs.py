@@ -109,21 +109,30 @@ class Photographs:
         return self.take(self.rows(count), side)
 
     @cached_property
-    def _classes(self) -> list[dict[str, Any]]:
-        """What classes.json says of every photograph's class, {} where nothing is told."""
-        return [entry for folder, array in self.sets for entry in _told(folder, self.split, len(array))] + (
-            [{} for _ in self.files]
-        )
+    def _told(self) -> list[tuple[list[dict[str, Any]], list[int]]]:
+        """Of every set the entries of classes.json, and which of them each photograph has; both empty if not told."""
+        return [_classes(folder, self.split, len(array)) for folder, array in self.sets]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all classes that are told, in order, whether a photograph has them or not."""
+        return list(dict.fromkeys(entry["name"] for classes, _ in self._told for entry in classes if "name" in entry))
 
     @property
     def labels(self) -> list[str | None]:
         """The name of every photograph's class, None where it is not told."""
-        return [entry.get("name") for entry in self._classes]
+        return self._of_each("name")
 
     @property
     def imagenet(self) -> list[int | None]:
         """ImageNet's index of every photograph's class, None where it is not told."""
-        return [entry.get("imagenet_index") for entry in self._classes]
+        return self._of_each("imagenet_index")
+
+    def _of_each(self, key: str) -> list[Any]:
+        found: list[Any] = []
+        for (_, array), (classes, labels) in zip(self.sets, self._told, strict=True):
+            found += [classes[label].get(key) for label in labels] or [None] * len(array)
+        return found + [None] * len(self.files)
 
     @property
     def captions(self) -> list[list[str]]:
@@ -180,19 +189,17 @@ def _array(path: Path) -> np.ndarray:
     return array
 
 
-def _told(folder: Path, split: str, count: int) -> list[dict[str, Any]]:
-    """The entry of classes.json of each of `count` photographs, {} each where the folder tells no classes."""
+def _classes(folder: Path, split: str, count: int) -> tuple[list[dict[str, Any]], list[int]]:
+    """The entries of classes.json, and the place there of each of `count` photographs; both empty without such files."""
     path = folder / f"{split}_labels.npy"
     if not path.exists() or not (folder / "classes.json").exists():
-        return [{} for _ in range(count)]
+        return [], []
     try:
-        classes = [
-            entry if isinstance(entry, dict) else {"name": str(entry)}
-            for entry in json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        ]
+        content = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+        classes = [entry if isinstance(entry, dict) else {"name": str(entry)} for entry in content]
         labels = np.load(path)[:count].tolist()
         if len(labels) == count and all(0 <= label < len(classes) for label in labels):
-            return [classes[label] for label in labels]
+            return classes, labels
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise InputError(f"cannot read the classes in '{folder}' ({str(error).splitlines()[0]})") from error
     raise InputError(f"'{path}' does not fit; expected {count} whole numbers, the place of each class in classes.json")

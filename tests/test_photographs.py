@@ -78,6 +78,7 @@ def test_labels_are_names_and_places_in_imagenet(tmp_path: Path) -> None:
     (tmp_path / "b/classes.json").write_text(json.dumps(["sea", "hill"]))
     np.save(tmp_path / "b/val_labels.npy", np.array([1, 0]))
     found = Photographs.find(tmp_path)
+    assert found.names == ["cat", "cup", "sea", "hill"]
     assert found.labels == ["cup", "cat", "cat", "hill", "sea", None]
     assert found.imagenet == [None, 7, 7, None, None, None]
 
