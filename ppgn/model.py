@@ -21,12 +21,12 @@ from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
 from ppgn.networks import captioner
 from ppgn.networks.network import Network
-from ppgn.posterior import Posterior, Transform, shared_trunk
+from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
-from ppgn.samplers import chains, presets
-from ppgn.samplers.presets import Sampler
-from ppgn.samplers.views import Jitter
+from ppgn.samplers import chains
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
@@ -182,10 +182,8 @@ class PPGN(nn.Module):
             prior = "joint" if "joint" in self.priors else "gaussian"
         if prior not in self.priors:
             raise unknown("prior", prior, self.priors.keys())
-        if isinstance(transform, Jitter) and (transform.shift, transform.zoom) == (0, 1):
-            transform = None  # its views are the image itself
         generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
-        return Posterior(generator, keeps, condition, transform, trunk=shared_trunk(keeps, condition))
+        return Posterior(generator, keeps, condition, transform)
 
     def choose_prior(self, name: str | None, sampler: Sampler) -> str:
         """`name`, if there is such a prior; of those that suit `sampler` the first there is, if `name` is None.
@@ -198,13 +196,11 @@ class PPGN(nn.Module):
             raise unknown("prior", name, self.priors.keys())
         return name
 
-    def targets(
-        self, conditions: Sequence[Condition], sampler: Sampler, prior: str | None, *, compile: bool = False
-    ) -> list[Posterior]:
+    def targets(self, conditions: Sequence[Condition], sampler: Sampler, prior: str | None) -> list[Posterior]:
         """What chains of `sampler` walk on, one for each condition; the arguments are those of `sample`."""
         prior = self.choose_prior(prior, sampler)
         targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
-        return [target.compiled() for target in targets] if compile else targets
+        return targets
 
     def sample(
         self,
@@ -214,24 +210,22 @@ class PPGN(nn.Module):
         sampler: Sampler | None = None,
         prior: str | None = None,
         steps: int | None = None,
-        compile: bool = False,
         **options: Any,
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
-        `sampler` is one of `ppgn.samplers.presets` (default `annealed()`), `steps` overrides its number of steps per
-        condition, `prior` is by default the one that suits the sampler best. `compile` evaluates by
-        `Posterior.compiled`. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size,
-        callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a GPU, up to
-        rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
+        `sampler` is by default `Annealed()`, `steps` overrides its number of steps per condition, `prior` is by default
+        the one that suits the sampler best. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin,
+        batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a
+        GPU, up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
-        sampler = sampler or presets.annealed()
-        targets = self.targets(conditions, sampler, prior, compile=compile)
+        sampler = sampler or Annealed()
+        targets = self.targets(conditions, sampler, prior)
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
         steps = sampler.steps if steps is None else steps
-        return chains.sample(targets, sampler.kernel, list(seeds), steps=steps, **options)
+        return chains.sample(targets, sampler, list(seeds), steps=steps, **options)
 
     def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
         """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.

@@ -8,7 +8,7 @@ import ppgn.model
 from ppgn import paths
 from ppgn.errors import InputError
 from ppgn.model import PPGN
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 # Models that experiments name: how each is trained, and where the training puts it.
 _RECIPES = {

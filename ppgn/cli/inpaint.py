@@ -36,7 +36,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.inpainting import Fill, Problem
 from ppgn.media import images
 from ppgn.model import PPGN
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 MOST_PIXELS = 64_000_000  # of a photo
 CENTER = 0.5  # sides of the hole mask=center, in sides of the picture
