@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ppgn import paths
-from ppgn.cli import expression
+from ppgn.conditions import words as expression
 from ppgn.errors import InputError, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./]*)=(?P<value>.*)", re.DOTALL)
@@ -90,11 +90,12 @@ def _take_expression(words: Sequence[str]) -> tuple[str, list[str]]:
 def _members(text: str) -> list[str]:
     """The overrides that put the conditions of an expression into the place of the one default."""
     names = dict.fromkeys(leaf.name for leaf in expression.leaves(expression.parse(text))) if text else {}
-    return [*(["~condition"] if names else []), *(f"+condition@condition.{name}={name}" for name in names)]
+    inside = [name for name in names if ":" not in name]
+    return [*(["~condition"] if names else []), *(f"+condition@condition.{name}={name}" for name in inside)]
 
 
 def _put_expression(config: DictConfig, text: str) -> None:
-    open_leaf = any(leaf.target is None for leaf in expression.leaves(expression.parse(text)))
+    open_leaf = any(leaf.target is None and ":" not in leaf.name for leaf in expression.leaves(expression.parse(text)))
     given = config.target if not OmegaConf.is_missing(config, "target") else None
     if given is not None and not open_leaf:
         raise InputError(f"target={given} is not asked for: every condition in '{text}' has its own; leave it out")

@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from ppgn import paths
 from ppgn.cli import config as configs
-from ppgn.cli import experiments, expression
 from ppgn.cli.distributed import Worker, workers
 from ppgn.cli.results import Results
+from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
-from ppgn.model import PPGN
+from ppgn.model import PPGN, load
 from ppgn.samplers import chains
 from ppgn.samplers.sampler import Sampler
 
@@ -224,10 +224,10 @@ def _run(request: Request, worker: Worker) -> int:
     sampler = last_steps(configs.build(request.config.sampler), request)
     conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
     called = str(request.config.model)
-    model = experiments.load(called, request.device).to(request.dtype)
+    model = load(called, request.device).to(request.dtype)
     if request.compile:
         model.generator.compile()
-    request = replace(request, prior=experiments.choose_prior(model, request.prior, sampler, called))
+    request = replace(request, prior=model.name_of(model.choose_prior(request.prior, sampler)))
     results = Results(
         request.out,
         request.settings(),
@@ -314,40 +314,12 @@ def build_conditions(
 
     Where `config` holds an `expression`, each is the whole of it, its open leaves asking for the target.
     """
-    if "expression" not in config:
-        conditions = list(map(_maker(config), targets))
-    else:
-        tree = expression.parse(config.expression)
-        makers = {leaf.name: _maker(config[leaf.name], leaf.name) for leaf in expression.leaves(tree)}
-
-        def combined(target: str | int) -> Condition:
-            return expression.build(
-                tree, lambda leaf: makers[leaf.name](target if leaf.target is None else leaf.target)
-            )
-
-        conditions = list(map(combined, targets))
-    return [condition.to(device, dtype).eval() for condition in conditions]
-
-
-def _maker(config: DictConfig, member: str | None = None) -> Callable[[str | int], Any]:
-    """Makes the condition of a configuration for one target after the other. `member`: its name in an expression."""
-    first: Any = None
-
-    def make(target: str | int) -> Any:
-        nonlocal first
-        if first is not None and hasattr(first, "with_target"):
-            return first.with_target(target)
-        try:
-            first = configs.build(config, target=target)
-        except InputError as error:
-            if member is None:
-                raise
-            # Its keys lie one deeper than where it stands alone.
-            deeper = re.sub(r"\bcondition\.(?=\w+[.=])", f"condition.{member}.", str(error))
-            raise InputError(deeper) from error
-        return first
-
-    return make
+    node: Any = OmegaConf.to_container(config, resolve=True)
+    return [
+        *words.conditions(
+            node, [None if t == node.get("expression") else t for t in targets], device=device, dtype=dtype
+        )
+    ]
 
 
 def last_steps(sampler: Sampler, request: Request) -> Sampler:

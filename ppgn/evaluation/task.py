@@ -18,8 +18,8 @@ from ppgn.evaluation.table import Table
 from ppgn.metrics import fidelity
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
-from ppgn.seeds import device as device_of
-from ppgn.seeds import seeds as seeds_of
+from ppgn.cli.config import seeds as seeds_of
+from ppgn.cli.sample import read_device as device_of
 
 
 @dataclass(frozen=True)
