@@ -1,16 +1,18 @@
 """The contracts between the rooms.
 
 A Plug & Play Generative Network samples codes h from p(h | y) ∝ p(h) · p(y | G(h)).
-Each factor, and the chain that walks it, is replaceable; this file says what a replacement must offer.
+Each factor, and the chain that walks it, is replaceable; this file says what a replacement must offer, and what it may.
 
-Images are float RGB in [0, 1], (B, 3, H, W), at every boundary. Codes are (B, *code_shape).
-"Per-sample" quantities are (B,). Rows of a batch never influence each other.
+Codes are (B, *code_shape), signals (B, *signal_shape); images are float RGB in [0, 1], (B, 3, H, W). "Per-sample"
+quantities are (B,). Rows of a batch never influence each other. What is called optional may be missing.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -22,33 +24,74 @@ Jacobian = Literal["gaussian", "exact"]
 
 @runtime_checkable
 class Generator(Protocol):
-    """Draws images from codes: x = G(h). An `nn.Module`."""
+    """Draws signals from codes: x = G(h). An `nn.Module`.
+
+    Optional: `medium`, a `Medium` (by default (3, H, W) and (1, H, W) are pictures, all else plain signals).
+    """
 
     code_shape: Shape
-    signal_shape: Shape  # (3, H, W)
+    signal_shape: Shape  # (3, H, W) for images
 
     def __call__(self, h: Tensor) -> Tensor:
-        """(B, *code_shape) -> (B, 3, H, W)."""
+        """(B, *code_shape) -> (B, *signal_shape)."""
+        ...
+
+
+class Medium(Protocol):
+    """What a generator's signals are: how to keep, show and write them."""
+
+    @property
+    def name(self) -> str:
+        """What to call them, as "pictures"."""
+        ...
+
+    @property
+    def views(self) -> bool:
+        """Whether a random view of a signal (shifted, magnified) is such a signal again."""
+        ...
+
+    def store(self, x: Tensor) -> Tensor:
+        """Signals as G makes them, (N, *signal_shape) -> what a file keeps of them, as many rows."""
+        ...
+
+    def restore(self, stored: Tensor) -> Tensor:
+        """What `store` gave -> signals with values as G makes them, (N, *signal_shape), floating point."""
+        ...
+
+    def show(self, stored: Tensor) -> Tensor:
+        """What `store` gave -> pictures for people, uint8 (N, 3, H, W)."""
+        ...
+
+    def write(self, path: Path, stored: Tensor) -> Path:
+        """Write one stored signal to `path`, which lacks its suffix -> the path with it."""
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Reads a code off an image: h = E(x). An `nn.Module`."""
+    """Reads a code off a signal: h = E(x). An `nn.Module`.
+
+    Optional: `beside(condition, x)`, a context manager whose value encodes as the encoder does; what the condition
+    computed of x itself (B, *signal_shape) while it was entered need not be computed again.
+    """
 
     code_shape: Shape
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, *code_shape)."""
+        """(B, *signal_shape) -> (B, *code_shape)."""
         ...
 
 
 @runtime_checkable
 class Prior(Protocol):
-    """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance."""
+    """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance.
+
+    Optional: `code_shape`, that of the codes it knows (None: of all); `beside(condition, x)`, a context manager like
+    `Encoder.beside`, whose value stands for `residual`.
+    """
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, *code_shape) and their images x = G(h) -> R(h) − h, (B, *code_shape)."""
+        """Codes (B, *code_shape) and their signals x = G(h) -> R(h) − h, (B, *code_shape)."""
         ...
 
 
@@ -61,7 +104,7 @@ class DensityPrior(Prior, Protocol):
         ...
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, *code_shape) and their images x = G(h) -> the exact gradient of `log_prob`, (B, *code_shape)."""
+        """Codes (B, *code_shape) and their signals x = G(h) -> the exact gradient of `log_prob`, (B, *code_shape)."""
         ...
 
 
@@ -86,11 +129,26 @@ class NoiseConditionalPrior(Prior, Protocol):
 class Condition(Protocol):
     """Says what to draw: per-sample log p(y | x), differentiable with respect to x. An `nn.Module`.
 
-    One that looks at pixels in their places may say so by `in_place`, True; random views are then kept away from it.
+    Optional: `name`, what is asked for; `describe(x)`, a dictionary for each signal, "log_prob" at least;
+    `with_target(target)`, the same question about another target to the same network; `with_gradient(kind)`, the same
+    with the gradient "full" or "truncated" to the logit asked for; `in_place`, True where it looks at pixels in their
+    places: random views are then kept away from it.
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        """(B, *signal_shape) -> (B,)."""
+        ...
+
+
+class Known(Protocol):
+    """What is known of signals before they are drawn, as the pixels around a hole."""
+
+    def composite(self, x: Tensor) -> Tensor:
+        """Signals (B, *signal_shape) -> the same with what is known put in."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Signals (B, *signal_shape) -> the log p that the known part has there, (B,)."""
         ...
 
 
@@ -112,7 +170,7 @@ class NoiseSource(Protocol):
 class Evaluation:
     """What a target says about a batch of codes; every field has the batch as its first dimension."""
 
-    image: Tensor  # (B, 3, H, W), G(h)
+    image: Tensor  # (B, *signal_shape), G(h)
     log_condition: Tensor  # (B,), log p(y | G(h))
     condition_grad: Tensor  # (B, *code_shape), ∂ log p(y | G(h)) / ∂h
     prior_residual: Tensor  # (B, *code_shape), R(h) − h
@@ -167,12 +225,19 @@ class Info:
 
 
 class Kernel(Protocol):
-    """One step of a Markov chain, pure: nothing is kept outside `State` and `NoiseSource`."""
+    """One step of a Markov chain, pure: nothing is kept outside `State` and `NoiseSource`.
 
+    Optional, with what takes its place (`samplers.sampler.Sampler` has all): `steps` under every target (100);
+    `transform`, random views in front of the condition (none); `class_gradient` ("full"), which
+    `Condition.with_gradient` gets; `priors`, names of those that suit it, the best first ("joint", "gaussian").
+    """
+
+    @abstractmethod
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
         """Evaluate the start codes (B, *code_shape)."""
         ...
 
+    @abstractmethod
     def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
         """Step number `i` of `steps` (a length for schedules; `i` may pass it)."""
         ...
@@ -182,19 +247,26 @@ class Kernel(Protocol):
 class Samples:
     """The outcome of a run, all tensors on the CPU.
 
-    `images` are uint8 (N, 3, H, W), `codes` (N, *code_shape), `log_prob` (N,) is the condition's last log p(y | x).
-    N is seeds × kept states (targets of a chain and thinning multiply it); `seeds`, `targets` and `steps` tell, per
-    row, the seed, the index of the target in the chain and the step it was kept at. `failed` lists seeds whose chain
-    met a non-finite number; their rows hold the last finite state.
+    `signals` (N, *signal_shape) are as G made them, `codes` (N, *code_shape), `log_prob` (N,) is the condition's last
+    log p(y | x). N is seeds × kept states (targets of a chain and thinning multiply it); `seeds`, `targets` and `steps`
+    tell, per row, the seed, the index of the target in the chain and the step it was kept at. `failed` lists seeds
+    whose chain met a non-finite number; their rows hold the last finite state.
     """
 
-    images: Tensor
+    signals: Tensor
     codes: Tensor
     log_prob: Tensor
     seeds: tuple[int, ...]
     targets: tuple[int, ...]
     steps: tuple[int, ...]
     failed: tuple[int, ...] = ()
+
+    @property
+    def images(self) -> Tensor:
+        """The signals as uint8 pictures (N, 3, H, W), where they are images in [0, 1]; uint8 ones stay as they are."""
+        if self.signals.dtype == torch.uint8:
+            return self.signals
+        return (self.signals.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -203,7 +275,7 @@ class Samples:
     def concatenate(parts: Sequence[Samples]) -> Samples:
         """Join runs over disjoint seeds."""
         joined: dict[str, Any] = {}
-        for name in ("images", "codes", "log_prob"):
+        for name in ("signals", "codes", "log_prob"):
             joined[name] = torch.cat([getattr(part, name) for part in parts])
         for name in ("seeds", "targets", "steps", "failed"):
             joined[name] = tuple(value for part in parts for value in getattr(part, name))

@@ -25,7 +25,7 @@ from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import Callback as Watcher
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 SURROUNDINGS = 2  # sides of the hole that a region is wide
 EMPTY = 1e-6  # a pixel of which less is known counts as unknown
@@ -193,7 +193,7 @@ def complete(
     suited = model.choose_prior(prior, sampler)
     target = model.posterior(condition or Anything(), prior=suited, transform=transform)
     target = replace(target, context=context(image, known))
-    if imputations and isinstance(sampler.kernel, Annealed) and _whitens(model):
+    if imputations and isinstance(sampler, Annealed) and _whitens(model):
         target = replace(target, prior=_told(model, target.prior, problems, imputations))
     alive = torch.ones(len(problems), dtype=torch.bool)
 
@@ -205,7 +205,7 @@ def complete(
     code = model.encode(start)
     samples = run_chains(
         [target],
-        sampler.kernel,
+        sampler,
         noise,
         steps=sampler.steps if steps is None else steps,
         init=keep * code + math.sqrt(1 - keep**2) * noise.normal("init", tuple(code.shape[1:])),

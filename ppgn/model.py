@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ppgn import paths
+from ppgn import building, files, paths
+from ppgn.conditions.probe import probe
 from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
-from ppgn.networks import captioner
+from ppgn.media import medium
 from ppgn.networks.network import Network
-from ppgn.posterior import Posterior, Transform, shared_trunk
+from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
-from ppgn.samplers import chains, presets
-from ppgn.samplers.presets import Sampler
-from ppgn.samplers.views import Jitter
+from ppgn.samplers import chains
+from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.")
+SUITED = ("mixture", "gaussian")  # priors for whoever does not say what suits, the best first
+# Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
+UNTRAINED = {
+    "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),
+    "natural64_joint": (
+        "train generator experiment=natural64_joint",
+        "runs/natural64_joint/natural64_joint.safetensors",
+    ),
+}
 
 
-def build(config: Any) -> Any:
-    """Build an object from a nested mapping with `_target_`, as Hydra would, but only from this package's rooms.
+class UntrainedError(InputError):
+    """A model or a prior that has to be trained first."""
 
-    A checkpoint can name nothing else: loading one never runs code that it brings along.
-    """
-    if isinstance(config, Mapping):
-        values = {key: build(value) for key, value in config.items() if key != "_target_"}
-        target = config.get("_target_")
-        if target is None:
-            return values
-        made, module = None, ""
-        if isinstance(target, str) and target.startswith(ROOMS):
-            module, _, name = target.rpartition(".")
-            with contextlib.suppress(ImportError):
-                made = getattr(importlib.import_module(module), name, None)
-        if made is None or getattr(made, "__module__", None) != module:
-            raise InputError(f"checkpoint: refuses to build '{target}', which is not a part of ppgn")
-        try:
-            return made(**values)
-        except InputError:
-            raise
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(
-                f"cannot build '{target}': it was written by another version, or misspelled ({reason})"
-            ) from error
-    if isinstance(config, list):
-        return [build(value) for value in config]
-    return config
+    def __init__(self, lack: str, command: str, made: str) -> None:
+        super().__init__(f"{lack}; train it, ppgn {command} data.root=DATA, and give model={made}")
 
 
 class PPGN(nn.Module):
@@ -90,6 +68,7 @@ class PPGN(nn.Module):
             {"gaussian": Gaussian()} if encoder is None else {"gaussian": Gaussian(), "joint": Joint(encoder)}
         )
         self.register_buffer("_place", torch.empty(0), persistent=False)  # moves along where a model has no weights
+        self.name: str | None = None  # by which it was loaded
         self.config = None if config is None else dict(config)
         self.card = dict(card or {})
         if encoder is not None and _code_shape(generator) != _code_shape(encoder):
@@ -100,12 +79,19 @@ class PPGN(nn.Module):
 
     def _add(self, name: str, prior: nn.Module) -> None:
         """Put a trained prior beside the others."""
+        if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
+            raise InputError(f"model: '{name}' among its priors is none; expected an nn.Module with `residual`")
         if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
             raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {', '.join(BUILT_IN)}")
-        if _code_shape(prior) != _code_shape(self.generator):
-            shapes = f"reads codes {_code_shape(prior)}, the generator {_code_shape(self.generator)}"
+        self.priors[name] = self._fitting(name, prior)
+
+    def _fitting(self, name: str, prior: nn.Module) -> nn.Module:
+        """The prior itself. Raises `InputError` where it is one of other codes."""
+        own, given = _code_shape(self.generator), getattr(prior, "code_shape", None)
+        if given is not None and tuple(given) != own:
+            shapes = f"reads codes {tuple(given)}, the generator {own}"
             raise InputError(f"model: the prior '{name}' {shapes}; train one for this model")
-        self.priors[name] = prior
+        return prior
 
     @property
     def device(self) -> torch.device:
@@ -122,25 +108,27 @@ class PPGN(nn.Module):
         return next(chain(self.parameters(), self.buffers()))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> PPGN:
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        card: Mapping[str, Any] | None = None,
+        trust: str | Sequence[str] | None = None,
+    ) -> PPGN:
         """Build a model with fresh weights from `{"generator": …, "encoder": …, "priors": {NAME: …}}`.
 
-        Each part is a mapping with `_target_`; encoder and priors may be left out. Raises `InputError` for what cannot
-        be built.
+        Each part is a mapping with `_target_`; encoder and priors may be left out. `trust` is that of
+        `ppgn.building.build`: None for what you wrote, a sequence for what a file says. Raises `InputError` for what
+        cannot be built.
         """
-        generator, encoder = build(config.get("generator")), build(config.get("encoder"))
-        for name, part in (("generator", generator), ("encoder", encoder)):
+        parts = {name: building.build(config.get(name), trust=trust) for name in ("generator", "encoder")}
+        for name, part in parts.items():
             if not isinstance(part, nn.Module) and (name == "generator" or part is not None):
-                raise InputError(
-                    f"model: its configuration names no {name}; expected {name}: {{_target_: ppgn.{name}s.…}}"
-                )
-        priors = build(config.get("priors") or {})
+                expected = f"expected {name}: {{_target_: ppgn.{name}s.…}}"
+                raise InputError(f"model: its configuration names no {name}; {expected}")
+        priors = building.build(config.get("priors") or {}, trust=trust)
         if not isinstance(priors, dict):
             raise InputError("model: its priors are no mapping; expected priors: {NAME: {_target_: ppgn.priors.…}}")
-        for name, prior in priors.items():
-            if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
-                raise InputError(f"model: '{name}' among its priors is none; expected {{_target_: ppgn.priors.…}}")
-        return cls(generator, encoder, priors, config=config, card=card)
+        return cls(parts["generator"], parts["encoder"], priors, config=config, card=card)
 
     def with_prior(self, name: str, prior: nn.Module, config: Mapping[str, Any]) -> PPGN:
         """This model with a trained prior more, or with another one of that `name`; the parts are shared, not copied.
@@ -169,69 +157,95 @@ class PPGN(nn.Module):
         return drawn
 
     def posterior(
-        self, condition: Condition, *, prior: str | None = None, transform: Transform | None = None
+        self, condition: Condition, *, prior: str | Prior | None = None, transform: Transform | None = None
     ) -> Posterior:
-        """p(h | y) with one of `priors` by name, by default "joint" where there is one, else "gaussian".
+        """p(h | y) with a prior as `choose_prior` takes it.
 
-        The condition sees what `transform` makes of an image, unless it is `in_place`. Raises `InputError` for an
-        unknown name.
+        The condition sees what `transform` makes of a signal, unless it is `in_place` or the generator's medium knows
+        no views. Raises `InputError` for a prior that is none.
         """
-        if getattr(condition, "in_place", False):
+        if getattr(condition, "in_place", False) or not medium.of(cast(Generator, self.generator)).views:
             transform = None
-        if prior is None:
-            prior = "joint" if "joint" in self.priors else "gaussian"
-        if prior not in self.priors:
-            raise unknown("prior", prior, self.priors.keys())
-        if isinstance(transform, Jitter) and (transform.shift, transform.zoom) == (0, 1):
-            transform = None  # its views are the image itself
-        generator, keeps = cast(Generator, self.generator), cast(Prior, self.priors[prior])
-        return Posterior(generator, keeps, condition, transform, trunk=shared_trunk(keeps, condition))
+        chosen = self.choose_prior(prior)
+        return Posterior(cast(Generator, self.generator), chosen, condition, transform)
 
-    def choose_prior(self, name: str | None, sampler: Sampler) -> str:
-        """`name`, if there is such a prior; of those that suit `sampler` the first there is, if `name` is None.
+    def choose_prior(self, prior: Any = None, sampler: Any = None) -> Prior:
+        """The prior of a name, "module:Class", mapping or object; for None the first of this model's that suits.
 
-        Raises `InputError` for an unknown name.
+        What suits is what `sampler.priors` says, best first; without a sampler that is "mixture", then "gaussian".
+        Raises `UntrainedError` for a prior that the model could be given, `InputError` for any other unknown name and
+        for an object that is no prior of such codes.
         """
-        if name is None:
-            return next(suited for suited in (*sampler.priors, "gaussian") if suited in self.priors)
-        if name not in self.priors:
-            raise unknown("prior", name, self.priors.keys())
-        return name
+        if prior is None:
+            suited = (*getattr(sampler, "priors", SUITED), "gaussian")
+            prior = next(name for name in suited if name in self.priors)
+        if isinstance(prior, str) and prior in self.priors:
+            return cast(Prior, self.priors[prior])
+        called = str(prior) if isinstance(prior, str) else type(prior).__name__
+        if isinstance(prior, str) and ":" not in prior:
+            raise self._lack(prior)
+        if isinstance(prior, str | Mapping):
+            node = building.node("prior", prior)
+            if "code_shape" not in node and "code_shape" in building.parameters(node["_target_"]):
+                node["code_shape"] = list(_code_shape(self.generator))
+            prior = building.build(node)
+            if isinstance(prior, nn.Module):
+                prior = prior.to(self.device, self.dtype).eval().requires_grad_(False)
+        if not isinstance(prior, Prior):
+            raise InputError(f"prior '{called}' is none: expected residual(h, x) -> R(h) − h; see ppgn.contracts.Prior")
+        return cast(Prior, self._fitting(called, cast(nn.Module, prior)))
 
-    def targets(
-        self, conditions: Sequence[Condition], sampler: Sampler, prior: str | None, *, compile: bool = False
-    ) -> list[Posterior]:
-        """What chains of `sampler` walk on, one for each condition; the arguments are those of `sample`."""
-        prior = self.choose_prior(prior, sampler)
-        targets = [self.posterior(c, prior=prior, transform=sampler.transform) for c in conditions]
-        return [target.compiled() for target in targets] if compile else targets
+    def _lack(self, prior: str) -> InputError:
+        """What to say of the name of a prior that is not here."""
+        if prior not in paths.options("prior"):
+            return unknown("prior", prior, self.priors.keys(), "or give module:Class or file.py:Class")
+        named = self.name or "MODEL"
+        command = f"train prior prior={prior} model={'null' if self.encoder is None else named}"
+        made = f"runs/prior/{'pixels' if self.encoder is None else Path(named).stem}.safetensors"
+        return UntrainedError(f"model {named} has no prior '{prior}'", command, made)
+
+    def name_of(self, prior: Prior) -> str:
+        """The name by which a prior stands in `priors`, else that of its class."""
+        return next((name for name, own in self.priors.items() if own is prior), type(prior).__name__)
+
+    def targets(self, conditions: Sequence[Condition], sampler: Sampler, prior: Any = None) -> list[Posterior]:
+        """What chains of `sampler` walk on, one for each condition; the arguments are those of `sample`.
+
+        The conditions get the sampler's `class_gradient` and are probed, as `ppgn.conditions.probe.probe` does.
+        """
+        chosen = self.choose_prior(prior, sampler)
+        targets = []
+        for condition in conditions:
+            if sampler.class_gradient != "full" and hasattr(condition, "with_gradient"):
+                condition = condition.with_gradient(sampler.class_gradient)
+            probe(condition, cast(Generator, self.generator).signal_shape, self.device, self.dtype)
+            targets.append(self.posterior(condition, prior=chosen, transform=sampler.transform))
+        return targets
 
     def sample(
         self,
         condition: Condition | Sequence[Condition],
         seeds: Iterable[int] = range(16),
         *,
-        sampler: Sampler | None = None,
-        prior: str | None = None,
+        sampler: Any = "annealed",
+        prior: Any = None,
         steps: int | None = None,
-        compile: bool = False,
         **options: Any,
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
-        `sampler` is one of `ppgn.samplers.presets` (default `annealed()`), `steps` overrides its number of steps per
-        condition, `prior` is by default the one that suits the sampler best. `compile` evaluates by
-        `Posterior.compiled`. `options` are those of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size,
-        callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a GPU, up to
-        rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
+        `sampler` is a name in conf/sampler, "module:Class", a mapping or a kernel; `steps` overrides how many it takes
+        per condition; `prior` is what `choose_prior` takes, by default the one that suits the sampler best. `options`
+        are those of `ppgn.samplers.chains.sample`: init, burn_in, thin,
+        batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a
+        GPU, up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
-        sampler = sampler or presets.annealed()
-        targets = self.targets(conditions, sampler, prior, compile=compile)
+        walker = Sampler.of(building.part("sampler", sampler))
+        targets = self.targets(conditions, walker, prior)
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
-        steps = sampler.steps if steps is None else steps
-        return chains.sample(targets, sampler.kernel, list(seeds), steps=steps, **options)
+        return chains.sample(targets, walker, list(seeds), steps=walker.steps if steps is None else steps, **options)
 
     def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
         """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.
@@ -241,27 +255,15 @@ class PPGN(nn.Module):
         """
         if self.config is None:
             raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
-        tensors = {
-            name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
-            for name, value in self._stored().items()
-        }
-        metadata = {
-            "format": FORMAT,
-            "config": json.dumps(_self_contained(self.config, self)),
-            "card": json.dumps({**self.card, **(card or {})}),
-        }
-        paths.write(Path(path), safetensors.torch.save(tensors, metadata=metadata))
+        tensors = {n: value.half() if value.is_floating_point() else value for n, value in self._stored().items()}
+        config, described = _self_contained(self.config, self), {**self.card, **(card or {})}
+        files.save(path, tensors, FORMAT, config=config, card=described)
 
     def _stored(self) -> dict[str, Tensor]:
-        """The tensors that make up a checkpoint, by name: each once, and none that a package brings along."""
-        networks = [m for m in self.modules() if isinstance(m, Network) and m.restorable]
-        brought = {id(t) for network in networks for t in (*network.parameters(), *network.buffers())}
-        stored: dict[str, Tensor] = {}
-        for name, value in self.state_dict(keep_vars=True).items():
-            if id(value) not in brought:
-                brought.add(id(value))
-                stored[name] = value
-        return stored
+        """The tensors that make up a checkpoint, by name: none that a package brings along."""
+        brought = tuple(f"{n}." for n, m in self.named_modules() if isinstance(m, Network) and m.restorable)
+        state = self.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if not name.startswith(brought)}
 
 
 def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:
@@ -274,62 +276,30 @@ def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict
 
 
 def _code_shape(part: nn.Module) -> Shape:
-    return tuple(cast(Generator, part).code_shape)
+    shape = getattr(part, "code_shape", None)
+    if shape is None:
+        raise InputError(f"model: {type(part).__name__} has no code_shape; give it one, as (512,)")
+    return tuple(shape)
 
 
-def find(name: str | Path) -> Path:
-    """The file of a shipped checkpoint's name or of a path. Raises `InputError` naming the nearest names."""
-    text = str(name)
-    if text.endswith(".safetensors") or os.sep in text:
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise InputError(f"no checkpoint file '{path}'; give a .safetensors file or one of: {_shipped()}")
-        return path
-    path = paths.checkpoints() / f"{text}.safetensors"
-    if not path.is_file():
-        raise unknown("model", text, _shipped(), hint="or give the path of a .safetensors file")
-    return path
-
-
-def _shipped() -> list[str]:
-    return sorted(path.stem for path in paths.checkpoints().glob("*.safetensors") if not _is_captioner(path))
-
-
-def _is_captioner(path: Path) -> bool:
-    """Whether a file is of the other kind that is shipped; one that cannot be read is for `load` to complain about."""
-    with contextlib.suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get("format") == captioner.FORMAT
-    return False
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """The configuration and card of a checkpoint file."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is not a safetensors file ({error}); give a checkpoint written by ppgn") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"'{path}' has format '{metadata.get('format')}', not '{FORMAT}'; give one that ppgn wrote")
-    try:
-        found = {name: json.loads(metadata[name]) for name in ("config", "card")}
-    except (KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
-    if not all(isinstance(value, dict) for value in found.values()) or "generator" not in found["config"]:
-        raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
-    return found
-
-
-def load(name: str | Path = "natural64", device: str | torch.device = "cpu") -> PPGN:
+def load(
+    name: str | Path | PPGN = "natural64", device: str | torch.device = "cpu", trust: str | Sequence[str] = ()
+) -> PPGN:
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
-    Nothing is unpickled and nothing is built but parts of this package. Raises `InputError` for an unknown name, and
-    for a file that is no PPGN checkpoint, is damaged or was written by another version.
+    Nothing is unpickled, no other file and no address is opened, and nothing is built but parts of this package, and of
+    the modules and files in `trust` ("mine", "mine.py"). A model itself is moved to the device. Raises `InputError` for
+    an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by another version, and
+    `UntrainedError` for a model that has to be trained.
     """
-    path = find(name)
-    metadata = _metadata(path)
-    model = PPGN.from_config(metadata["config"], metadata["card"])
-    tensors = safetensors.torch.load_file(path)
+    if isinstance(name, PPGN):
+        return name.to(device)
+    if name in UNTRAINED and name not in files.shipped(FORMAT):
+        raise UntrainedError(f"model '{name}' does not come along", *UNTRAINED[str(name)])
+    path = files.find("model", name, FORMAT)
+    described = _described(path)
+    model = PPGN.from_config(described["config"], described["card"], (trust,) if isinstance(trust, str) else trust)
+    tensors, _ = files.load(path, FORMAT)
     stored = model._stored()
     wrong = sorted(stored.keys() ^ tensors.keys()) or [k for k in stored if stored[k].shape != tensors[k].shape]
     if wrong:
@@ -337,10 +307,20 @@ def load(name: str | Path = "natural64", device: str | torch.device = "cpu") -> 
     with torch.no_grad():
         for key, value in stored.items():
             value.copy_(tensors[key])
+    model.name = str(name)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """The configuration and card of a checkpoint file."""
+    metadata = files.head(path, FORMAT)
+    found = {name: metadata[name] for name in ("config", "card")}
+    if not all(isinstance(value, dict) for value in found.values()) or "generator" not in found["config"]:
+        raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
+    return found
 
 
 def available() -> list[dict[str, Any]]:
     """The shipped checkpoints: name, path, size in bytes, configuration and card."""
-    files = [find(name) for name in _shipped()]
-    return [{"name": f.stem, "path": f, "bytes": f.stat().st_size, **_metadata(f)} for f in files]
+    shipped = files.shipped(FORMAT).items()
+    return [{"name": name, "path": path, "bytes": path.stat().st_size, **_described(path)} for name, path in shipped]

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ppgn.compilation import Backend, Compiled, compiled_classifiers, on_gpu
-from ppgn.conditions.context import Context
 from ppgn.contracts import (
     Condition,
     DensityPrior,
     Evaluation,
     Generator,
     Jacobian,
+    Known,
     NoiseConditionalPrior,
     NoiseSource,
     Prior,
     Shape,
 )
-from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.networks.network import Network
 from ppgn.numerics.convolution import AlikeInAnyBatch
-from ppgn.priors.joint import Joint
 
 Transform = Callable[[Tensor, NoiseSource], Tensor]  # images (B, 3, H, W) -> views (V, B, 3, H, W)
+Residual = Callable[[Tensor, Tensor], Tensor]  # codes and their signals -> R(h) − h
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,10 @@ class Posterior:
     """What a sampler walks on: generator, prior and condition seen as one target (`contracts.Target`).
 
     `transform` puts random views in front of the condition, as `ppgn.samplers.views.Jitter` does; log p(y | x) is
-    then its mean over the views. `context` fills a hole: condition and prior see G(h) composited with the known pixels,
-    and the log p that G(h) itself has under `context`, without views, adds to the condition's. `trunk` is the
-    condition's network where the encoder of a `Joint` prior looks through the same one (`shared_trunk`): one pass
-    through it then serves both, unless random views stand in front of the condition. The networks must be frozen;
-    raises `InputError` where one has trainable parameters.
+    then its mean over the views. `context` fills a hole: condition and prior see G(h) composited with what is known,
+    and the log p that G(h) itself has under `context`, without views, adds to the condition's. A prior that offers
+    `beside` reads what the condition's pass computes, unless random views stand in front of the condition. The networks
+    must be frozen; raises `InputError` where one has trainable parameters.
 
     Source of the composite: PPGN (arXiv 1612.00005), Eq. 12 and its released inpainting.
     """
@@ -50,8 +45,7 @@ class Posterior:
     prior: Prior
     condition: Condition
     transform: Transform | None = None
-    context: Context | None = None
-    trunk: Network | None = None
+    context: Known | None = None
 
     def __post_init__(self) -> None:
         for name in ("generator", "prior", "condition"):
@@ -80,30 +74,14 @@ class Posterior:
         parts = self.generator, self.prior.at(sigma), self.condition, self.transform, self.context
         return _Noisy(*parts, sigma=sigma, jacobian=jacobian)
 
-    def compiled(self, backend: Backend = "inductor") -> Posterior:
-        """The same target with G through torch.compile, and on a GPU the networks of the condition's classifiers too.
-
-        Evaluations are the same up to rounding, which a chain amplifies until pictures differ: at the corners of a ReLU
-        a gradient jumps by a percent. The first one compiles, for half a minute or more. On a CPU classifiers stay as
-        they are: compiled, EfficientNet-Lite1 took 1.75 times as long with 8 images. Not yet run on a GPU. `backend` is
-        torch.compile's. Raises `InputError` where there is no C++ compiler.
-        """
-        generator = Compiled(cast(nn.Module, self.generator), backend)
-        target = replace(self, generator=cast(Generator, generator))
-        if not on_gpu(generator):
-            return target
-        return replace(target, condition=compiled_classifiers(self.condition, backend), trunk=None)
-
     def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
 
-        G draws once; condition and prior read that same image. One backward pass gives the condition's gradient, the
+        G draws once; condition and prior read that same signal. One backward pass gives the condition's gradient, the
         prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` where a transform is set and `noise`
         is not given, and where there is no density to give.
         """
         h = h.detach()
-        if h.is_cuda and isinstance(self.generator, Compiled):
-            torch.compiler.cudagraph_mark_step_begin()
         with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext():
             return self._evaluate(h, noise, density)
 
@@ -113,37 +91,28 @@ class Posterior:
             drawn, residual = self._shown(code)
             image = self.generator(drawn)
             seen = image if self.context is None else self.context.composite(image)
-            with self._reading(seen) as features:
+            with self._beside(seen) as residual_of:
                 log_condition = self._log_condition(seen, noise)
             if self.context is not None:
                 log_condition = log_condition + self.context(image)
             (gradient,) = torch.autograd.grad(log_condition.sum(), code)
         image, seen = image.detach(), seen.detach()
         with torch.no_grad():
-            residual = self._residual(h, seen, features) if residual is None else residual
+            residual = residual_of(h, seen) if residual is None else residual.detach()
             log_prior, score = self._density(h, seen) if density else (None, None)
-        parts = image, log_condition, gradient, residual, log_prior, score
-        return Evaluation(*(part if part is None else self._kept(part) for part in parts))  # type: ignore[arg-type]
-
-    def _kept(self, part: Tensor) -> Tensor:
-        """What outlives the evaluation: without its graph, and not in memory that CUDA graphs write into again."""
-        return part.detach().clone() if isinstance(self.generator, Compiled) else part.detach()
+        return Evaluation(image, log_condition.detach(), gradient, residual, log_prior, score)
 
     def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """Codes in a recorded graph -> what G is shown, and the prior's residual where that is known already."""
         return code, None
 
-    def _reading(self, image: Tensor) -> AbstractContextManager[dict[str, Tensor]]:
-        """While it is entered, the condition's pass of `image` also gives what the encoder reads off it."""
-        if self.trunk is None or self.transform is not None or not isinstance(self.prior, Joint):
-            return nullcontext({})
-        return self.trunk.reading(image, self.prior.encoder.layers)
-
-    def _residual(self, h: Tensor, image: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """R(h) − h, (B, *code_shape); from the encoder's layers, if the condition's pass gave them."""
-        if features and isinstance(self.prior, Joint):
-            return self.prior.residual(h, image, features)
-        return self.prior.residual(h, image)
+    def _beside(self, image: Tensor) -> AbstractContextManager[Residual]:
+        """While it is entered, the condition's pass of `image` is read by the prior, if it can -> its `residual`."""
+        beside = getattr(self.prior, "beside", None)
+        if beside is None or self.transform is not None:
+            return nullcontext(self.prior.residual)
+        reading: AbstractContextManager[Residual] = beside(self.condition, image)
+        return reading
 
     def _density(self, h: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """log p(h), (B,), and its gradient, (B, *code_shape), if p(h | y) is a function of h."""
@@ -151,15 +120,15 @@ class Posterior:
             advice = "add prior=gaussian, or use sampler=ppgn"
             raise InputError(f"sampler mala needs a prior with a density; {self._prior_name} has none; {advice}")
         if self.transform is not None:
-            raise InputError("sampler mala needs log p(y | x) itself, not random views of x; build without transform")
+            raise InputError("sampler mala needs log p(y | x) itself, not random views of x; use views=0")
         return self.prior.log_prob(h), self.prior.score(h, image)
 
     def _log_condition(self, image: Tensor, noise: NoiseSource | None) -> Tensor:
-        """log p(y | x) of images (B, 3, H, W), (B,): the mean over their views, all views in one pass."""
+        """log p(y | x) of signals (B, ...), (B,): the mean over their views, all views in one pass."""
         if self.transform is None:
             return self.condition(image)
         if noise is None:
-            raise InputError("random views need random numbers: pass noise to evaluate, or build without transform")
+            raise InputError("random views need random numbers: pass noise to evaluate, or use views=0")
         views = self.transform(image, noise)
         return self.condition(views.flatten(0, 1)).view(views.shape[:2]).mean(dim=0)
 
@@ -168,22 +137,15 @@ class Posterior:
         return type(self.prior).__name__.lower()
 
 
-def shared_trunk(prior: Prior, condition: Condition) -> Network | None:
-    """The network of the condition, if there is one, through which the encoder of a `Joint` prior looks as well."""
-    if not (isinstance(prior, Joint) and isinstance(prior.encoder, FeatureEncoder)):
-        return None
-    if not isinstance(condition, nn.Module):
-        return None
-    found = (module for module in condition.modules() if isinstance(module, Network))
-    return next((module for module in found if module.same_as(prior.encoder.network)), None)
-
-
 @dataclass(frozen=True)
 class _Noisy(Posterior):
     """The target of codes with noise N(0, σ²) added; its prior is held at that level. See `contracts.Target.at`."""
 
     sigma: float = 1.0
     jacobian: Jacobian = "gaussian"
+
+    def __post_init__(self) -> None:
+        """Its networks were looked at when the target of clean codes was made."""
 
     def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
         nothing = code.new_empty(len(code), 0)

@@ -16,7 +16,7 @@ from ppgn.cli import config as configs
 from ppgn.cli.sample import Request
 from ppgn.conditions.classifier import Classifier
 from ppgn.model import PPGN, build
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "training"}
 EXPERIMENTS = [None, *configs.experiments("train_generator")]

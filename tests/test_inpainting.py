@@ -19,8 +19,10 @@ from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
-from ppgn.samplers import presets
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
+from ppgn.samplers.published import Released
 from ppgn.samplers.views import Jitter
 from tests.tiny import CODE_SHAPE, TinyCondition, TinyEncoder, TinyGenerator
 
@@ -66,7 +68,7 @@ def published_inpainting(photo: Tensor, condition: TinyCondition, *, eps1: float
     ("eps1", "eps4"), [(1e-5, 1e-9), (1e-5, 0.0), (0.3, 1e-5)], ids=["as published", "no context", "all matter"]
 )
 def test_codes_are_those_of_the_published_loop(eps1: float, eps4: float) -> None:
-    sampler = presets.released(epsilon1=eps1, epsilon3=0.0, steps=20, lr_end=1e-32)
+    sampler = Released(epsilon1=eps1, epsilon3=0.0, steps=20, lr_end=1e-32)
     if eps4 == 0:
         eps4 = 1e-30  # nothing, to all practical purposes
     completions = inpainting.complete(
@@ -121,7 +123,7 @@ def test_random_views_are_in_front_of_the_condition_alone() -> None:
 
 def test_a_row_does_not_depend_on_its_batch() -> None:
     model = PPGN(TinyGenerator(), TinyEncoder())
-    settings: dict[str, Any] = {"sampler": presets.ppgn(steps=4), "condition": TinyCondition(0)}
+    settings: dict[str, Any] = {"sampler": Langevin(steps=4), "condition": TinyCondition(0)}
     both = inpainting.complete(model, [problem(0), problem(1)], [7, 7], **settings)
     alone = inpainting.complete(model, [problem(1)], [7], **settings)
     assert torch.equal(both.codes[1:], alone.codes)
@@ -132,7 +134,7 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 @pytest.mark.parametrize("keep", [0.0, 0.6, 1.0])
 def test_the_start_is_part_photo_part_noise(keep: float) -> None:
     model = PPGN(TinyGenerator(), TinyEncoder())
-    still = presets.ppgn(epsilon1=0.0, epsilon2=0.0, epsilon3=0.0, steps=1)
+    still = Langevin(epsilon1=0.0, epsilon2=0.0, epsilon3=0.0, steps=1)
     codes = inpainting.complete(model, [problem(0), problem(1)], [3, 4], sampler=still, keep=keep).codes
     encoded = TinyEncoder()(torch.stack([problem(0).image, problem(1).image]).double())
     z = Noise([3, 4], dtype=torch.float64).normal("init", CODE_SHAPE)
@@ -154,7 +156,7 @@ def test_a_noise_conditional_prior_is_told_what_the_rest_says_of_the_code() -> N
     corner[2:, 2:] = True
     codes = torch.randn(12, *CODE_SHAPE, generator=torch.Generator().manual_seed(1))
     problems = [Problem.of(photo, corner, (4, 4)) for photo in to_uint8(model.decode(codes))]
-    sampler = presets.annealed(steps=12, epsilon2=0.0)
+    sampler = Annealed(steps=12, epsilon2=0.0)
     errors = []
     for imputations in (0, 16):
         found = inpainting.complete(model, problems, range(12), sampler=sampler, keep=0.0, imputations=imputations)
@@ -163,7 +165,7 @@ def test_a_noise_conditional_prior_is_told_what_the_rest_says_of_the_code() -> N
 
 
 def test_a_row_that_is_told_does_not_depend_on_its_batch() -> None:
-    model, settings = whitening_model(), {"sampler": presets.annealed(steps=3), "imputations": 4}
+    model, settings = whitening_model(), {"sampler": Annealed(steps=3), "imputations": 4}
     problems = [problem(0), problem(1), problem(1)]
     together = inpainting.complete(model, problems, [7, 7, 8], **settings)  # type: ignore[arg-type]
     alone = inpainting.complete(model, problems[1:], [7, 8], **settings)  # type: ignore[arg-type]
@@ -175,10 +177,10 @@ def test_shares_that_cannot_be() -> None:
     for count in (1, -3):
         with pytest.raises(InputError, match=rf"imputations={count} cannot be used; expected 0"):
             inpainting.complete(
-                PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=presets.ppgn(), imputations=count
+                PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=Langevin(), imputations=count
             )
     with pytest.raises(InputError, match=r"keep is 1.1; expected 0"):
-        inpainting.complete(PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=presets.ppgn(), keep=1.1)
+        inpainting.complete(PPGN(TinyGenerator(), TinyEncoder()), [problem(0)], [0], sampler=Langevin(), keep=1.1)
 
 
 def rectangle(shape: tuple[int, int], top: int, left: int, height: int, width: int) -> Tensor:

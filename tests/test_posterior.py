@@ -14,7 +14,7 @@ from ppgn.contracts import Jacobian, Prior, Target
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.posterior import Posterior, shared_trunk
+from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
 from ppgn.samplers import rows
@@ -189,6 +189,14 @@ def network() -> Network:
     return Network(body, Preprocessing(size=4), name="tiny")
 
 
+class Apart(nn.Module):
+    """A prior whose passes are its own."""
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.residual = prior.residual
+
+
 def known() -> Context:
     return Context(torch.full((1, 3, 4, 4), 0.5), torch.eye(4)[None, None]).double()
 
@@ -206,10 +214,9 @@ def test_a_network_that_encoder_and_condition_share_is_passed_once(
     prior.encoder.register_buffer("mean", torch.ones(85))
     prior.encoder.dim = 5
     condition = Classifier(shared, 2, gradient)
-    trunk = shared_trunk(prior.double(), condition.double())
-    assert trunk is shared
-    apart = Posterior(TinyGenerator(), prior, condition, context=context)
-    together = replace(apart, trunk=trunk)
+    prior.encoder.double(), condition.double()
+    together = Posterior(TinyGenerator(), prior, condition, context=context)
+    apart = replace(together, prior=Apart(prior))
     stems = [part.network.body[0] for part in (prior.encoder, condition)]
     found = {}
     for name, target, expected in (("apart", apart, 2), ("together", together, 1)):
@@ -223,20 +230,10 @@ def test_a_network_that_encoder_and_condition_share_is_passed_once(
 
 def test_a_network_that_is_shown_something_else_is_not_read() -> None:
     shared = network()
-    prior = Joint(FeatureEncoder(shared, ["1"], pool=1)).double()
+    prior = Joint(FeatureEncoder(shared, ["1"], pool=1).double())
     condition = Classifier(shared, 0).double()
     views = Jitter(1, 0.2, 1.4)
     for asked, transform in ((EachRow(condition, ~condition, condition), None), (condition, views)):
-        target = Posterior(TinyGenerator(), prior, asked, transform, trunk=shared_trunk(prior, asked))
+        target = Posterior(TinyGenerator(), prior, asked, transform)
         evaluation = target.evaluate(CODES, noise())
         assert torch.equal(evaluation.prior_residual, prior.encoder(evaluation.image) - CODES)
-
-
-def test_without_a_joint_prior_or_another_network_nothing_is_shared() -> None:
-    shared = network()
-    prior, condition = Joint(FeatureEncoder(shared, ["1"], pool=1)), Classifier(shared, 0)
-    assert shared_trunk(prior, condition & Classifier(shared, 1)) is shared
-    assert shared_trunk(Gaussian(), condition) is None
-    assert shared_trunk(Joint(TinyEncoder()), condition) is None
-    assert shared_trunk(prior, TinyCondition(0)) is None
-    assert shared_trunk(prior, Classifier(Network(shared.body, Preprocessing(4, scale=2.0), name="tiny"), 0)) is None

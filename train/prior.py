@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 import ppgn.model
-from ppgn import paths
+from ppgn import building, paths
 from ppgn.cli import config as configs
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
@@ -315,7 +315,7 @@ def run(cfg: DictConfig) -> PriorTraining | Mixture:
     model = base_model(cfg)
     settings: Any = OmegaConf.to_container(cfg.prior, resolve=True)
     settings["code_shape"] = list(cast(Generator, model.generator).code_shape)
-    prior = ppgn.model.build(settings)
+    prior = building.build(settings)
     if not isinstance(prior, Denoiser):
         raise InputError(f"prior: '{settings.get('_target_')}' cannot be trained; give one of ppgn.priors that can")
     model.with_prior(cfg.name, prior, settings)  # refuses what does not fit before anything is encoded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -12,12 +12,12 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ppgn import paths
-from ppgn.cli import expression
+from ppgn.conditions import words as expression
 from ppgn.errors import InputError, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./]*)=(?P<value>.*)", re.DOTALL)
@@ -56,7 +56,7 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
     plain = [o for o in overrides if o not in groups and (paths.conf() / o.key_or_group).is_dir()]
     with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
         try:
-            base = hydra_compose(verb, overrides=lines)
+            base = _with_sampler(hydra_compose(verb, overrides=lines))
             for override in overrides:
                 if re.fullmatch(r"condition\..*\btarget", override.key_or_group):
                     raise InputError(f"cannot use '{override.input_line}'; use target={override.value()}")
@@ -65,6 +65,7 @@ def compose(verb: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, str]
             config = hydra_compose(
                 verb, overrides=lines + _lines([o for o in overrides if o not in plain and o not in groups])
             )
+            config = _with_sampler(config)
             for override in plain:
                 OmegaConf.update(config, override.key_or_group, override.value())
             if text:
@@ -89,11 +90,12 @@ def _take_expression(words: Sequence[str]) -> tuple[str, list[str]]:
 def _members(text: str) -> list[str]:
     """The overrides that put the conditions of an expression into the place of the one default."""
     names = dict.fromkeys(leaf.name for leaf in expression.leaves(expression.parse(text))) if text else {}
-    return [*(["~condition"] if names else []), *(f"+condition@condition.{name}={name}" for name in names)]
+    inside = [name for name in names if ":" not in name]
+    return [*(["~condition"] if names else []), *(f"+condition@condition.{name}={name}" for name in inside)]
 
 
 def _put_expression(config: DictConfig, text: str) -> None:
-    open_leaf = any(leaf.target is None for leaf in expression.leaves(expression.parse(text)))
+    open_leaf = any(leaf.target is None and ":" not in leaf.name for leaf in expression.leaves(expression.parse(text)))
     given = config.target if not OmegaConf.is_missing(config, "target") else None
     if given is not None and not open_leaf:
         raise InputError(f"target={given} is not asked for: every condition in '{text}' has its own; leave it out")
@@ -171,7 +173,20 @@ def values(word: str) -> tuple[str, list[str]]:
 
 
 def _lines(overrides: Sequence[Override]) -> list[str]:
-    return [str(override.input_line) for override in overrides]
+    lines = [str(override.input_line) for override in overrides]
+    return [f"++{line}" if line.startswith("sampler.") else line for line in lines]
+
+
+def _with_sampler(config: DictConfig) -> DictConfig:
+    """A configuration whose sampler has the values of its class where it says nothing."""
+    if "sampler" not in config:
+        return config
+    made = get_class(config.sampler._target_)
+    values = {field.name: field.default for field in fields(made) if field.name not in config.sampler}
+    for name, value in values.items():
+        plain = list(value) if isinstance(value, tuple) else value
+        OmegaConf.update(config, f"sampler.{name}", plain, force_add=True)
+    return config
 
 
 def _option(override: Override, verb: str) -> str:

@@ -26,7 +26,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.facets import Facet
 from ppgn.media import images
 from ppgn.networks.network import Network
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 SHOWN = 5  # pictures of a facet in its row of grid.png
 

@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+import ppgn.model
 from ppgn import inpainting, paths
 from ppgn.cli import config as configs
-from ppgn.cli import experiments
 from ppgn.cli.results import describe
 from ppgn.cli.sample import build_conditions, enough_memory, read_device, read_targets
 from ppgn.conditions.context import Context
@@ -36,7 +36,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.inpainting import Fill, Problem
 from ppgn.media import images
 from ppgn.model import PPGN
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 MOST_PIXELS = 64_000_000  # of a photo
 CENTER = 0.5  # sides of the hole mask=center, in sides of the picture
@@ -343,8 +343,8 @@ def main(words: Sequence[str]) -> int:
     if request.target is not None:
         (condition,) = build_conditions(request.config.condition, [request.target], request.device, torch.float32)
     called = str(request.config.model)
-    model = experiments.load(called, request.device)
-    request = replace(request, prior=experiments.choose_prior(model, request.prior, sampler, called))
+    model = ppgn.model.load(called, request.device)
+    request = replace(request, prior=model.name_of(model.choose_prior(request.prior, sampler)))
     results = Results(request, condition, sampler)
     with enough_memory(request.device, request.batch_size):
         _fill(request, model, sampler, condition, results)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import ppgn.model
-from ppgn import paths
+from ppgn import building, paths
 from ppgn.errors import InputError
 
 
@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     with torch.device("meta"):  # shapes without weights
-        generator = ppgn.model.build(entry["config"]["generator"])
+        generator = building.build(entry["config"]["generator"], trust=())
     code, image = ("x".join(map(str, shape)) for shape in (generator.code_shape, generator.signal_shape))
     return entry["name"], code, image, f"{entry['bytes'] / 1e6:.1f} MB", entry["card"].get("description", "")
 

@@ -95,6 +95,7 @@ class Results:
 
     def _join(self, samples: Samples, seeds: Sequence[int], described: Sequence[Mapping[str, Any]]) -> None:
         self.seeds += tuple(seeds)
+        samples = replace(samples, signals=samples.images)
         self.samples = samples if self.samples is None else Samples.concatenate([self.samples, samples])
         self.rows += [dict(row) for row in described]
 
@@ -192,7 +193,9 @@ class Results:
             self.seconds, self.chain_steps = progress["seconds"], progress["chain_steps"]
             tensors = {name: file.get_tensor(name) for name in (*TENSORS, *COLUMNS)}
         seeds, targets, steps = (tuple(tensors.pop(name).tolist()) for name in COLUMNS)
-        self.samples = Samples(**tensors, seeds=seeds, targets=targets, steps=steps, failed=failed)
+        self.samples = Samples(
+            tensors.pop("images"), **tensors, seeds=seeds, targets=targets, steps=steps, failed=failed
+        )
         self.rows = self._describe(self.samples)
 
     def load_unfinished(self) -> None:
@@ -255,7 +258,8 @@ def _rows(samples: Samples, rows: Sequence[int]) -> Samples:
     """Some rows of samples, in the order given."""
     if list(rows) == list(range(len(samples))):
         return samples
-    chosen: dict[str, Any] = {name: getattr(samples, name)[list(rows)] for name in TENSORS}
+    tensors = ("signals", "codes", "log_prob")
+    chosen: dict[str, Any] = {name: getattr(samples, name)[list(rows)] for name in tensors}
     chosen |= {name: tuple(getattr(samples, name)[row] for row in rows) for name in COLUMNS}
     return Samples(**chosen, failed=samples.failed)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
 import sys
 import time
 from collections import deque
@@ -21,18 +23,15 @@ from tqdm import tqdm
 
 from ppgn import paths
 from ppgn.cli import config as configs
-from ppgn.cli import experiments, expression
 from ppgn.cli.distributed import Worker, workers
 from ppgn.cli.results import Results
-from ppgn.compilation import check_compiler
+from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator, Info, State
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
-from ppgn.model import PPGN
+from ppgn.model import PPGN, load
 from ppgn.samplers import chains
-from ppgn.samplers.annealed import Annealed
-from ppgn.samplers.langevin import Langevin
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
@@ -203,8 +202,10 @@ def _precision(name: str) -> str:
 
 
 def _compile(config: DictConfig) -> bool:
-    if config.compile:
-        check_compiler()
+    """Whether the generator is compiled. Raises `InputError` where there is no C++ compiler, which that needs."""
+    name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if config.compile and shutil.which(name) is None:
+        raise InputError(f"compile=true needs a C++ compiler and there is no '{name}'; leave compile at false")
     return bool(config.compile)
 
 
@@ -223,8 +224,10 @@ def _run(request: Request, worker: Worker) -> int:
     sampler = last_steps(configs.build(request.config.sampler), request)
     conditions = build_conditions(request.config.condition, request.targets, request.device, request.dtype)
     called = str(request.config.model)
-    model = experiments.load(called, request.device).to(request.dtype)
-    request = replace(request, prior=experiments.choose_prior(model, request.prior, sampler, called))
+    model = load(called, request.device).to(request.dtype)
+    if request.compile:
+        model.generator.compile()
+    request = replace(request, prior=model.name_of(model.choose_prior(request.prior, sampler)))
     results = Results(
         request.out,
         request.settings(),
@@ -311,40 +314,12 @@ def build_conditions(
 
     Where `config` holds an `expression`, each is the whole of it, its open leaves asking for the target.
     """
-    if "expression" not in config:
-        conditions = list(map(_maker(config), targets))
-    else:
-        tree = expression.parse(config.expression)
-        makers = {leaf.name: _maker(config[leaf.name], leaf.name) for leaf in expression.leaves(tree)}
-
-        def combined(target: str | int) -> Condition:
-            return expression.build(
-                tree, lambda leaf: makers[leaf.name](target if leaf.target is None else leaf.target)
-            )
-
-        conditions = list(map(combined, targets))
-    return [condition.to(device, dtype).eval() for condition in conditions]
-
-
-def _maker(config: DictConfig, member: str | None = None) -> Callable[[str | int], Any]:
-    """Makes the condition of a configuration for one target after the other. `member`: its name in an expression."""
-    first: Any = None
-
-    def make(target: str | int) -> Any:
-        nonlocal first
-        if first is not None and hasattr(first, "with_target"):
-            return first.with_target(target)
-        try:
-            first = configs.build(config, target=target)
-        except InputError as error:
-            if member is None:
-                raise
-            # Its keys lie one deeper than where it stands alone.
-            deeper = re.sub(r"\bcondition\.(?=\w+[.=])", f"condition.{member}.", str(error))
-            raise InputError(deeper) from error
-        return first
-
-    return make
+    node: Any = OmegaConf.to_container(config, resolve=True)
+    return [
+        *words.conditions(
+            node, [None if t == node.get("expression") else t for t in targets], device=device, dtype=dtype
+        )
+    ]
 
 
 def last_steps(sampler: Sampler, request: Request) -> Sampler:
@@ -352,12 +327,8 @@ def last_steps(sampler: Sampler, request: Request) -> Sampler:
 
     What changes along the way, step length or noise level, starts where it stands at that point.
     """
-    kernel, share, steps = sampler.kernel, request.strength, request.steps or sampler.steps
-    if share < 1 and isinstance(kernel, Langevin):
-        kernel = replace(kernel, lr=kernel.lr_end + (kernel.lr - kernel.lr_end) * share)
-    if share < 1 and isinstance(kernel, Annealed):
-        kernel = replace(kernel, sigma_max=kernel.sigma_min * (kernel.sigma_max / kernel.sigma_min) ** share)
-    return replace(sampler, kernel=kernel, steps=max(1, round(share * steps)))
+    sampler = sampler if request.steps is None else replace(sampler, steps=request.steps)
+    return sampler.last(request.strength) if request.strength < 1 else sampler
 
 
 @contextmanager
@@ -393,11 +364,11 @@ def _draw(
     waiting = deque(batches)
     frames: list[list[Tensor]] = []  # per batch, uint8 (B, 3, H, W) each
     with torch.autocast(request.device.type, torch.bfloat16, enabled=request.precision == "bfloat16"):
-        make_targets = partial(model.targets, conditions, sampler, request.prior, compile=request.compile)
+        make_targets = partial(model.targets, conditions, sampler, request.prior)
         targets = make_targets()
         walk = partial(
             chains.sample,
-            kernel=sampler.kernel,
+            kernel=sampler,
             steps=sampler.steps,
             init=_start_codes(request, model),
             burn_in=request.burn_in,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -23,6 +24,17 @@ class _Combination(Condition):
     def in_place(self) -> bool:
         """Whether any of the terms is."""
         return any(getattr(term, "in_place", False) for term in self.terms)
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        """As many as the term that asks for most."""
+        return max(int(getattr(term, "rows", 1)) for term in self.terms)
+
+    def with_gradient(self, kind: str) -> Condition:
+        """The same combination of its terms, each with that gradient."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "terms": nn.ModuleList(t.with_gradient(kind) for t in self.terms)}  # type: ignore[operator]
+        return other
 
     def _values(self, x: Tensor) -> Tensor:
         """Each term's log p, (T, B)."""

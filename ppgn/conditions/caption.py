@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn.conditions.base import Condition
+from ppgn.conditions.base import GRADIENTS, Condition
 from ppgn.errors import unknown
 from ppgn.networks.captioner import SentenceNetwork
-
-GRADIENTS = ("full", "truncated")
 
 
 class Caption(Condition):
@@ -19,7 +17,7 @@ class Caption(Condition):
 
     `target` is a sentence in words that `captioner` knows (it raises `InputError` for others). `gradient`: "full" is
     that of the value; "truncated" flows at each word through the image's features at that word alone, as in the sampler
-    released with the paper (specification 1.6). The value is the same.
+    released with the paper. The value is the same.
     """
 
     tokens: Tensor
@@ -36,6 +34,10 @@ class Caption(Condition):
     def with_target(self, target: str | int) -> Caption:
         """The same question about another sentence, to the same captioner."""
         return Caption(self.captioner, target, self.gradient)
+
+    def with_gradient(self, kind: str) -> Caption:
+        """The same question with another gradient."""
+        return Caption(self.captioner, self.name, kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(target | x), (B,)."""

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.conditions.base import Condition
+from ppgn.conditions.base import GRADIENTS, Condition
 from ppgn.errors import unknown
 from ppgn.networks import labels, torchscript
 from ppgn.networks.network import Network
-
-GRADIENTS = ("full", "truncated")
 
 
 class Classifier(Condition):
@@ -59,6 +57,10 @@ class Classifier(Condition):
     def with_target(self, target: str | int) -> Classifier:
         """The same question about another class, to the same network."""
         return Classifier(self.network, target, self.gradient)
+
+    def with_gradient(self, kind: str) -> Classifier:
+        """The same question with another gradient."""
+        return Classifier(self.network, self.index, kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(target | x), (B,)."""

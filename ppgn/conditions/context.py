@@ -55,6 +55,7 @@ class Context(Condition):
         self.register_buffer("image", image.detach().clone())
         self.register_buffer("known", known.detach().to(image.dtype, copy=True))
         self.register_buffer("weight", weights.detach().clone())
+        self.rows = len(image)
         self.std = float(std)
         self.likelihood = likelihood
 

@@ -26,6 +26,11 @@ class EachRow(_Combination):
             raise InputError("EachRow() has no conditions; give one for each row of a batch")
         super().__init__(*terms)
 
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        """One for each condition."""
+        return len(self.terms)
+
     def forward(self, x: Tensor) -> Tensor:
         """(V · B, 3, H, W) in [0, 1] -> (V · B,)."""
         self._check(len(x))

@@ -40,7 +40,7 @@ class Unit(Classifier):
         if score not in SCORES:
             raise unknown("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
-        units = Network(_ReadOut(network, str(layer), position), as_it_is, name=f"{network.name} {layer}")
+        units = Network(_ReadOut(network, str(layer), position), as_it_is, name=f"{network.name} {layer}", copy=False)
         count = units.classes
         if isinstance(target, bool) or not str(target).strip().isdecimal() or int(target) >= count:
             expected = f"expected a number from 0 to {count - 1}"
@@ -50,9 +50,16 @@ class Unit(Classifier):
 
     def with_target(self, target: str | int) -> Unit:
         """The same question about another unit of the layer."""
+        return self._again(target, self.gradient)
+
+    def with_gradient(self, kind: str) -> Unit:
+        """The same unit with another gradient."""
+        return self._again(self.index, kind)
+
+    def _again(self, target: str | int, gradient: str) -> Unit:
         read_out = self.network.body
         assert isinstance(read_out, _ReadOut)
-        return Unit(read_out.network, read_out.layer, target, read_out.position, self.score, self.gradient)
+        return Unit(read_out.network, read_out.layer, target, read_out.position, self.score, gradient)
 
     @property
     def layer(self) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.contracts import Shape
+from ppgn.contracts import Condition, Shape
 from ppgn.errors import InputError
 from ppgn.networks.network import Network
 from ppgn.numerics.linear import linear
+
+# Of a condition and a network: the copy of the network through which the condition looks.
+_TRUNKS: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Network, Network | None]] = WeakKeyDictionary()
 
 
 class FeatureEncoder(nn.Module):
@@ -89,6 +94,19 @@ class FeatureEncoder(nn.Module):
         """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""
         return self.project(self.features(x))
 
+    @contextmanager
+    def beside(self, condition: Condition, x: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+        """While entered, the condition's pass of x itself gives the features as well, if its network is this one.
+
+        The value encodes x (B, 3, H, W) -> codes (B, D), from these features where there are any.
+        """
+        trunk = _trunk(condition, self.network)
+        if trunk is None:
+            yield self
+            return
+        with trunk.reading(x, self.layers) as maps:
+            yield lambda x: self.project(self.flatten(maps)) if maps else self(x)
+
     def directions(self) -> Tensor:
         """A, (F, D), float64: of all features with the code h, m + A h lies nearest to the mean m (W's pseudo-inverse).
 
@@ -149,3 +167,14 @@ class FeatureEncoder(nn.Module):
             spread = part.sum().sqrt()
             parts.append(torch.full_like(part, weight) / torch.where(spread > 0, spread, 1))
         return torch.cat(parts)
+
+
+def _trunk(condition: Condition, network: Network) -> Network | None:
+    """The network of a condition, if there is one, that is `network` or a copy of it. Looked for once."""
+    if not isinstance(condition, nn.Module):
+        return None
+    known = _TRUNKS.setdefault(condition, WeakKeyDictionary())
+    if network not in known:
+        found = (module for module in condition.modules() if isinstance(module, Network))
+        known[network] = next((module for module in found if module.same_as(network)), None)
+    return known[network]

@@ -80,6 +80,7 @@ def load(weights: str | Path | None = None) -> Network:
         labels=labels.imagenet(),
         restorable=False,
         rebuilt_with={} if weights is None else {"weights": None},
+        copy=False,
     )
 
 

@@ -1,13 +1,11 @@
 """Networks that judge sentences about images: an LRCN of our own, and the door to others.
 
-LRCN: Donahue et al. 2015 (arXiv 1411.4389), the factored two-layer variant that the paper's captions used
-(specification 1.6): the first LSTM reads words only, the second its output and, at every word, the image's features.
+LRCN: Donahue et al. 2015 (arXiv 1411.4389), the factored two-layer variant that the captions of PPGN (arXiv
+1612.00005) used: the first LSTM reads words only, the second its output and, at every word, the image's features.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,14 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn import paths
-from ppgn.errors import InputError, nearest, unknown
+from ppgn import files
+from ppgn.errors import InputError, nearest
 from ppgn.networks import _weights, imagenet
 from ppgn.networks.network import Network
 from ppgn.numerics.linear import Linear, linear
@@ -259,13 +255,10 @@ class LRCN(SentenceNetwork):
             "size": self.network.preprocessing.size,
             **{name: getattr(self, name) for name in ("layer", "features", "width", "dropout")},
         }
-        described = {"config": config, "words": self.words, "card": self.card}
-        metadata = {"format": FORMAT, **{name: json.dumps(value) for name, value in described.items()}}
-        paths.write(Path(path), safetensors.torch.save(self._stored(), metadata))
+        files.save(path, self._stored(), FORMAT, config=config, words=self.words, card=self.card)
 
     def _stored(self) -> dict[str, Tensor]:
-        state = {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
-        return {name: value.detach().half().cpu().contiguous() for name, value in state.items()}
+        return {name: value.half() for name, value in self.state_dict().items() if not name.startswith("network.")}
 
 
 def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> SentenceNetwork:
@@ -282,8 +275,9 @@ def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> Sentence
         return huggingface.load(str(name).removeprefix(HUGGING_FACE), tuple(others))
     if others:
         raise InputError(f"others={list(others)}: '{name}' is a captioner; only a dual encoder weighs against them")
-    path = _find(str(name))
-    config, words, card = _metadata(path)
+    path = files.find("captioner", name, FORMAT, f"give the path of a .safetensors file, or {HUGGING_FACE}NAME")
+    tensors, metadata = files.load(path, FORMAT, advice="give one of a captioner")
+    config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
     problem = f"'{path}' does not fit the captioner that it names"
     try:
         network = imagenet.load(config.pop("network"), size=config.pop("size"))
@@ -291,45 +285,5 @@ def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> Sentence
     except (KeyError, TypeError) as error:
         raise InputError(f"{problem} ({error}); get it anew") from error
     brought = {name: value for name, value in captioner.state_dict().items() if name.startswith("network.")}
-    _weights.assign(captioner, {**brought, **safetensors.torch.load_file(path)}, problem)
+    _weights.assign(captioner, {**brought, **tensors}, problem)
     return captioner.eval().requires_grad_(False)
-
-
-def _find(name: str) -> Path:
-    if name.endswith(".safetensors") or os.sep in name:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise InputError(f"no captioner file '{path}'; give a .safetensors file that train/captioner.py wrote")
-        return path
-    shipped = [path for path in sorted(paths.checkpoints().glob("*.safetensors")) if _format(path) == FORMAT]
-    found = next((path for path in shipped if path.stem == name), None)
-    if found is None:
-        hint = f"or give the path of a .safetensors file, or {HUGGING_FACE}NAME"
-        raise unknown("captioner", name, [path.stem for path in shipped], hint)
-    return found
-
-
-def _format(path: Path) -> str | None:
-    """The format that a shipped file says it has."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            return metadata.get("format")
-    except SafetensorError:
-        return None
-
-
-def _metadata(path: Path) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
-    """Configuration, words and card of a captioner's file."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is not a safetensors file ({error}); give one of a captioner") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"'{path}' has format '{metadata.get('format')}', not '{FORMAT}'; give one of a captioner")
-    try:
-        config, words, card = (json.loads(metadata[name]) for name in ("config", "words", "card"))
-    except (KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
-    return config, words, card

@@ -39,7 +39,7 @@ def load(name: str, others: Sequence[str] = ()) -> SentenceNetwork:
             raise
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"cannot get '{name}' ({reason}); give a name of the hub, or a folder") from error
-    network = Network(body, _preprocessing(processor), name=name, restorable=False)
+    network = Network(body, _preprocessing(processor), name=name, restorable=False, copy=False)
     if hasattr(model, "get_text_features") and hasattr(body, "logit_scale"):
         return DualEncoder(network, tokenizer, others)
     if others:

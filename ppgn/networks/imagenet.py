@@ -66,7 +66,8 @@ def load(
     if name in EFFICIENTNET_LITE:
         _fold_norms(body)
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
-    network = Network(body, preprocessing, name=name, restorable=weights == "default", rebuilt_with=rebuilt_with)
+    restorable = weights == "default"
+    network = Network(body, preprocessing, name=name, restorable=restorable, rebuilt_with=rebuilt_with, copy=False)
     if network.classes == 1000:
         network.labels = labels.imagenet()
     return network

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -115,6 +117,9 @@ class Network(nn.Module):
     with its synonyms, separated by commas. `restorable` weights are there again when the network is loaded again, so a
     checkpoint leaves them out. `rebuilt_with` are the loader's arguments that change once a checkpoint holds the
     weights. `features` reads any inner layers by their dotted module names.
+
+    `body` is copied, so that it stays as it is; `copy=False` takes it over. Raises `InputError` where there are more or
+    fewer labels than outputs.
     """
 
     def __init__(
@@ -126,8 +131,10 @@ class Network(nn.Module):
         labels: Sequence[str] | None = None,
         restorable: bool = True,
         rebuilt_with: Mapping[str, Any] | None = None,
+        copy: bool = True,
     ) -> None:
         super().__init__()
+        body = deepcopy(body) if copy else body
         for parameter in body.parameters():
             parameter.requires_grad_(False)
         for module in body.modules():
@@ -138,10 +145,12 @@ class Network(nn.Module):
         self.body = body.eval()
         self.preprocessing = preprocessing
         self.name = name
-        self.labels = None if labels is None else tuple(labels)
         self.restorable = restorable
         self.rebuilt_with = dict(rebuilt_with or {})
         self._calls: dict[str, int] = {}  # how often a layer runs in one forward pass, where that is known
+        self.labels: tuple[str, ...] | None = None
+        if labels is not None:
+            self.name_outputs(labels)
 
     def train(self, mode: bool = True) -> Network:
         """A frozen network stays in evaluation mode, whatever its surroundings do."""
@@ -152,13 +161,29 @@ class Network(nn.Module):
         out: Tensor = self.body(self.preprocessing(x))
         return out
 
-    @property
+    @cached_property
     def classes(self) -> int:
-        """The number of outputs K; without labels it takes a forward pass of a blank image to know."""
-        if self.labels is not None:
-            return len(self.labels)
-        with torch.no_grad():
-            return int(self(self._blank()).shape[1])
+        """The number of outputs K, as a forward pass of a blank image tells.
+
+        Raises `InputError` where the network does not take such an image or does not give (1, K).
+        """
+        blank = self._blank()
+        try:
+            with torch.no_grad():
+                out: object = self(blank)
+        except RuntimeError as error:
+            reason = str(error).strip().split("\n")[-1]
+            raise InputError(f"network '{self.name}' does not take {tuple(blank.shape)}: {reason}") from error
+        if not isinstance(out, Tensor) or out.dim() != 2:
+            given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise InputError(f"network '{self.name}' gives {given} for one image; expected logits (1, K)")
+        return out.shape[1]
+
+    def name_outputs(self, labels: Sequence[str]) -> None:
+        """Give the outputs their names. Raises `InputError` for more or fewer than outputs."""
+        if len(labels) != self.classes:
+            raise InputError(f"{len(labels)} class names for the {self.classes} outputs of network '{self.name}'")
+        self.labels = tuple(labels)
 
     def layers(self) -> list[str]:
         """The dotted names of all modules that `features` can read, in order of definition; none of a TorchScript."""

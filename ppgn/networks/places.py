@@ -59,14 +59,12 @@ def load(
             labels = _beside(file) if labels is None else labels
         else:
             network = imagenet.load(name, size, file)
-    count, network.labels = network.classes, None
+    network.labels = None  # not ImageNet's
     if labels is not None:
-        network.labels = class_names.read(labels)
-        network.rebuilt_with |= {"labels": list(network.labels)}
-    elif count == len(categories()):
+        network.name_outputs(class_names.read(labels))
+        network.rebuilt_with |= {"labels": list(network.labels or ())}
+    elif network.classes == len(categories()):
         network.labels = categories()
-    if network.labels is not None and len(network.labels) != count:
-        raise InputError(f"{len(network.labels)} class names for the {count} outputs of network '{network.name}'")
     network.rebuilt_with |= {"sha256": None}
     return network
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ppgn.errors import InputError
 from ppgn.networks import labels as class_names
@@ -39,24 +38,7 @@ def load(
         raise InputError(
             f"network '{path}': not a TorchScript file; save one with torch.jit.trace(...).save"
         ) from error
-    network = Network(body, Preprocessing(size, mean=mean, std=std), name=path.stem)
-    classes = _count_classes(network, path, size)
-    if labels is not None:
-        names = class_names.read(labels)
-        if len(names) != classes:
-            raise InputError(f"{len(names)} class names for the {classes} outputs of network '{path}'")
-        network.labels = names
+    network = Network(body, Preprocessing(size, mean=mean, std=std), name=path.stem, copy=False)
+    if network.classes and labels is not None:
+        network.name_outputs(class_names.read(labels))
     return network
-
-
-def _count_classes(network: Network, path: Path, size: int) -> int:
-    try:
-        with torch.no_grad():
-            out = network(torch.zeros(1, 3, size, size))
-    except RuntimeError as error:
-        reason = str(error).strip().split("\n")[-1]
-        raise InputError(f"network '{path}' does not take (1, 3, {size}, {size}): {reason}") from error
-    if not isinstance(out, Tensor) or out.dim() != 2:
-        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise InputError(f"network '{path}' gives {given} for one image; expected logits (1, K)")
-    return out.shape[1]

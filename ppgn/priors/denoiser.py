@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,22 @@ class Denoiser(nn.Module):
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; the images x are not looked at."""
         return self.denoise(h, h.new_full((1,), self.sigma)) - h
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise-conditional prior, which offers `residual_at`, held at one noise level σ.
+
+    residual / σ² is the score of the data smoothed by σ.
+    """
+
+    prior: Any
+    sigma: float
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, *code_shape) and their signals -> R(h, σ) − h, (B, *code_shape)."""
+        found: Tensor = self.prior.residual_at(h, x, self.sigma)
+        return found
 
 
 def vector_dim(code_shape: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from ppgn.contracts import Prior
+from ppgn.priors.denoiser import Level
 
 
 class Gaussian(nn.Module):
@@ -15,6 +15,7 @@ class Gaussian(nn.Module):
     It has a density, and a denoiser in closed form for every noise level: R(h, σ) = h / (1 + σ²).
     """
 
+    code_shape = None  # of all codes
     sigmas = (0.0, math.inf)
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
@@ -29,17 +30,10 @@ class Gaussian(nn.Module):
         """Codes (B, *code_shape) -> ∂log p(h)/∂h = −h; the images x are not looked at."""
         return -h
 
-    def at(self, sigma: float) -> Prior:
-        """The prior at noise level σ, whose residual is R(h, σ) − h = −h σ² / (1 + σ²)."""
-        return _Smoothed(sigma)
+    def at(self, sigma: float) -> Level:
+        """The prior of one noise level."""
+        return Level(self, sigma)
 
-
-class _Smoothed(nn.Module):
-    """N(0, I) under noise N(0, σ²)."""
-
-    def __init__(self, sigma: float) -> None:
-        super().__init__()
-        self.sigma = sigma
-
-    def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        return -h * (self.sigma**2 / (1 + self.sigma**2))
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, *code_shape) with noise σ -> R(h, σ) − h = −h σ² / (1 + σ²)."""
+        return -h * (sigma**2 / (1 + sigma**2))

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ppgn.contracts import Condition, Shape
+
 
 class Joint(nn.Module):
     """What the encoder reads off the drawing, minus what was to be drawn: R(h) − h = E(G(h)) − h.
 
-    It has no density; nothing is differentiated through the encoder here.
-    Source: PPGN (arXiv 1612.00005), Joint and Noiseless Joint PPGN-h.
+    It refers to the encoder and does not own it: the encoder is no module of it. It has no density; nothing is
+    differentiated through the encoder here. Source: PPGN (arXiv 1612.00005), Joint and Noiseless Joint PPGN-h.
     """
-
-    encoder: Any  # an nn.Module (contracts.Encoder)
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
+        self._encoder = (encoder,)  # a tuple, so that it is not registered
 
-    def residual(self, h: Tensor, x: Tensor, features: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Codes (B, *code_shape) and their images x = G(h), (B, 3, H, W) -> E(x) − h, (B, *code_shape).
+    @property
+    def encoder(self) -> Any:
+        """E (`contracts.Encoder`)."""
+        return self._encoder[0]
 
-        `features` are the encoder's layers of x, where a pass through its network has given them already.
-        """
-        with torch.no_grad():
-            read: Tensor = self.encoder.project(self.encoder.flatten(features)) if features else self.encoder(x)
-            return read - h
+    @property
+    def code_shape(self) -> Shape:
+        """The shape of one code."""
+        return tuple(self.encoder.code_shape)
+
+    def residual(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, *code_shape) and their images x = G(h), (B, 3, H, W) -> E(x) − h, (B, *code_shape)."""
+        return _minus(self.encoder, x, h)
+
+    @contextmanager
+    def beside(self, condition: Condition, x: Tensor) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+        """`residual`, by what the condition's pass of x gives the encoder, if anything: see `contracts.Prior`."""
+        beside = getattr(self.encoder, "beside", None)
+        with nullcontext(self.encoder) if beside is None else beside(condition, x) as encode:
+            yield lambda h, x: _minus(encode, x, h)
+
+
+@torch.no_grad()
+def _minus(encode: Callable[[Tensor], Tensor], x: Tensor, h: Tensor) -> Tensor:
+    return encode(x) - h

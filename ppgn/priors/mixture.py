@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ppgn.errors import InputError
 from ppgn.numerics.linear import linear
-from ppgn.priors.denoiser import Denoiser, vector_dim
+from ppgn.priors.denoiser import Denoiser, Level, vector_dim
 
 PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with
 KMEANS_ROUNDS = 6
@@ -56,9 +56,13 @@ class Mixture(Denoiser):
         """Codes (B, D) -> ∂log p(h)/∂h, (B, D); the images x are not looked at."""
         return self._score(h, 0.0)
 
-    def at(self, sigma: float) -> MixtureLevel:
+    def at(self, sigma: float) -> Level:
         """The prior of one noise level."""
-        return MixtureLevel(self, sigma)
+        return Level(self, float(sigma))
+
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        return sigma**2 * self._score(h, sigma)
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
         """Noisy codes (B, D) and their noise levels, (B,) or (1,) -> R(h, σ) = h + σ² ∂log p_σ(h)/∂h, (B, D)."""
@@ -132,15 +136,3 @@ class Mixture(Denoiser):
         self.variances.copy_((spread * mass[:, None] + PSEUDO_COUNTS * pooled) / (mass[:, None] + PSEUDO_COUNTS))
         self.variances.clamp_(min=1e-4)
         self.log_weights.copy_((mass + 1e-3).log() - (mass + 1e-3).sum().log())
-
-
-class MixtureLevel(torch.nn.Module):
-    """A `Mixture` prior held at one noise level; residual / σ² is the score of the data smoothed by σ."""
-
-    def __init__(self, prior: Mixture, sigma: float) -> None:
-        super().__init__()
-        self.prior, self.sigma = prior, float(sigma)
-
-    def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> R(h, σ) − h, (B, D); the images x are not looked at."""
-        return self.sigma**2 * self.prior._score(h, self.sigma)

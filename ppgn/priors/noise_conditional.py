@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.numerics.linear import Linear
-from ppgn.priors.denoiser import Denoiser, preconditioning, vector_dim, zero
+from ppgn.priors.denoiser import Denoiser, Level, preconditioning, vector_dim, zero
 
 WAVES = 16  # sines and cosines that a noise level is shown as
 
@@ -71,9 +71,13 @@ class NoiseConditional(Denoiser):
         found: Tensor = self.head(self.norm(y))
         return c_skip * h + c_out * found
 
-    def at(self, sigma: float) -> NoiseLevel:
+    def at(self, sigma: float) -> Level:
         """The prior of one noise level. A level outside `sigmas` is one the network was not trained for."""
-        return NoiseLevel(self, sigma)
+        return Level(self, float(sigma))
+
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        return self.denoise(h, h.new_full((1,), sigma)) - h
 
     def _waves(self, sigma: Tensor) -> Tensor:
         """Noise levels (B,) -> (B, 2 · WAVES): where ln σ stands between the lowest and the highest."""
@@ -81,15 +85,3 @@ class NoiseConditional(Denoiser):
         place = (sigma.log() - low) / max(high - low, 1e-6)
         angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
         return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class NoiseLevel(nn.Module):
-    """A `NoiseConditional` prior held at one noise level; residual / σ² is the score of the data smoothed by σ."""
-
-    def __init__(self, prior: NoiseConditional, sigma: float) -> None:
-        super().__init__()
-        self.prior, self.sigma = prior, float(sigma)
-
-    def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> R(h, σ) − h, (B, D); the images x are not looked at."""
-        return self.prior.denoise(h, h.new_full((1,), self.sigma)) - h

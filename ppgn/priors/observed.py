@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ppgn.contracts import NoiseConditionalPrior, Prior
+from ppgn.contracts import NoiseConditionalPrior
 from ppgn.errors import InputError
+from ppgn.priors.denoiser import Level
 
 
 class Observed(nn.Module):
@@ -42,14 +43,17 @@ class Observed(nn.Module):
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, D) -> R'(h) − h at the noise level of the prior's own residual."""
-        sigma = float(getattr(self.prior, "sigma", math.inf))
-        return self.corrected(h, self.prior.residual(h, x), sigma)
+        return self._corrected(h, self.prior.residual(h, x), float(getattr(self.prior, "sigma", math.inf)))
 
-    def at(self, sigma: float) -> ObservedLevel:
+    def at(self, sigma: float) -> Level:
         """The prior of one noise level."""
-        return ObservedLevel(self, sigma)
+        return Level(self, float(sigma))
 
-    def corrected(self, h: Tensor, residual: Tensor, sigma: float) -> Tensor:
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, D) with noise σ -> R'(h, σ) − h, (B, D); the images x are the prior's to look at."""
+        return self._corrected(h, self.prior.at(sigma).residual(h, x), sigma)
+
+    def _corrected(self, h: Tensor, residual: Tensor, sigma: float) -> Tensor:
         """Codes (B, D) with noise σ and R(h, σ) − h -> R'(h, σ) − h. A row is rounded alike in a batch of any size."""
         share = 1 - 1 / (1 + sigma * sigma)
         rows = []
@@ -59,16 +63,3 @@ class Observed(nn.Module):
             missing = self.along[mine] - values * (vectors.T @ denoised)
             rows.append(vectors @ (share * missing / (1 + share * values)))
         return residual + torch.stack(rows)
-
-
-class ObservedLevel(nn.Module):
-    """An `Observed` prior held at one noise level."""
-
-    def __init__(self, prior: Observed, sigma: float) -> None:
-        super().__init__()
-        self.observed, self.sigma = prior, float(sigma)
-        self.level: Prior = prior.prior.at(sigma)
-
-    def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> R'(h, σ) − h, (B, D); the images x are the prior's to look at."""
-        return self.observed.corrected(h, self.level.residual(h, x), self.sigma)

@@ -18,7 +18,8 @@ SIGMAS = (0.02, 10.0)  # noise levels that are walked where the prior knows them
 def draw(prior: NoiseConditionalPrior, code_shape: Shape, noise: Noise, *, steps: int = 50) -> Tensor:
     """Codes drawn from p(h), (B, *code_shape), one per seed of `noise`: `steps` steps of `Annealed`, no condition."""
     low, high = max(SIGMAS[0], prior.sigmas[0]), min(SIGMAS[1], prior.sigmas[1])
-    return run_chains([_Unconditional(prior, code_shape)], Annealed(high, low), noise, steps=steps).codes
+    kernel = Annealed(sigma_max=high, sigma_min=low, steps=steps)
+    return run_chains([_Unconditional(prior, code_shape)], kernel, noise).codes
 
 
 @dataclass(frozen=True)

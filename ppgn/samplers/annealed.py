@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from ppgn.contracts import Evaluation, Info, Jacobian, NoiseSource, State, Target
-from ppgn.errors import InputError
 from ppgn.samplers import rows
+from ppgn.samplers.sampler import Sampler
 
 Normalize = Literal["condition", "none"]
 CORRECTION = 0.1  # share of the way to the denoised code that a correction goes; its variance is 1/0.95 of the exact
 
 
-@dataclass(frozen=True)
-class Annealed:
+@dataclass(frozen=True, kw_only=True)
+class Annealed(Sampler):
     """Steps from noise level σ to σ', towards a guided denoised code D and with fresh noise, z ~ N(0, I):
 
     h' = h + (1 − s/σ) · (D − h) + u · z with u = ε3 · σ' √(1 − σ'²/σ²), s² = σ'² − u²,
@@ -29,12 +29,10 @@ class Annealed:
     "none" and R's Jacobian is right. σ falls geometrically from `sigma_max` to `sigma_min`, over the steps and anew
     with every target. A chain starts at its start code plus noise σ_max z; start codes N(0, I) so become N(0, 1 + σ²).
 
-    normalize: "condition" scales the condition's gradient to unit root mean square per row and its term to
-        ε2 · σ/√(1 + σ²), so that ε2 counts standard deviations of a code N(0, I) given its noisy one.
-    fade: the condition's term is multiplied by 1 − p(y | x), so that it rests where its wish is fulfilled.
-    corrections: so many Langevin steps at every level follow the step to it, each with an evaluation of its own.
-    jacobian: how the condition's gradient passes R: "exact" differentiates the prior; "gaussian", the cheap one, takes
-        ∂R/∂h as I / (1 + σ²), which it is where codes are N(0, I).
+    `normalize` "condition" scales the condition's gradient to unit root mean square per row and its term to
+    ε2 · σ/√(1 + σ²), so that ε2 counts standard deviations of a code N(0, I) given its noisy one. `jacobian` is how the
+    condition's gradient passes R: "exact" differentiates the prior; "gaussian", the cheap one, takes ∂R/∂h as
+    I / (1 + σ²), which it is where codes are N(0, I).
 
     The state's code is the denoised one, R(h, σ), and its image is G of that; h itself is in the memory, as "noisy".
     A row whose step is not finite keeps its last state for good and `alive` says so.
@@ -43,30 +41,32 @@ class Annealed:
     corrector), Karras et al. 2022 (arXiv 2206.00364); G on denoised codes: Ho et al. 2022 (arXiv 2204.03458).
     """
 
-    sigma_max: float
-    sigma_min: float
-    epsilon1: float = 1.0
-    epsilon2: float = 1.0
-    epsilon3: float = 1.0
-    normalize: Normalize = "none"
-    fade: bool = False
-    corrections: int = 0
-    jacobian: Jacobian = "gaussian"
+    priors: ClassVar[tuple[str, ...]] = ("mixture", "gaussian")
+
+    sigma_max: float = 10.0  # noise level at the start; codes have unit variance
+    sigma_min: float = 0.02  # and at the end, geometric in between, anew with every target of a chain
+    epsilon1: float = 1.0  # weight of the prior's residual R(h, σ) − h: 1 is exact
+    epsilon2: float = 1.5  # weight of the condition's gradient: more is more of the target
+    epsilon3: float = 1.0  # noise of a step: 1 is the ancestral sampler, 0 deterministic
+    normalize: Normalize = "condition"  # what is scaled per sample: condition (its gradient), or none: Bayes' rule
+    fade: bool = False  # multiply the condition's term by 1 − p(y | x), so that it rests where its wish is fulfilled
+    corrections: int = 0  # Langevin steps after every step, at its noise level
+    jacobian: Jacobian = "gaussian"  # of R in the condition's gradient: gaussian, or exact: backward through R
+    views: int = 1
 
     def __post_init__(self) -> None:
-        for name, choices in (("normalize", get_args(Normalize)), ("jacobian", get_args(Jacobian))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is '{getattr(self, name)}'; expected one of: {', '.join(choices)}")
+        super().__post_init__()
         for name in ("epsilon1", "epsilon2"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number from 0 up, and finite")
-        if not 0 <= self.epsilon3 <= 1:
-            raise InputError(f"epsilon3 is {self.epsilon3}; expected 0 (no noise) to 1 (all that a level can take)")
-        if not 0 < self.sigma_min < self.sigma_max < math.inf:
-            given = f"sigma_max is {self.sigma_max}, sigma_min {self.sigma_min}"
-            raise InputError(f"{given}; expected a finite sigma_max above sigma_min above 0")
-        if self.corrections < 0:
-            raise InputError(f"corrections is {self.corrections}; expected 0 or more")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "a number from 0 up, and finite")
+        self._check("epsilon3", 0 <= self.epsilon3 <= 1, "0 (no noise) to 1 (all that a level can take)")
+        self._check("sigma_min", self.sigma_min > 0, "a number above 0")
+        finite = self.sigma_min < self.sigma_max < math.inf
+        self._check("sigma_max", finite, f"a finite number above sigma_min={self.sigma_min}")
+        self._check("corrections", self.corrections >= 0, "0 or more")
+
+    def last(self, share: float) -> Self:
+        """The sampler of the last `share` of the steps: see `Sampler.last`."""
+        return replace(super().last(share), sigma_max=self.sigma_min * (self.sigma_max / self.sigma_min) ** share)
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
         """Put noise on the start codes (B, *code_shape) and evaluate them at `sigma_max`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn.contracts import Info, Kernel, Samples, State, Target
 from ppgn.errors import InputError
-from ppgn.samplers.checkpoint import ChainState, Kept
+from ppgn.samplers.checkpoint import TENSORS, ChainState, Kept
 from ppgn.samplers.noise import Noise
 
 # Called after every step with the steps done, the steps in all, the new state and the step's info. True stops early.
@@ -48,7 +48,7 @@ def run_chains(
     kernel: Kernel,
     noise: Noise,
     *,
-    steps: int,
+    steps: int | None = None,
     init: Tensor | None = None,
     burn_in: int = 0,
     thin: int | None = None,
@@ -57,8 +57,9 @@ def run_chains(
     save_every: int = 50,
     tag: str = "",
 ) -> Samples:
-    """Walk one chain per seed of `noise` through all `targets`, `steps` steps each -> `Samples`.
+    """Walk one chain per seed of `noise` through all `targets` -> `Samples`.
 
+    steps: under each target; by default the kernel's own number, 100 where it has none.
     init: start codes (B, *code_shape), or (1, *code_shape) for all; by default drawn from N(0, I).
     burn_in, thin: of every target's states keep each `thin`-th after the first `burn_in`; by default the last only.
     callback: may return True to stop early; the state it saw is then kept too.
@@ -72,6 +73,7 @@ def run_chains(
 
     Source of the walk through targets: the released sampler of PPGN (arXiv 1612.00005).
     """
+    steps = getattr(kernel, "steps", 100) if steps is None else steps
     schedule = _Schedule(steps, burn_in, thin)
     if save_every < 1:
         raise InputError(f"save_every is {save_every}; expected 1 or more")
@@ -107,7 +109,7 @@ def sample(
     kernel: Kernel,
     seeds: Sequence[int],
     *,
-    steps: int,
+    steps: int | None = None,
     init: Tensor | None = None,
     burn_in: int = 0,
     thin: int | None = None,
@@ -123,7 +125,7 @@ def sample(
     """`run_chains` over any number of seeds, `batch_size` at a time.
 
     A seed's samples do not depend on `batch_size`: on a CPU bit for bit through our networks, elsewhere and through
-    compiled ones up to rounding, which a long chain amplifies until pictures differ, as they do between machines.
+    compiled ones up to rounding, which a long chain amplifies until signals differ, as they do between machines.
 
     init: start codes (N, *code_shape), one per seed, or (1, *code_shape) for all.
     callback: counts the steps of all batches; True ends the batch it saw, the next one still runs.
@@ -178,10 +180,7 @@ def _over_batches(callback: Callback, number: int, batches: int) -> Callback:
 
 def _collect(kept: Sequence[Kept], seeds: Sequence[int], alive: Tensor) -> Samples:
     """Rows seed by seed, each seed's in the order of its chain, so that batches can be concatenated."""
-    joined = {
-        name: torch.stack([getattr(item, name) for item in kept], dim=1).flatten(0, 1)
-        for name in ("images", "codes", "log_prob")
-    }
+    joined = {name: torch.stack([getattr(item, name) for item in kept], dim=1).flatten(0, 1) for name in TENSORS}
     return Samples(
         **joined,
         seeds=tuple(seed for seed in seeds for _ in kept),

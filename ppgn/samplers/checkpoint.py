@@ -18,7 +18,8 @@ from ppgn.contracts import Evaluation, State
 from ppgn.errors import InputError
 from ppgn.samplers import rows
 
-FORMAT = "ppgn-chains-1"
+FORMAT = "ppgn-chains-2"
+TENSORS = ("signals", "codes", "log_prob")  # that are kept of a state
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,15 @@ class Kept:
 
     step: int
     target: int
-    images: Tensor  # (B, 3, H, W) uint8
+    signals: Tensor  # (B, *signal_shape), as G made them
     codes: Tensor  # (B, *code_shape)
     log_prob: Tensor  # (B,)
 
     @staticmethod
     def of(state: State, step: int, target: int) -> Kept:
         """Take `state`, reached after `step` steps under target number `target`."""
-        images = (state.evaluation.image.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
-        return Kept(step, target, images.cpu(), state.code.cpu(), state.evaluation.log_condition.cpu())
+        tensors = state.evaluation.image, state.code, state.evaluation.log_condition
+        return Kept(step, target, *(tensor.cpu() for tensor in tensors))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ChainState:
         tensors = {"code": state.code, "alive": state.alive}
         tensors |= {f"evaluation.{name}": value for name, value in rows.tensors(state.evaluation).items()}
         tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
-        for name in ("images", "codes", "log_prob") if self.kept else ():
+        for name in TENSORS if self.kept else ():
             tensors[f"kept.{name}"] = torch.stack([getattr(kept, name) for kept in self.kept])
         progress = {"step": self.step, "noise": self.noise, "kept": [[kept.step, kept.target] for kept in self.kept]}
         metadata = {"format": FORMAT, "run": json.dumps(run), "progress": json.dumps(progress)}
@@ -77,7 +78,7 @@ class ChainState:
         _check_same_run(path, json.loads(metadata["run"]), json.loads(json.dumps(run)))
         progress = json.loads(metadata["progress"])
         kept = tuple(
-            Kept(step, target, *(tensors[f"kept.{name}"][row] for name in ("images", "codes", "log_prob")))
+            Kept(step, target, *(tensors[f"kept.{name}"][row] for name in TENSORS))
             for row, (step, target) in enumerate(progress["kept"])
         )
         here = {name: tensor.to(device) for name, tensor in tensors.items() if not name.startswith("kept.")}

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from torch import Tensor
 
 from ppgn.contracts import Info, NoiseSource, State, Target
-from ppgn.errors import InputError
 from ppgn.samplers import rows
+from ppgn.samplers.sampler import Sampler
 
 Normalize = Literal["drift", "condition", "none"]
 Schedule = Literal["chain", "target"]
 RESET_EPSILON1 = (1e-6, 1e-2)  # a restarted chain draws its epsilon1 uniformly from here, as released
 
 
-@dataclass(frozen=True)
-class Langevin:
+@dataclass(frozen=True, kw_only=True)
+class Langevin(Sampler):
     """Steps h' = h + lr · d with d = ε1 · (R(h) − h) + ε2 · ∂log p(y | G(h))/∂h + N(0, ε3²).
 
-    epsilon1, epsilon2, epsilon3: weight of the prior, weight of the condition, standard deviation of the noise.
-    lr, lr_end: the step length goes from `lr` to `lr_end` linearly in i / steps.
-    schedule: on a chain through several targets "target" starts that line anew with each of them; "chain" follows it
-        on past `lr_end`, as released.
-    normalize: "drift" divides d by its mean absolute value, so that the ε's weigh relative to each other and lr is
-        the mean change per coordinate; "condition" scales the condition's gradient to unit root mean square, so that
-        ε2 has the units of codes; "none" takes d as it is. Always per sample; a zero vector stays zero.
-    clip: bounds put on every coordinate of a new code.
-    decay: factor on a new code, behind `clip`.
-    reset_every: after so many steps a chain restarts from N(0, I) with a random epsilon1, its own.
-    fade: the condition's term is multiplied by 1 − p(y | x), so that it rests where its wish is fulfilled.
+    The defaults are for whitened codes: all three terms in units of codes, cooled by lr. `schedule` matters for a chain
+    through several targets: "target" starts the line from `lr` to `lr_end` anew with each of them; "chain" follows it
+    on past `lr_end`, as released. `normalize` is always per sample, and a zero vector stays zero: "drift" divides d by
+    its mean absolute value, so that the ε's weigh relative to each other and lr is the mean change per coordinate;
+    "condition" scales the condition's gradient to unit root mean square, so that ε2 has the units of codes; "none"
+    takes d as it is.
 
     The state carries the evaluation of its code, so a step evaluates once. A row whose new code or evaluation is not
     finite keeps its last state for good and `alive` says so. Nothing here waits for the device.
@@ -41,34 +36,35 @@ class Langevin:
     decay from that of DGN-AM (arXiv 1605.09304).
     """
 
-    epsilon1: float
-    epsilon2: float
-    epsilon3: float
-    lr: float = 1.0
-    lr_end: float = 1.0
-    schedule: Schedule = "chain"
-    normalize: Normalize = "none"
-    clip: tuple[float, float] | None = None
-    reset_every: int | None = None
-    fade: bool = False
-    decay: float = 1.0
+    epsilon1: float = 0.1  # weight of the prior's residual R(h) − h: more is more natural
+    epsilon2: float = 0.07  # weight of the condition's gradient, scaled to unit RMS: more is more of the target
+    epsilon3: float = 0.02  # standard deviation of the noise: more is more diverse
+    lr: float = 1.0  # step length at the start
+    lr_end: float = 0.1  # and at the end, linear in between
+    schedule: Schedule = "target"  # anew with every target of a chain, or chain: once, and on past its end
+    normalize: Normalize = "condition"  # what is scaled per sample: condition (its gradient), drift (the whole), none
+    clip: tuple[float, float] | None = None  # [low, high] for every coordinate of a code
+    decay: float = 1.0  # factor on a new code, behind clip
+    reset_every: int | None = None  # restart from noise, with a random epsilon1, after so many steps
+    fade: bool = False  # multiply the condition's term by 1 − p(y | x), so that it rests where its wish is fulfilled
+    views: int = 1
 
     def __post_init__(self) -> None:
-        for name, choices in (("normalize", get_args(Normalize)), ("schedule", get_args(Schedule))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is '{getattr(self, name)}'; expected one of: {', '.join(choices)}")
+        super().__post_init__()
+        if self.clip is not None:  # a configuration file can only write a list
+            object.__setattr__(self, "clip", tuple(map(float, self.clip)))
+            ordered = len(self.clip) == 2 and self.clip[0] < self.clip[1]
+            self._check("clip", ordered, "[low, high] with low < high, or null for no bounds")
         for name in ("epsilon1", "epsilon2", "epsilon3"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number from 0 up, and finite")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "a number from 0 up, and finite")
         for name in ("lr", "lr_end"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)}; expected a finite number")
-        if not 0 < self.decay <= 1:
-            raise InputError(f"decay is {self.decay}; expected a number above 0, at most 1, which is none")
-        if self.clip is not None and not self.clip[0] < self.clip[1]:
-            raise InputError(f"clip is {self.clip}; expected (low, high) with low < high, or null for no bounds")
-        if self.reset_every is not None and self.reset_every < 1:
-            raise InputError(f"reset_every is {self.reset_every}; expected 1 or more, or null for no restarts")
+            self._check(name, math.isfinite(getattr(self, name)), "a finite number")
+        self._check("decay", 0 < self.decay <= 1, "a number above 0, at most 1, which is none")
+        self._check("reset_every", self.reset_every is None or self.reset_every >= 1, "1 or more, or null for none")
+
+    def last(self, share: float) -> Self:
+        """The sampler of the last `share` of the steps: see `Sampler.last`."""
+        return replace(super().last(share), lr=self.lr_end + (self.lr - self.lr_end) * share)
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
         """Evaluate the start codes (B, *code_shape); as in the released sampler these are not clipped."""

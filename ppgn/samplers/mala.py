@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,18 +13,18 @@ from torch import Tensor
 from ppgn.contracts import Evaluation, Info, NoiseSource, State, Target
 from ppgn.errors import InputError
 from ppgn.samplers import rows
+from ppgn.samplers.sampler import Sampler
 
 ACCEPTANCE = 0.574  # the share of accepted steps that is best in many dimensions (Roberts & Rosenthal 1998)
 GAMMA, T0, KAPPA = 0.05, 10, 0.75  # of dual averaging, as in Hoffman & Gelman 2014
 
 
-@dataclass(frozen=True)
-class Mala:
+@dataclass(frozen=True, kw_only=True)
+class Mala(Sampler):
     """Proposes h' = h + ε ∇ + √(2ε) N(0, I), with ∇ = ∂log p(h)/∂h + weight · ∂log p(y | G(h))/∂h, and tests it.
 
-    step_size: ε at the start. For the first `warmup` steps under every target each chain adapts its own by dual
-        averaging towards `ACCEPTANCE`; their average is its ε from then on. Only what comes after is a draw.
-    weight: power of p(y | x) in the target p(h) · p(y | G(h))^weight.
+    The target is p(h) · p(y | G(h))^weight. For the first `warmup` steps under every target each chain adapts its own ε
+    by dual averaging towards `ACCEPTANCE`; their average is its ε from then on. Only what comes after is a draw.
 
     The state carries the evaluation of its code, so a step evaluates once, the first under another target twice. A
     proposal that is not finite has density 0 and is rejected; a row whose start is not finite stays there, not alive.
@@ -32,17 +33,18 @@ class Mala:
     Source: Roberts & Tweedie 1996; the adaptation is Hoffman & Gelman 2014 (arXiv 1111.4246), section 3.2.
     """
 
-    step_size: float
-    warmup: int = 0
-    weight: float = 1.0
+    priors: ClassVar[tuple[str, ...]] = ("mixture", "gaussian")
+
+    step_size: float = 0.05  # ε at the start: a proposal goes by ε · gradient + √(2ε) · noise
+    warmup: int = 500  # steps under every target in which each chain adapts its ε; what comes after are draws
+    weight: float = 1.0  # power of p(y | x): more is more of the target
+    steps: int = 1000
 
     def __post_init__(self) -> None:
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}; expected a finite number above 0")
-        if self.warmup < 0:
-            raise InputError(f"warmup is {self.warmup}; expected 0 or more")
-        if not 0 <= self.weight < math.inf:
-            raise InputError(f"weight is {self.weight}; expected a number from 0 up, and finite")
+        super().__post_init__()
+        self._check("step_size", 0 < self.step_size < math.inf, "a finite number above 0")
+        self._check("warmup", 0 <= self.warmup < self.steps, f"0 or more and less than steps={self.steps}")
+        self._check("weight", 0 <= self.weight < math.inf, "a number from 0 up, and finite")
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
         """Evaluate the start codes (B, *code_shape).

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppgn.contracts import NoiseSource
 from ppgn.errors import InputError
 
 
-class Jitter(nn.Module):
+@dataclass(frozen=True)
+class Jitter:
     """`views` random windows of every image, resampled to the image's size.
 
     A window magnifies by a factor drawn log-uniformly from [1, zoom], the same in both axes. Its centre moves along
@@ -23,16 +25,16 @@ class Jitter(nn.Module):
     CUDA either; that makes the views repeatable there, not yet a chain, whose networks may add in any order.
     """
 
-    def __init__(self, views: int = 1, shift: float = 0.0, zoom: float = 1.0) -> None:
-        super().__init__()
-        if views < 1 or shift < 0 or zoom < 1:
-            given = f"views={views}, shift={shift}, zoom={zoom}"
-            raise InputError(f"jitter is {given}; expected views of 1 or more, shift from 0 up, zoom from 1 up")
-        self.views = views
-        self.shift = shift
-        self.zoom = zoom
+    views: int = 1
+    shift: float = 0.0
+    zoom: float = 1.0
 
-    def forward(self, x: Tensor, noise: NoiseSource) -> Tensor:
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.shift < 0 or self.zoom < 1:
+            given = f"views={self.views}, shift={self.shift}, zoom={self.zoom}"
+            raise InputError(f"jitter is {given}; expected views of 1 or more, shift from 0 up, zoom from 1 up")
+
+    def __call__(self, x: Tensor, noise: NoiseSource) -> Tensor:
         """Images (B, 3, H, W) -> views (V, B, 3, H, W) of the same precision, differentiable."""
         precise = x.to(torch.promote_types(x.dtype, torch.float32))
         draws = noise.uniform("jitter", (self.views, 3)).to(precise).transpose(0, 1)

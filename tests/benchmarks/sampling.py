@@ -20,6 +20,7 @@ line is JSON, and with --json the only one.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import resource
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,24 +210,28 @@ class Networks:
         """Everything that is compared at one batch size, by name."""
         from ppgn.posterior import Posterior
         from ppgn.priors.joint import Joint
-        from ppgn.samplers import presets
+        from ppgn.samplers import published
+        from ppgn.samplers.annealed import Annealed
+        from ppgn.samplers.langevin import Langevin
 
         generator, encoder = self.model.generator, self.model.encoder
         logits, k = self.condition.network, self.condition.index
         dim = self.model.generator.code_shape
         h = torch.randn(batch, *dim).to(self.like)
         one = np.random.RandomState(0).normal(0, 1, (1, *dim))
-        ours, plain = {}, presets.ppgn(shift=0, zoom=1)
+        ours, plain = {}, Langevin(shift=0, zoom=1)
         for name, condition, sampler, prior in (
             ("ppgn", self.condition, plain, "joint"),
-            ("annealed", self.condition, presets.annealed(shift=0, zoom=1), None),
+            ("annealed", self.condition, Annealed(shift=0, zoom=1), None),
             ("shared", self.shared, plain, "joint"),
             *([("compiled", self.condition, plain, "joint")] if compile else []),
         ):
             prior = self.model.choose_prior(prior, sampler)
             target = self.model.posterior(condition, prior=prior, transform=sampler.transform)
-            target = target.compiled() if name == "compiled" else target
-            ours[name] = Chain(sampler.kernel, target, batch, self.like).step
+            if name == "compiled":
+                target = replace(target, generator=copy.deepcopy(generator))
+                target.generator.compile()
+            ours[name] = Chain(sampler, target, batch, self.like).step
         same = self.shared.network
         steps: dict[str, Step] = {
             "ppgn": ours["ppgn"],
@@ -245,9 +251,8 @@ class Networks:
             steps["compiled"] = ours["compiled"]
         if self.caffenet is not None:
             deepsim, fc6, condition = self.caffenet
-            sampler = presets.released()
-            target = Posterior(deepsim, Joint(fc6), condition, trunk=condition.network)
-            steps["ppgn_caffenet"] = Chain(sampler.kernel, target, batch, self.like).step
+            target = Posterior(deepsim, Joint(fc6), condition)
+            steps["ppgn_caffenet"] = Chain(published.Released(), target, batch, self.like).step
             one = np.random.RandomState(0).normal(0, 1, (1, 4096))
             steps["released_caffenet"] = Released(
                 deepsim, fc6, condition.network, condition.index, one, like=self.like
@@ -260,14 +265,14 @@ def memory(model: str, batch: int, steps: int, device: torch.device) -> dict[str
     import ppgn
     from ppgn.conditions.classifier import Classifier
     from ppgn.networks import imagenet
-    from ppgn.samplers import presets
+    from ppgn.samplers.langevin import Langevin
 
     network = ppgn.load(model, device)
     condition = Classifier(imagenet.load("efficientnet_lite1"), "goldfish").to(device).eval()
     peaks = []
     for count in (steps, 10 * steps):
         network.sample(
-            condition, range(batch), sampler=presets.ppgn(), prior="joint", steps=count, batch_size=batch, device=device
+            condition, range(batch), sampler=Langevin(), prior="joint", steps=count, batch_size=batch, device=device
         )
         peaks.append(_peak(device))
     return {"peak_memory_mb": peaks[0], "peak_memory_mb_after_10x_steps": peaks[1]}

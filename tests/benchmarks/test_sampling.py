@@ -10,8 +10,9 @@ import torch
 
 from ppgn.posterior import Posterior
 from ppgn.priors.joint import Joint
-from ppgn.samplers import presets
+from ppgn.samplers import published
 from ppgn.samplers.chains import run_chains
+from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
 from tests.benchmarks.sampling import Chain, Released, compared, floor, interleaved, row
 from tests.tiny import CODE_SHAPE, TinyCondition, TinyEncoder, TinyGenerator
@@ -50,10 +51,10 @@ def test_a_row_speaks_of_chain_steps() -> None:
 
 def test_released_is_what_the_preset_transcribes() -> None:
     generator, encoder, condition = TinyGenerator(), TinyEncoder(), TinyCondition(1, truncated=True)
-    sampler = presets.released(epsilon1=0.2, epsilon3=0.0, steps=9)
+    sampler = published.Released(epsilon1=0.2, epsilon3=0.0, steps=9)
     start = torch.randn(1, *CODE_SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     target = Posterior(generator, Joint(encoder), condition)
-    ours = run_chains([target], sampler.kernel, Noise([0], dtype=torch.float64), steps=9, init=start, thin=1)
+    ours = run_chains([target], sampler, Noise([0], dtype=torch.float64), steps=9, init=start, thin=1)
     like = start.new_empty(0)
     loop = Released(generator, encoder, condition.logits, 1, start.numpy(), eps1=0.2, eps3=0.0, like=like)
     generator.calls = 0
@@ -67,7 +68,7 @@ def test_released_is_what_the_preset_transcribes() -> None:
 def test_a_chain_walks_and_the_floor_passes_every_network_once(batch: int) -> None:
     generator, encoder, condition = TinyGenerator(), TinyEncoder(), TinyCondition(1)
     like = torch.empty(0, dtype=torch.float64)
-    chain = Chain(presets.ppgn().kernel, Posterior(generator, Joint(encoder), condition), batch, like)
+    chain = Chain(Langevin(), Posterior(generator, Joint(encoder), condition), batch, like)
     before, generator.calls = chain.state.code, 0
     chain.step()
     assert (generator.calls, chain.state.code.shape) == (1, (batch, *CODE_SHAPE))

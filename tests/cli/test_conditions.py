@@ -25,7 +25,7 @@ from ppgn.media import images
 from ppgn.metrics import bootstrap
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.samplers import presets
+from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.noise import Noise
 from tests.metrics.test_captions import Brightness as Reader
 
@@ -51,7 +51,7 @@ def model(tiny: Path) -> PPGN:
 
 
 def chains(model: PPGN, **settings: object) -> Chains:
-    return Chains(model, presets.annealed(), **{"seeds": (0, 5), "steps": 2, "batch_size": 3, **settings})  # type: ignore[arg-type]
+    return Chains(model, Annealed(), **{"seeds": (0, 5), "steps": 2, "batch_size": 3, **settings})  # type: ignore[arg-type]
 
 
 def test_a_chain_is_that_of_its_condition_and_seed_alone(model: PPGN) -> None:
@@ -61,7 +61,7 @@ def test_a_chain_is_that_of_its_condition_and_seed_alone(model: PPGN) -> None:
     pictures, targets = walk.draw(conditions)
     assert targets.tolist() == [0, 0, 1, 1]
     for row, (condition, seed) in enumerate([(0, 0), (0, 5), (1, 2), (1, 7)]):
-        alone = model.sample(conditions[condition], [seed], sampler=presets.annealed(), steps=2).images[0]
+        alone = model.sample(conditions[condition], [seed], sampler=Annealed(), steps=2).images[0]
         assert (pictures[row].int() - alone.int()).abs().max() <= 1  # networks round alike up to the batch
     assert len(counted) == walk.total(2) == 4
 

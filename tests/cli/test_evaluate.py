@@ -193,9 +193,9 @@ def test_ways_to_fill_holes_follow_the_words(evaluate: Run) -> None:
         completer.conditions = completer.published = [TinyCondition(0)]
         return completer.ways()
 
-    assert [ways()[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [inpaint.UNASKED, 2.5]
+    assert [ways()[name].args[0].epsilon2 for name in ("context", "class")] == [inpaint.UNASKED, 2.5]
     changed = ways("context.epsilon2=0.1", "sampler.epsilon2=1.5")
-    assert [changed[name].args[0].kernel.epsilon2 for name in ("context", "class")] == [0.1, 1.5]
+    assert [changed[name].args[0].epsilon2 for name in ("context", "class")] == [0.1, 1.5]
     assert "class_pixels" in ways()
     assert "class_pixels" not in ways("context.imputations=0")
     assert "class_pixels" not in ways("sampler=ppgn")

@@ -17,6 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 import ppgn
 from ppgn.cli import main
@@ -27,9 +28,8 @@ from ppgn.contracts import State
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.posterior import Posterior
-from ppgn.samplers import presets
 from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
 
 Run = Callable[..., int]
 
@@ -78,7 +78,7 @@ def test_is_what_the_python_interface_samples(sample: Run, tiny: Path) -> None:
     assert sample("target=1", "seeds=5", "out=o") == 0
     model = ppgn.load(tiny / "model.safetensors").double()
     condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
-    drawn = model.sample(condition, [5], sampler=presets.annealed(), steps=6, dtype=torch.float64)
+    drawn = model.sample(condition, [5], sampler=Annealed(), steps=6, dtype=torch.float64)
     assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
 
 
@@ -94,8 +94,8 @@ def test_compiled_networks_draw_the_same_and_the_report_says_so(
     sample: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CXX", sys.executable)  # not asked: what is compiled here is run by PyTorch
-    compiled = Posterior.compiled
-    monkeypatch.setattr(Posterior, "compiled", lambda self: compiled(self, "aot_eager"))
+    compiled = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend="aot_eager"))
     assert sample("target=[1,2]", "seeds=0-2", "steps=2", "out=plain") == 0
     assert sample("target=[1,2]", "seeds=0-2", "steps=2", "out=compiled", "compile=true") == 0
     plain, fast = (load_file(f"{out}/samples.safetensors") for out in ("plain", "compiled"))
@@ -153,7 +153,7 @@ def test_conditions_are_combined_in_words(combined: Run, tiny: Path) -> None:
     model = ppgn.load(tiny / "model.safetensors").double()
     first = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
     condition = (first | first.with_target(3)) & 0.5 * ~first.with_target(0)
-    drawn = model.sample(condition, [0, 1], sampler=presets.annealed(), steps=6, dtype=torch.float64)
+    drawn = model.sample(condition, [0, 1], sampler=Annealed(), steps=6, dtype=torch.float64)
     assert torch.equal(load_file("o/samples.safetensors")["codes"], drawn.codes)
     assert (report("o")["condition"], report("o")["target"]) == (text, text)
 
@@ -179,7 +179,7 @@ def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> 
     model = ppgn.load(tiny / "model.safetensors").double()
     condition = Classifier.from_torchscript(tiny / "classifier.ts", 1, size=16).double()
     start = model.encode(images.read("photo.png").double()[None])
-    sampler = presets.ppgn(lr=0.55)  # half the way from 1 to 0.1
+    sampler = Langevin(lr=0.55)  # half the way from 1 to 0.1
     drawn = model.sample(condition, [0], sampler=sampler, steps=3, init=start, dtype=torch.float64)
     assert torch.allclose(load_file("o/samples.safetensors")["codes"], drawn.codes, rtol=0, atol=1e-12)
     assert report("o")["steps"] == 3
@@ -193,8 +193,8 @@ def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(
     monkeypatch.chdir(tmp_path)
     images.write("photo.png", torch.rand(3, 16, 16))
     request = Request.read(["target=1", "sampler=annealed", "init=photo.png", "strength=0.25", "steps=40"])
-    sampler = last_steps(presets.annealed(sigma_max=16.0, sigma_min=1.0), request)
-    assert (sampler.steps, sampler.kernel) == (10, presets.annealed(sigma_max=2.0, sigma_min=1.0).kernel)
+    sampler = last_steps(Annealed(sigma_max=16.0, sigma_min=1.0), request)
+    assert (sampler.steps, sampler) == (10, Annealed(sigma_max=2.0, sigma_min=1.0, steps=10))
 
 
 def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,10 @@ from ppgn.cli.sample import build_conditions
 from ppgn.metrics import diversity, fidelity
 from ppgn.model import PPGN
 from ppgn.priors.dae import DAE, ImageDAE
-from ppgn.samplers import presets
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
+from ppgn.samplers.published import DGNAM
+from ppgn.samplers.sampler import Sampler
 from tests.cli.evaluating import evaluate_with, read
 
 Run = Callable[..., int]
@@ -93,9 +96,9 @@ def test_the_figures_are_those_of_the_chains(variants: Run, tiny: Path) -> None:
     )
     first, later = [], []
     for condition in build_conditions(request.config.condition, [2, 0], torch.device("cpu"), torch.float32):
-        drawn = model.sample([condition, condition], [0, 1], sampler=presets.ppgn(), prior="dae", steps=2, batch_size=2)
+        drawn = model.sample([condition, condition], [0, 1], sampler=Langevin(), prior="dae", steps=2, batch_size=2)
         assert drawn.steps == (2, 4, 2, 4)
-        alone = model.sample(condition, [0, 1], sampler=presets.ppgn(), prior="dae", steps=2, batch_size=2)
+        alone = model.sample(condition, [0, 1], sampler=Langevin(), prior="dae", steps=2, batch_size=2)
         assert torch.equal(drawn.images[::2], alone.images)
         first.append(drawn.images[::2])
         later.append(drawn.images[1::2])
@@ -164,18 +167,18 @@ def test_experiments_are_those_that_a_verb_can_take() -> None:
 @pytest.mark.parametrize(
     ("experiment", "expected"),
     [
-        ("ppgn_x", presets.ppgn(epsilon1=1.0, epsilon2=0.02, epsilon3=0.07, clip=(0.0, 1.0))),
-        ("dgn_am", presets.ppgn(epsilon1=0.0, epsilon3=0.0)),
-        ("dgn_am_released", presets.dgn_am()),
-        ("ppgn_h", presets.ppgn()),
-        ("joint", presets.ppgn()),
-        ("noiseless_joint", presets.ppgn()),
-        ("annealed", presets.annealed()),
+        ("ppgn_x", Langevin(epsilon1=1.0, epsilon2=0.02, epsilon3=0.07, clip=(0.0, 1.0))),
+        ("dgn_am", Langevin(epsilon1=0.0, epsilon3=0.0)),
+        ("dgn_am_released", DGNAM()),
+        ("ppgn_h", Langevin()),
+        ("joint", Langevin()),
+        ("noiseless_joint", Langevin()),
+        ("annealed", Annealed()),
     ],
 )
-def test_what_each_experiment_is(experiment: str, expected: presets.Sampler) -> None:
+def test_what_each_experiment_is(experiment: str, expected: Sampler) -> None:
     settings, options = config.compose("sample", [f"experiment={experiment}", "target=1"])
-    assert config.build(settings.sampler).kernel == expected.kernel
+    assert config.build(settings.sampler) == expected
     assert options["sampler"] == settings.sampler._target_.rpartition(".")[2]
     priors = {"ppgn_x": "image_dae", "ppgn_h": "dae", "joint": "joint", "noiseless_joint": "joint", "annealed": None}
     assert settings.prior == priors.get(experiment, "gaussian")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ppgn.cli import config as configs
+from ppgn.conditions import words
 from ppgn.conditions.caption import Caption
 from ppgn.errors import InputError
 from tests.networks.test_captioner import images, shipped, tiny
@@ -65,18 +65,16 @@ def test_another_sentence_to_the_same_captioner() -> None:
         Caption(tiny(), "a dog", "exact")
 
 
-def test_configuration_alone_asks_for_a_sentence(tmp_path: Path) -> None:
+def test_words_ask_for_a_sentence(tmp_path: Path) -> None:
     captioner = shipped()
     captioner.save(tmp_path / "mine.safetensors")
-    words = ["condition=caption", f"condition.captioner.name={tmp_path}/mine.safetensors", "target=A dog, runs!"]
-    for sampler, gradient in (("ppgn", "full"), ("released", "truncated")):
-        settings, _ = configs.compose("sample", [*words, f"sampler={sampler}"])
-        condition = configs.build(settings.condition)
+    settings = {"captioner.name": str(tmp_path / "mine.safetensors")}
+    for gradient in ("truncated", "full"):
+        condition = words.condition("caption", "A dog, runs!", settings).with_gradient(gradient)
         assert (condition.name, condition.gradient) == ("A dog, runs!", gradient)
         assert condition.tokens.tolist() == [1, 2, 3, 0]
     x = torch.rand(2, 3, 16, 16)
     expected = captioner.log_probs(x, captioner.encode("a dog runs")).sum(1)
     torch.testing.assert_close(condition(x), expected, atol=0.01, rtol=0)
-    settings, _ = configs.compose("sample", [*words[:2], "target=a cat"])
     with pytest.raises(InputError, match="does not know 'cat'"):
-        configs.build(settings.condition)
+        words.condition("caption", "a cat", settings)

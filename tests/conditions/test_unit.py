@@ -15,7 +15,7 @@ from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.samplers import presets
+from ppgn.samplers.annealed import Annealed
 from tests.tiny import TinyCondition, TinyGenerator
 
 
@@ -130,7 +130,7 @@ def test_tells_its_layer_and_what_all_of_its_units_give(x: Tensor) -> None:
 
 def test_a_unit_at_one_position_is_seen_without_random_views() -> None:
     """Views move and magnify what it sees; it would learn to please wherever they look."""
-    model, transform = PPGN(TinyGenerator()), presets.annealed().transform
+    model, transform = PPGN(TinyGenerator()), Annealed().transform
     assert transform is not None
     placed, anywhere = unit(), unit(position="mean")
     for condition, seen in (

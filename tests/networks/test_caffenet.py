@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
@@ -79,9 +79,14 @@ def test_codes_are_rectified_and_the_weights_the_same_every_time(network: Networ
     assert not network.restorable
 
 
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
 def test_own_weights_are_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caffenet, "CaffeNet", lambda: nn.Sequential(nn.Conv2d(3, 2, 1)))  # 240 MB less
-    state = {"0.weight": torch.rand(2, 3, 1, 1), "0.bias": torch.rand(2)}
+    monkeypatch.setattr(caffenet, "CaffeNet", lambda: nn.Sequential(nn.Conv2d(3, 1000, 1), Mean()))  # 240 MB less
+    state = {"0.weight": torch.rand(1000, 3, 1, 1), "0.bias": torch.rand(1000)}
     path = tmp_path / "caffenet.pth"
     torch.save(state, path)
     network = caffenet.load(path)

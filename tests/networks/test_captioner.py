@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ppgn.errors import InputError
@@ -206,7 +207,7 @@ def test_files_that_are_no_captioners_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="unknown captioner 'captionr'"):
         captioners.load("captionr")
-    with pytest.raises(InputError, match=r"no captioner file 'missing\.safetensors'"):
+    with pytest.raises(InputError, match=r"no checkpoint file 'missing\.safetensors'"):
         captioners.load("missing.safetensors")
     with pytest.raises(InputError, match="has format 'ppgn-1', not 'ppgn-captioner-1'"):
         captioners.load(written("model", {}, format="ppgn-1"))
@@ -217,7 +218,7 @@ def test_files_that_are_no_captioners_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a safetensors file"):
         captioners.load(path)
     shipped().save(tmp_path / "mine.safetensors")
-    with captioners.safe_open(tmp_path / "mine.safetensors", "pt") as file:
+    with safe_open(tmp_path / "mine.safetensors", "pt") as file:
         metadata = file.metadata()
     for tensors, problem in (({"bias": torch.zeros(9)}, r"has shape \(9,\), expected \(4,\)"), ({}, "is missing")):
         with pytest.raises(InputError, match=f"does not fit the captioner that it names: 'bias' {problem}"):

@@ -149,7 +149,7 @@ def test_a_network_is_frozen_and_stays_in_evaluation_mode(network: Network) -> N
 def test_no_activation_makes_a_copy_for_its_gradient_to_work_in_place() -> None:
     body = nn.Sequential(nn.ReLU6(inplace=True), nn.ReLU(inplace=True), nn.SiLU(inplace=True))
     network = Network(body, Preprocessing(scale=10.0), name="tiny")
-    assert [module.inplace for module in body] == [False, True, False]
+    assert [module.inplace for module in network.body] == [False, True, False]
     x = images(1, 3, 2, 2)
     clipped = (10 * x).clamp(max=6)
     torch.testing.assert_close(network.double()(x), clipped * clipped.sigmoid())
@@ -249,6 +249,20 @@ def test_layers_are_listed_as_defined_and_their_shapes_as_run(network: Network) 
     assert shapes["head"] == (8,)
 
 
-def test_the_number_of_classes_is_that_of_labels_or_outputs(network: Network) -> None:
+def test_the_number_of_classes_is_that_of_the_outputs_and_labels_are_as_many(network: Network) -> None:
     assert network.classes == 8
-    assert Network(Body(), Preprocessing(), name="tiny", labels=["a", "b"]).classes == 2
+    assert Network(Body(), Preprocessing(size=2), name="tiny", labels=list("abcdefgh")).labels == tuple("abcdefgh")
+    with pytest.raises(InputError, match="2 class names for the 8 outputs"):
+        Network(Body(), Preprocessing(size=2), name="tiny", labels=["a", "b"])
+
+
+def test_the_module_given_stays_as_it_is() -> None:
+    body = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.SiLU(inplace=True), nn.Dropout())
+    network = Network(body, Preprocessing(size=2), name="tiny")
+    assert body.training
+    assert all(parameter.requires_grad for parameter in body.parameters())
+    assert type(body[1]) is nn.Linear
+    assert body[2].inplace
+    body[1].weight.data.zero_()
+    assert network.get_parameter("body.1.weight").any()
+    assert Network(body, Preprocessing(size=2), name="tiny", copy=False).body is body

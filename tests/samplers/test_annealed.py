@@ -17,6 +17,7 @@ from ppgn.samplers import rows
 from ppgn.samplers.annealed import CORRECTION, Annealed
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
+from tests.samplers.plain import annealed
 from tests.samplers.quick import Quick
 from tests.tiny import Likelihood, LinearGenerator, TinyCondition, TinyEncoder, TinyGenerator
 
@@ -60,7 +61,7 @@ def doubles(seeds: Any) -> Noise:
 )
 def test_with_the_exact_denoiser_a_chain_draws_the_data(epsilon3: float, corrections: int, steps: int) -> None:
     n = 3000
-    kernel = Annealed(20.0, 0.005, epsilon2=0.0, epsilon3=epsilon3, corrections=corrections)
+    kernel = annealed(20.0, 0.005, epsilon2=0.0, epsilon3=epsilon3, corrections=corrections)
     codes = run_chains([pixel(Mixture())], kernel, Quick(n), steps=steps).codes[:, 0]
     second = codes > -0.5  # no code of either mode lies beyond
     assert second.double().mean().item() == pytest.approx(0.7, abs=4 * (0.21 / n) ** 0.5 + 0.01)
@@ -75,7 +76,7 @@ def test_with_the_exact_denoiser_a_chain_draws_the_data(epsilon3: float, correct
 def test_a_gaussian_prior_and_likelihood_give_bayes_mean(jacobian: Jacobian, epsilon3: float) -> None:
     """The guided mean is exact for a linear likelihood that is much wider than a code given its noisy one."""
     n, y, std = 2000, 5.0, 3.0
-    kernel = Annealed(10.0, 0.01, epsilon3=epsilon3, jacobian=jacobian)
+    kernel = annealed(10.0, 0.01, epsilon3=epsilon3, jacobian=jacobian)
     codes = run_chains([pixel(Gaussian(), y, std)], kernel, Quick(n), steps=100).codes[:, 0]
     assert codes.mean().item() == pytest.approx(y / (1 + std**2), abs=4 / n**0.5 + 0.03)
     assert codes.std().item() == pytest.approx((std**2 / (1 + std**2)) ** 0.5, abs=4 / (2 * n) ** 0.5 + 0.03)
@@ -86,7 +87,7 @@ def test_a_gaussian_prior_and_likelihood_give_bayes_mean(jacobian: Jacobian, eps
 def test_a_condition_shifts_the_weight_of_the_modes_its_way(normalize: Any, jacobian: Jacobian) -> None:
     shares = []
     for y, epsilon2 in ((-1.4, 1.0), (0.6, 1.0), (0.0, 0.0)):
-        kernel = Annealed(20.0, 0.01, epsilon2=epsilon2, normalize=normalize, jacobian=jacobian)
+        kernel = annealed(20.0, 0.01, epsilon2=epsilon2, normalize=normalize, jacobian=jacobian)
         codes = run_chains([pixel(Mixture(), y, 0.7)], kernel, Quick(600), steps=60).codes
         shares.append((codes > -0.5).double().mean().item())
     low, high, without = shares
@@ -113,7 +114,7 @@ def step_by_hand(
 @pytest.mark.parametrize("jacobian", ["gaussian", "exact"])
 def test_one_step_by_hand(options: dict[str, Any], jacobian: Jacobian) -> None:
     target, seeds = Posterior(TinyGenerator(), Gaussian(), TinyCondition(1)), (3, 4, 5)
-    kernel, noise, again = Annealed(4.0, 0.25, jacobian=jacobian, **options), doubles(seeds), doubles(seeds)
+    kernel, noise, again = annealed(4.0, 0.25, jacobian=jacobian, **options), doubles(seeds), doubles(seeds)
     start = torch.linspace(-1, 1, 15, dtype=DOUBLE).view(3, 5)
     state = kernel.init(start, target, noise)
     noisy = start + 4.0 * again.normal("proposal", (5,))
@@ -130,7 +131,7 @@ def test_one_step_by_hand(options: dict[str, Any], jacobian: Jacobian) -> None:
 
 def test_a_correction_is_a_langevin_step_at_the_new_level() -> None:
     target, seeds = Posterior(TinyGenerator(), Gaussian(), TinyCondition(1)), (3, 4)
-    plain, corrected = (Annealed(4.0, 0.5, corrections=count) for count in (0, 1))
+    plain, corrected = (annealed(4.0, 0.5, corrections=count) for count in (0, 1))
     start = torch.ones(2, 5, dtype=DOUBLE)
     noise = doubles(seeds)
     before, _ = plain.step(plain.init(start, target, noise), target, noise, 0, 1)
@@ -156,7 +157,7 @@ def test_levels_fall_geometrically_and_every_state_is_the_image_of_its_code() ->
     def callback(step: int, total: int, state: State, info: Info) -> None:
         assert torch.equal(state.evaluation.image, target.generator(state.code))
 
-    samples = run_chains([target, target], Annealed(8.0, 0.5), doubles([1, 2]), steps=4, callback=callback)
+    samples = run_chains([target, target], annealed(8.0, 0.5), doubles([1, 2]), steps=4, callback=callback)
     assert levels == pytest.approx([8, 4, 2, 1, 0.5, 8, 4, 2, 1, 0.5])
     assert (levels[0], levels[4]) == (8.0, 0.5)  # inside of what a prior knows, to the last bit
     images = (target.generator(samples.codes) * 255).round().to(torch.uint8)
@@ -166,14 +167,14 @@ def test_levels_fall_geometrically_and_every_state_is_the_image_of_its_code() ->
 def test_the_generator_draws_once_per_step_and_once_more_per_target() -> None:
     target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(1))
     assert isinstance(target.generator, TinyGenerator)
-    run_chains([target, target], Annealed(8.0, 0.5), doubles([1]), steps=5)
+    run_chains([target, target], annealed(8.0, 0.5), doubles([1]), steps=5)
     assert target.generator.calls == 2 * (5 + 1)
-    run_chains([target], Annealed(8.0, 0.5, corrections=2), doubles([1]), steps=5)
+    run_chains([target], annealed(8.0, 0.5, corrections=2), doubles([1]), steps=5)
     assert target.generator.calls == 12 + 3 * 5 + 1
 
 
 def test_start_codes_get_the_variance_of_the_first_level() -> None:
-    kernel, noise = Annealed(3.0, 0.1), Quick(20000)
+    kernel, noise = annealed(3.0, 0.1), Quick(20000)
     state = kernel.init(noise.normal("init", (1,)), pixel(Gaussian()), noise)
     assert state.memory["noisy"].var().item() == pytest.approx(10.0, rel=4 * (2 / 20000) ** 0.5)
 
@@ -202,7 +203,7 @@ def test_a_row_that_is_not_finite_is_frozen_and_harms_no_other() -> None:
             return replace(evaluation, condition_grad=gradient)
 
     parts = TinyGenerator(), Gaussian(), TinyCondition(1)
-    kernel = Annealed(8.0, 0.1)
+    kernel = annealed(8.0, 0.1)
     clean = run_chains([Posterior(*parts)] * 2, kernel, doubles([1, 2, 3]), steps=6, thin=1)
     broken = run_chains([Breaking(*parts)] * 2, kernel, doubles([1, 2, 3]), steps=6, thin=1)
     assert broken.failed == (2,)
@@ -217,12 +218,12 @@ def test_a_row_that_is_not_finite_is_frozen_and_harms_no_other() -> None:
 def test_a_prior_without_noise_levels_is_refused_by_name() -> None:
     target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(1))
     with pytest.raises(InputError, match="annealed needs a noise-conditional prior; joint is none; add prior=gaussian"):
-        run_chains([target], Annealed(10.0, 0.1), doubles([1]), steps=2)
+        run_chains([target], annealed(10.0, 0.1), doubles([1]), steps=2)
 
 
 def test_a_level_that_the_prior_does_not_know_is_refused() -> None:
     with pytest.raises(InputError, match=r"sigma is 200; the prior mixture knows 0.001 to 100; set sampler.sigma_max"):
-        run_chains([pixel(Mixture())], Annealed(200.0, 0.1), doubles([1]), steps=2)
+        run_chains([pixel(Mixture())], annealed(200.0, 0.1), doubles([1]), steps=2)
 
 
 def test_a_prior_that_hides_its_derivative_is_refused_where_it_is_needed() -> None:
@@ -234,9 +235,9 @@ def test_a_prior_that_hides_its_derivative_is_refused_where_it_is_needed() -> No
         def residual(self, h: Tensor, x: Tensor) -> Tensor:
             return super().residual(h, x)
 
-    run_chains([pixel(Hidden())], Annealed(2.0, 0.1), doubles([1]), steps=2)
+    run_chains([pixel(Hidden())], annealed(2.0, 0.1), doubles([1]), steps=2)
     with pytest.raises(InputError, match="jacobian=exact needs a prior that can be differentiated"):
-        run_chains([pixel(Hidden())], Annealed(2.0, 0.1, jacobian="exact"), doubles([1]), steps=2)
+        run_chains([pixel(Hidden())], annealed(2.0, 0.1, jacobian="exact"), doubles([1]), steps=2)
 
 
 @pytest.mark.parametrize(
@@ -246,11 +247,11 @@ def test_a_prior_that_hides_its_derivative_is_refused_where_it_is_needed() -> No
         ({"jacobian": "full"}, "jacobian is 'full'; expected one of: gaussian, exact"),
         ({"epsilon2": -1.0}, "epsilon2 is -1.0; expected a number from 0 up"),
         ({"epsilon3": 1.5}, "epsilon3 is 1.5; expected 0 "),
-        ({"sigma_min": 20.0}, "sigma_max is 10.0, sigma_min 20.0; expected a finite sigma_max above sigma_min above 0"),
-        ({"sigma_min": 0.0}, "sigma_min 0.0; expected"),
+        ({"sigma_min": 20.0}, "sigma_max is 10.0; expected a finite number above sigma_min=20"),
+        ({"sigma_min": 0.0}, "sigma_min is 0.0; expected"),
         ({"corrections": -1}, "corrections is -1; expected 0 or more"),
     ],
 )
 def test_settings_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Annealed(**{"sigma_max": 10.0, "sigma_min": 0.1, **options})
+        annealed(**{"sigma_max": 10.0, "sigma_min": 0.1, **options})

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
-from ppgn.samplers import presets
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
+from ppgn.samplers.published import DGNAM
 from tests.tiny import CODE_SHAPE, TinyCondition, TinyGenerator
 
 
@@ -41,10 +41,10 @@ def published_loop(
 @pytest.mark.parametrize("seed", [3, 8])
 @pytest.mark.parametrize("bounds", [(-3.0, 3.0), (0.0, 12.0)])
 def test_codes_are_those_of_the_published_loop(seed: int, bounds: tuple[float, float]) -> None:
-    sampler = presets.dgn_am(clip=bounds, steps=30)
+    sampler = DGNAM(clip=bounds, steps=30)
     target = Posterior(TinyGenerator(), Gaussian(), TinyCondition(2, truncated=True))
     noise = Noise([0, seed], dtype=torch.float64)
-    found = run_chains([target], sampler.kernel, noise, steps=30, thin=1).codes[30:]
+    found = run_chains([target], sampler, noise, steps=30, thin=1).codes[30:]
     expected = published_loop(2, seed, 30, 2.14, 1e-10, bounds, 0.99)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # full steps double a rounding error
     assert any(torch.isclose(expected / 0.99, expected.new_tensor(bound)).any() for bound in bounds)
@@ -53,9 +53,9 @@ def test_codes_are_those_of_the_published_loop(seed: int, bounds: tuple[float, f
 
 
 def test_a_further_target_starts_with_full_steps() -> None:
-    sampler = presets.dgn_am(steps=4)
+    sampler = DGNAM(steps=4)
     targets = [Posterior(TinyGenerator(), Gaussian(), TinyCondition(k, truncated=True)) for k in (2, 1)]
     sizes: list[float] = []
     noise = Noise([0], dtype=torch.float64)
-    run_chains(targets, sampler.kernel, noise, steps=4, callback=lambda *step: sizes.append(step[3].step_size))
+    run_chains(targets, sampler, noise, steps=4, callback=lambda *step: sizes.append(step[3].step_size))
     assert sizes == pytest.approx(2 * [2.14, 0.75 * 2.14, 0.5 * 2.14, 0.25 * 2.14])

@@ -11,9 +11,8 @@ from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.diagnostics import Recorder, diagnose
-from ppgn.samplers.langevin import Langevin
-from ppgn.samplers.mala import Mala
 from ppgn.samplers.noise import Noise
+from tests.samplers.plain import langevin, mala
 from tests.tiny import TinyCondition, TinyGenerator
 
 TARGET = Posterior(TinyGenerator(), Gaussian(), TinyCondition(1))
@@ -26,7 +25,7 @@ def doubles(*seeds: int) -> Noise:
 
 def test_traces_are_those_of_the_states() -> None:
     recorder = Recorder(projections=3)
-    samples = run_chains([TARGET], Mala(0.3), doubles(1, 2), steps=6, thin=1, callback=recorder)
+    samples = run_chains([TARGET], mala(0.3), doubles(1, 2), steps=6, thin=1, callback=recorder)
     traces = recorder.traces()
     assert list(traces) == ["log_condition", "energy", "projection0", "projection1", "projection2"]
     codes = samples.codes.view(2, 6, 5)
@@ -42,7 +41,7 @@ def test_traces_are_those_of_the_states() -> None:
 def test_a_kernel_without_density_or_test_has_neither_energy_nor_acceptance() -> None:
     pytest.importorskip("arviz_stats")
     recorder = Recorder(projections=1, every=2)
-    run_chains([TARGET], Langevin(0.1, 0.1, 0.4), doubles(1, 2), steps=20, callback=recorder)
+    run_chains([TARGET], langevin(0.1, 0.1, 0.4), doubles(1, 2), steps=20, callback=recorder)
     assert {name: values.shape for name, values in recorder.traces().items()} == {
         "log_condition": (2, 10),
         "projection0": (2, 10),
@@ -55,7 +54,7 @@ def test_a_kernel_without_density_or_test_has_neither_energy_nor_acceptance() ->
 def test_acceptance_is_the_share_of_steps_that_moved_after_burn_in() -> None:
     pytest.importorskip("arviz_stats")
     recorder = Recorder()
-    samples = run_chains([TARGET], Mala(0.6), doubles(1, 2, 3), steps=40, thin=1, callback=recorder)
+    samples = run_chains([TARGET], mala(0.6), doubles(1, 2, 3), steps=40, thin=1, callback=recorder)
     codes = samples.codes.view(3, 40, 5)[:, 9:]
     moved = (codes[:, 1:] != codes[:, :-1]).any(dim=2)
     assert 0.05 < moved.double().mean() < 0.95

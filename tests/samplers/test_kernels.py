@@ -13,21 +13,20 @@ from torch import Tensor
 from ppgn.contracts import Info, Kernel, State
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
-from ppgn.samplers import presets, rows
-from ppgn.samplers.annealed import Annealed
+from ppgn.samplers import rows
 from ppgn.samplers.chains import run_chains
-from ppgn.samplers.langevin import Langevin
-from ppgn.samplers.mala import Mala
 from ppgn.samplers.noise import Noise
+from ppgn.samplers.published import Released
+from tests.samplers.plain import annealed, langevin, mala
 from tests.tiny import TinyCondition, TinyGenerator
 
 KERNELS: dict[str, Kernel] = {
-    "langevin": Langevin(0.1, 0.3, 0.1, 0.5, 0.1, "target", "condition", fade=True),
-    "released": presets.released(clip=None).kernel,
-    "restarted": Langevin(0.1, 0.3, 0.1, reset_every=3),
-    "mala": Mala(0.4, warmup=5),
-    "annealed": Annealed(5.0, 0.1, normalize="condition", fade=True),
-    "corrected": Annealed(5.0, 0.1, corrections=2, jacobian="exact"),
+    "langevin": langevin(0.1, 0.3, 0.1, 0.5, lr_end=0.1, schedule="target", normalize="condition", fade=True),
+    "released": Released(clip=None),
+    "restarted": langevin(0.1, 0.3, 0.1, reset_every=3),
+    "mala": mala(0.4, warmup=5),
+    "annealed": annealed(5.0, 0.1, normalize="condition", fade=True),
+    "corrected": annealed(5.0, 0.1, corrections=2, jacobian="exact"),
 }
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 START = torch.linspace(-1, 1, 15, dtype=torch.float64).view(3, 5)
@@ -114,7 +113,7 @@ def test_a_resumed_chain_is_the_uninterrupted_one_bit_for_bit(kernel: Kernel, at
     for row, key in enumerate(zip(resumed.seeds, resumed.steps, strict=True)):
         if key in rows_of:  # the state at which it was stopped may be kept besides
             compared += 1
-            for name in ("images", "codes", "log_prob"):
+            for name in ("signals", "codes", "log_prob"):
                 assert torch.equal(getattr(resumed, name)[row], getattr(whole, name)[rows_of[key]]), name
     assert compared == len(whole)
 

@@ -12,8 +12,8 @@ from ppgn.errors import InputError
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
 from ppgn.samplers.chains import run_chains
-from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
+from tests.samplers.plain import langevin
 from tests.tiny import Likelihood, LinearGenerator, weights
 
 GRADIENT = torch.tensor([[3.0, -4.0], [0.0, 0.0]], dtype=torch.float64)
@@ -47,7 +47,7 @@ class Constant:
     ],
 )
 def test_one_step_by_hand(options: dict[str, Any], first: tuple[float, float]) -> None:
-    kernel, target, noise = Langevin(0.5, 2.0, 0.0, **options), Constant(), Noise([0, 1], dtype=torch.float64)
+    kernel, target, noise = langevin(0.5, 2.0, 0.0, **options), Constant(), Noise([0, 1], dtype=torch.float64)
     state, info = kernel.step(kernel.init(START, target, noise), target, noise, 1, 4)
     second = 12.0 * options.get("decay", 1.0) if "clip" in options else None
     second = (5.0, 6.0) if second is None else (second, second)
@@ -61,14 +61,14 @@ def test_one_step_by_hand(options: dict[str, Any], first: tuple[float, float]) -
 
 @pytest.mark.parametrize(("schedule", "sizes"), [("chain", [1.0, 0.75, 0.5, 0.25]), ("target", [1.0, 0.75, 1.0, 0.75])])
 def test_schedule_runs_on_past_its_length_or_starts_anew(schedule: Any, sizes: list[float]) -> None:
-    kernel = Langevin(0.0, 1.0, 0.0, lr=1.0, lr_end=0.5, schedule=schedule)
+    kernel = langevin(0.0, 1.0, 0.0, lr=1.0, lr_end=0.5, schedule=schedule)
     target, noise = Constant(), Noise([0, 1], dtype=torch.float64)
     state = kernel.init(START, target, noise)
     assert [kernel.step(state, target, noise, i, 10)[1].step_size for i in (0, 5, 10, 15)] == pytest.approx(sizes)
 
 
 def test_noise_has_the_standard_deviation_epsilon3_and_is_scaled_by_lr() -> None:
-    kernel, target, noise = Langevin(0.0, 0.0, 0.3, lr=0.5, lr_end=0.5), Constant(), Noise([0, 1], dtype=torch.float64)
+    kernel, target, noise = langevin(0.0, 0.0, 0.3, lr=0.5, lr_end=0.5), Constant(), Noise([0, 1], dtype=torch.float64)
     state, _ = kernel.step(kernel.init(START, target, noise), target, noise, 0, 1)
     drawn = Noise([0, 1], dtype=torch.float64).normal("proposal", (2,))
     torch.testing.assert_close(state.code, START + 0.15 * drawn)
@@ -83,7 +83,7 @@ def test_fade_scales_the_condition_by_what_its_wish_lacks(normalize: Any) -> Non
     target, noise = Sure(), Noise([0, 1], dtype=torch.float64)
     moves = []
     for fade in (False, True):
-        kernel = Langevin(0.0, 2.0, 0.0, normalize=normalize, fade=fade)
+        kernel = langevin(0.0, 2.0, 0.0, normalize=normalize, fade=fade)
         state, _ = kernel.step(kernel.init(START, target, noise), target, noise, 0, 1)
         moves.append(state.code - START)
     torch.testing.assert_close(moves[1][0], 0.25 * moves[0][0])
@@ -92,7 +92,7 @@ def test_fade_scales_the_condition_by_what_its_wish_lacks(normalize: Any) -> Non
 
 def test_restarts_draw_codes_and_epsilon1_per_sample() -> None:
     seeds = tuple(range(200))
-    kernel, noise = Langevin(0.25, 0.0, 0.0, reset_every=2), Noise(seeds, dtype=torch.float64)
+    kernel, noise = langevin(0.25, 0.0, 0.0, reset_every=2), Noise(seeds, dtype=torch.float64)
 
     class Still(Constant):
         def evaluate(self, h: Tensor, noise: NoiseSource | None = None) -> Evaluation:
@@ -141,7 +141,7 @@ class Poisoned:
 def test_a_row_that_is_not_finite_is_frozen_and_harms_no_other(
     posterior: Posterior, field: str, value: float, call: int
 ) -> None:
-    kernel, seeds, steps = Langevin(0.1, 0.5, 0.1, reset_every=4), (5, 6, 7), 6
+    kernel, seeds, steps = langevin(0.1, 0.5, 0.1, reset_every=4), (5, 6, 7), 6
     whole = run_chains([posterior], kernel, Noise(seeds, dtype=torch.float64), steps=steps, thin=1)
     target = Poisoned(posterior, field, 1, call, value)
     seen: list[State] = []
@@ -171,7 +171,7 @@ def test_a_step_out_of_the_finite_is_not_taken() -> None:
             evaluation = super().evaluate(h, noise)
             return replace(evaluation, condition_grad=torch.tensor([[1e308, 1.0], [1.0, 1.0]], dtype=torch.float64))
 
-    kernel, target, noise = Langevin(0.0, 100.0, 0.0, clip=(0.0, 30.0)), Cliff(), Noise([0, 1], dtype=torch.float64)
+    kernel, target, noise = langevin(0.0, 100.0, 0.0, clip=(0.0, 30.0)), Cliff(), Noise([0, 1], dtype=torch.float64)
     state = kernel.init(START, target, noise)
     state, _ = kernel.step(state, target, noise, 0, 1)
     assert state.alive.tolist() == [False, True]
@@ -196,7 +196,7 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
     signal_shape = (3, 2, 2)
     likelihood = Likelihood(y.unflatten(0, signal_shape), std)
     target = Posterior(LinearGenerator(matrix, signal_shape), Gaussian(), likelihood)
-    kernel = Langevin(step / 2, step / 2, step**0.5)
+    kernel = langevin(step / 2, step / 2, step**0.5)
     samples = run_chains([target], kernel, Noise(range(n), dtype=torch.float64), steps=30)
 
     spread = (biased.diag() / n) ** 0.5
@@ -215,7 +215,7 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
         ({"schedule": "once"}, "schedule is 'once'; expected one of: chain, target"),
         ({"epsilon1": -1.0}, "epsilon1 is -1.0; expected a number from 0 up"),
         ({"epsilon3": float("nan")}, "epsilon3 is nan; expected a number from 0 up"),
-        ({"clip": (1.0, 1.0)}, r"clip is \(1.0, 1.0\); expected \(low, high\)"),
+        ({"clip": (1.0, 1.0)}, r"clip is \[1.0, 1.0\]; expected \[low, high\]"),
         ({"decay": 0.0}, "decay is 0.0; expected a number above 0, at most 1"),
         ({"decay": 1.01}, "decay is 1.01; expected a number above 0, at most 1"),
         ({"reset_every": 0}, "reset_every is 0; expected 1 or more, or null"),
@@ -223,9 +223,9 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
 )
 def test_settings_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Langevin(**{"epsilon1": 0.1, "epsilon2": 1.0, "epsilon3": 0.1, **options})
+        langevin(**{"epsilon1": 0.1, "epsilon2": 1.0, "epsilon3": 0.1, **options})
 
 
 def test_it_is_a_kernel() -> None:
-    kernel: Kernel = Langevin(0.1, 1.0, 0.1)
-    assert kernel == Langevin(0.1, 1.0, 0.1)
+    kernel: Kernel = langevin(0.1, 1.0, 0.1)
+    assert kernel == langevin(0.1, 1.0, 0.1)

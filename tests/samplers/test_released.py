@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ppgn.posterior import Posterior
 from ppgn.priors.joint import Joint
-from ppgn.samplers import presets
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
+from ppgn.samplers.published import Released
 from tests.tiny import CODE_SHAPE, TinyCondition, TinyEncoder, TinyGenerator
 
 
@@ -73,11 +73,11 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_trajectories_are_those_of_the_published_loop(name: str, classes: tuple[int, ...]) -> None:
     n_iters, seeds = 12, (3, 0, 8)
-    sampler = presets.released(steps=n_iters, **CASES[name])
+    sampler = Released(steps=n_iters, **CASES[name])
     conditions = [TinyCondition(k, truncated=True) for k in classes]
     generator, prior = TinyGenerator(), Joint(TinyEncoder())
     targets = [Posterior(generator, prior, condition) for condition in conditions]
-    samples = run_chains(targets, sampler.kernel, Noise(seeds, dtype=torch.float64), steps=sampler.steps, thin=1)
+    samples = run_chains(targets, sampler, Noise(seeds, dtype=torch.float64), steps=sampler.steps, thin=1)
 
     chain = len(classes) * n_iters
     assert samples.steps == tuple(range(1, chain + 1)) * len(seeds)
@@ -110,9 +110,9 @@ def test_the_cases_tell_the_quirks_apart() -> None:
 
 
 def test_a_row_without_drift_stays_where_it_is() -> None:
-    sampler = presets.released(epsilon1=0.0, epsilon2=0.0, epsilon3=0.0, steps=3)
+    sampler = Released(epsilon1=0.0, epsilon2=0.0, epsilon3=0.0, steps=3)
     target = Posterior(TinyGenerator(), Joint(TinyEncoder()), TinyCondition(1))
     init = torch.tensor([[0.5, 1.0, 0.0, 2.0, 29.0]])
-    samples = run_chains([target], sampler.kernel, Noise([0], dtype=torch.float64), steps=3, init=init)
+    samples = run_chains([target], sampler, Noise([0], dtype=torch.float64), steps=3, init=init)
     assert torch.equal(samples.codes, init.double())
     assert samples.failed == ()

@@ -23,9 +23,9 @@ from ppgn.media import images
 from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
-from ppgn.samplers import presets
+from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 Pictures = tuple[Tensor, Tensor]  # uint8 (N, 3, H, W), and the index of each one's condition, (N,)
 Judge = Callable[[Tensor, Tensor], Mapping[str, Tensor]]  # `Pictures` -> values of each, (N,)
@@ -96,7 +96,7 @@ class Chains:
         """Gradient ascent on the pixels themselves, from grey with a little noise, seen through jittered views."""
         shape = cast(Generator, self.model.generator).signal_shape
         steps = self.steps or self.sampler.steps
-        sampler = presets.ppgn(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
+        sampler = Langevin(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
         model = PPGN(Identity(shape)).to(self.model.device)
         return replace(self, model=model, sampler=sampler, prior="gaussian", grey=True)
 

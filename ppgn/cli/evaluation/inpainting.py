@@ -31,9 +31,9 @@ from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics import inpainting as fills
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
-from ppgn.samplers import presets
 from ppgn.samplers.annealed import Annealed
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.published import Released
+from ppgn.samplers.sampler import Sampler
 
 HOLES = ("center", "random")  # as in `ppgn inpaint`
 OTHERS = 10  # photographs for each that is filled, which KID compares with
@@ -59,7 +59,7 @@ class _Completer:
             truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
             self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
         self.sampler: Sampler = configs.build(request.config.sampler)
-        self.keep = 1.0 if isinstance(self.sampler.kernel, Annealed) else 0.5  # as `ppgn inpaint` does
+        self.keep = 1.0 if isinstance(self.sampler, Annealed) else 0.5  # as `ppgn inpaint` does
         self.likelihood = inpaint.likelihood(request.config.context)
         self.imputations: int = request.config.context.imputations
 
@@ -67,16 +67,16 @@ class _Completer:
         """Ways to fill pictures with holes, by name."""
         sampler, keep, told = self.sampler, self.keep, self.imputations
         unasked = sampler
-        if isinstance(sampler.kernel, Annealed):  # as `ppgn inpaint` does without a target
-            unasked = replace(sampler, kernel=replace(sampler.kernel, epsilon2=self.request.config.context.epsilon2))
+        if isinstance(sampler, Annealed):  # as `ppgn inpaint` does without a target
+            unasked = replace(sampler, epsilon2=self.request.config.context.epsilon2)
         every: dict[str, Way] = {"context": partial(self._fill, unasked, self.likelihood, keep, told, [])}
         if self.conditions:
             every["class"] = partial(self._fill, sampler, self.likelihood, keep, told, self.conditions)
-            if told and isinstance(sampler.kernel, Annealed):
+            if told and isinstance(sampler, Annealed):
                 every["class_pixels"] = partial(self._fill, sampler, self.likelihood, keep, 0, self.conditions)
             nothing = partial(Context, weight=NONE)
             every["class_alone"] = partial(self._fill, sampler, nothing, keep, 0, self.conditions)
-            published = presets.released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
+            published = Released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
             every["released"] = partial(self._fill, published, Context.released, 1.0, 0, self.published)
         return every
 

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from ppgn import inpainting
 from ppgn.cli import config as configs
-from ppgn.cli import experiments, inpaint
+from ppgn.cli import inpaint
 from ppgn.cli.evaluation.data import Data
 from ppgn.cli.sample import read_device, read_targets
 from ppgn.errors import InputError, unknown
-from ppgn.model import PPGN
-from ppgn.samplers.presets import Sampler
+from ppgn.model import PPGN, load
+from ppgn.samplers.sampler import Sampler
 
 WHAT = ("reconstruction", "samples", "variants", "inpainting", "places", "captions", "units")
 # Scenes that MIT Places and MiniPlaces share: coasts and peaks, fields, streets, buildings, rooms.
@@ -80,11 +80,11 @@ class Request:
     def choose_prior(self, model: PPGN, sampler: Sampler) -> str:
         """The prior asked for, or the one that suits the sampler best."""
         name = self.config.prior
-        return experiments.choose_prior(model, None if name is None else str(name), sampler, str(self.config.model))
+        return model.name_of(model.choose_prior(None if name is None else str(name), sampler))
 
     def load_model(self) -> PPGN:
         """The model asked for, on the device asked for."""
-        return experiments.load(str(self.config.model), self.device)
+        return load(str(self.config.model), self.device)
 
     def progress(self, total: int, unit: str) -> tqdm[NoReturn]:
         """A bar on stderr."""

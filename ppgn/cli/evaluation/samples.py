@@ -24,9 +24,9 @@ from ppgn.generators.identity import Identity
 from ppgn.media import images
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
-from ppgn.samplers import presets
+from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
-from ppgn.samplers.presets import Sampler
+from ppgn.samplers.sampler import Sampler
 
 PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent on pixels
 SHOWN = 8  # pictures in a row of a grid
@@ -77,14 +77,14 @@ def _white_noise(request: Request, model: PPGN) -> System:
 
 def _dgn_am(request: Request, model: PPGN) -> System:
     """The condition alone pulls, without prior and noise: activation maximisation in code space (DGN-AM)."""
-    return replace(_default(request, model), sampler=presets.ppgn(epsilon1=0.0, epsilon3=0.0))
+    return replace(_default(request, model), sampler=Langevin(epsilon1=0.0, epsilon3=0.0))
 
 
 def _pixels(request: Request, model: PPGN) -> System:
     """Gradient ascent on the pixels themselves, from grey with a little noise, seen through jittered views."""
     shape = (3, side_of(model), side_of(model))
     steps = request.steps or configs.build(request.config.sampler).steps
-    sampler = presets.ppgn(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
+    sampler = Langevin(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
     start = 0.5 + 0.01 * Noise(request.seeds).normal("init", shape)
     return System(PPGN(Identity(shape)).to(request.device), sampler, "gaussian", start)
 

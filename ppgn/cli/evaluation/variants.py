@@ -17,13 +17,12 @@ from ppgn.cli.evaluation.judges import Judged, Judges
 from ppgn.cli.evaluation.report import Report
 from ppgn.cli.evaluation.request import Request
 from ppgn.cli.evaluation.samples import advance, photos, write_grid
-from ppgn.cli.experiments import UntrainedError
 from ppgn.cli.sample import build_conditions
 from ppgn.contracts import Condition
 from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
-from ppgn.model import PPGN
-from ppgn.samplers.presets import Sampler
+from ppgn.model import PPGN, UntrainedError
+from ppgn.samplers.sampler import Sampler
 
 
 @dataclass
