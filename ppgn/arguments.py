@@ -73,7 +73,9 @@ def targets(value: Any) -> tuple[str | int | None, ...]:
     if not listed:
         raise InputError("target=[] is empty; expected at least one name or index")
     for one in listed:
-        if (one is None and len(listed) == 1) or (isinstance(one, str | int) and not isinstance(one, bool) and one != ""):
+        if (one is None and len(listed) == 1) or (
+            isinstance(one, str | int) and not isinstance(one, bool) and one != ""
+        ):
             continue
         raise InputError(f"target '{one}' cannot be used; expected a name or an index, or a list of them")
     return tuple(listed)

@@ -324,7 +324,7 @@ def _rows(samples: Samples, rows: Sequence[int]) -> Samples:
 def describe(
     condition: Condition, stored: Tensor, medium: Medium | None = None, batch_size: int = 16
 ) -> list[dict[str, Any]]:
-    """What a condition says of stored signals (N, ...), by default uint8 images: a dict each, empty where it is silent."""
+    """What a condition says of stored signals (N, ...), by default uint8 images: a dict each, {} where it is silent."""
     if not hasattr(condition, "describe"):
         return [{} for _ in stored]
     restore = (medium or Pictures()).restore
