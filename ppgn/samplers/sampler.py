@@ -59,7 +59,9 @@ class Sampler(Kernel):
         if isinstance(kernel, Sampler):
             return kernel
         if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
-            raise InputError(f"{type(kernel).__name__} is no sampler: expected init and step, see ppgn.contracts.Kernel")
+            raise InputError(
+                f"{type(kernel).__name__} is no sampler: expected init and step, see ppgn.contracts.Kernel"
+            )
         known = {item.name: getattr(kernel, item.name) for item in fields(Sampler) if hasattr(kernel, item.name)}
         return _Outside(kernel=kernel, **known)
 
