@@ -23,9 +23,9 @@ class Preprocessing(nn.Module):
 
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
     with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr"; the result is
-    (scale · x − mean) / std, with `mean` and `std` in that order. Values outside [0, 1] are not clamped, since a sampler
-    needs their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two runs agree up to
-    rounding; on a CPU they agree bit for bit. Raises `InputError` for images that are not (B, 3, H, W).
+    (scale · x − mean) / std, with `mean` and `std` in that order. Values outside [0, 1] are not clamped, since samplers
+    need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two runs agree up
+    to rounding; on a CPU they agree bit for bit. Raises `InputError` for images that are not (B, 3, H, W).
     """
 
     gain: Tensor
