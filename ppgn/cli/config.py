@@ -16,11 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppgn import building, paths
 from ppgn.cli import fields
-from ppgn.cli.fields import MISSING, Field
+from ppgn.cli.fields import PARTS, Field
 from ppgn.conditions import words as expressions
 from ppgn.errors import InputError, unknown
 
-PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
 # What may take the place of a default, by the default's type.
 _ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {

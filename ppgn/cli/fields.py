@@ -23,6 +23,7 @@ from ppgn import paths
 from ppgn.errors import InputError, unknown
 
 MISSING = "???"  # the default of what has to be given
+PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
 _SECTION = re.compile(r"--\s*(.*?)\s*--")
 _KEY = re.compile(r"(\s*)(?:- )?(?:override /)?([\w]+):(?: (.*))?")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -51,7 +52,7 @@ def of_node(node: Mapping[str, Any], said: Mapping[str, Field], prefix: str = ""
     """The keys of a mapping, inner ones dotted: its own, of which `said` tells more, and what its `_target_` takes."""
     taken = of(str(node["_target_"])) if "_target_" in node else {}
     found: dict[str, Field] = {}
-    for name in [*taken, *(name for name in node if name not in taken and not name.startswith("_"))]:
+    for name in [*(name for name in node if not name.startswith("_")), *(name for name in taken if name not in node)]:
         field, own = taken.get(name, Field(name)), said.get(prefix + name, Field(name))
         if name in node or field.default != MISSING:  # what is neither is given by who builds it
             value = node.get(name, field.default)
@@ -77,7 +78,7 @@ def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field],
     what was typed for that key. Raises `InputError` where that is nothing known.
     """
     own = {key: field for key, field in of_file(paths.conf() / f"{verb}.yaml").items() if "." not in key}
-    function = str(own.pop("_target_").default)
+    function = str(own.pop("_target_", Field("", "")).default)
     for key in re.findall(r"\$\{(\w+)\}", function):
         choices, value = own[key].help.split(", "), str(typed.get(key, MISSING))
         if value not in choices:
