@@ -97,7 +97,9 @@ def _members(part: str, name: str) -> dict[str, Field]:
     else:
         building.node(part, name)  # refuses an unknown name
         members = {"": fields.of_part(part, name)}
-    below = {".".join(filter(None, [part, leaf, key])): field for leaf, m in members.items() for key, field in m.items()}
+    below = {
+        ".".join(filter(None, [part, leaf, key])): field for leaf, m in members.items() for key, field in m.items()
+    }
     return {key: field for key, field in below.items() if not re.fullmatch(r"condition\.(.*\.)?(target|gradient)", key)}
 
 
@@ -183,4 +185,3 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     numbers = isinstance(default, list | tuple) and all(type(item) is float for item in default)
     if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
         raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {list(default)}")
-

@@ -99,7 +99,9 @@ def experiment(name: str) -> dict[str, Any]:
 def experiments(known: Collection[str]) -> list[str]:
     """The experiments that set nothing but `known` keys and what is below them."""
     return [
-        name for name in paths.options("experiment") if {key.partition(".")[0] for key in experiment(name)} <= set(known)
+        name
+        for name in paths.options("experiment")
+        if {key.partition(".")[0] for key in experiment(name)} <= set(known)
     ]
 
 
@@ -153,7 +155,9 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; of a list of groups and options each as a key."""
     for name, value in node.items():
         if name == "defaults" and isinstance(value, list):
-            value = {k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()}
+            value = {
+                k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()
+            }
         yield f"{prefix}{name}", value
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
@@ -223,7 +227,9 @@ class _Module:
             found = self.find(ast.unparse(node).split("."))
             return found[0].literal(found[1]) if found else ast.unparse(node)
 
-    def field(self, node: ast.arg | ast.AnnAssign, name: str, default: ast.AST | None, before: int, section: str) -> Field:
+    def field(
+        self, node: ast.arg | ast.AnnAssign, name: str, default: ast.AST | None, before: int, section: str
+    ) -> Field:
         """A parameter that stands below line `before`, with its comments."""
         end = max(node.end_lineno or 0, (getattr(default, "end_lineno", None) or 0))
         lines = [self.own[line] for line in range(before + 1, node.lineno) if line in self.own]

@@ -1,4 +1,4 @@
-"""Whether a classifier that took no part recognises the class that was asked for."""
+"""Whether a judge, a classifier that took no part, recognises the class that was asked for."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ppgn.media.images import to_uint8
+from ppgn.metrics.look import look
 from ppgn.networks import imagenet
 
 NETWORK, SIZE = "efficientnet_lite2", 160
 
 
 class Judge(nn.Module):
-    """Pictures (N, 3, H, W), uint8 or float in [0, 1], -> logits (N, 1000) float32 on the CPU.
+    """Pictures (N, 3, H, W), uint8 or float in [0, 1], -> logits (N, K) float32 on the CPU.
 
-    EfficientNet-Lite2 at 160 px among all ImageNet classes, `labels` in order. Float pictures are rounded first.
+    `network` is the name of an ImageNet classifier, which then sees 160 px, or a module: images (B, 3, H, W) in [0, 1]
+    -> logits (B, K). `labels` are its classes in order, None where it does not tell them. Float pictures are rounded
+    first.
     """
 
-    def __init__(self, batch_size: int = 50) -> None:
+    def __init__(self, network: str | nn.Module = NETWORK, batch_size: int = 50) -> None:
         super().__init__()
-        self.network = imagenet.load(NETWORK, size=SIZE)
-        self.labels = self.network.labels
+        self.network = imagenet.load(network, size=SIZE) if isinstance(network, str) else network
+        labels = getattr(self.network, "labels", None)
+        self.labels = None if labels is None else tuple(labels)
         self.batch_size = batch_size
+        self.register_buffer("place", torch.zeros(()), persistent=False)
+        self.eval()
 
-    @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 1000)."""
-        gain = self.network.preprocessing.gain
-        batches = pictures.split(self.batch_size)
-        return torch.cat([self.network(to_uint8(batch).to(gain) / 255).float().cpu() for batch in batches])
+        """(N, 3, H, W) -> (N, K)."""
+        return look(self.network, pictures, self.get_buffer("place"), self.batch_size).float()
 
 
 def top_k(logits: Tensor, classes: Sequence[int] | Tensor, k: int) -> Tensor:

@@ -8,21 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgn.media.images import to_uint8
+from ppgn.metrics.look import look
 from ppgn.networks.captioner import SentenceNetwork
 
 
-@torch.no_grad()
 def log_probs(captioner: SentenceNetwork, pictures: Tensor, sentences: Sequence[str], batch_size: int = 50) -> Tensor:
     """log p(sentence | x) of every picture and sentence, (B, S), on the CPU.
 
     Pictures (B, 3, H, W), uint8 or float in [0, 1], which are rounded first. Raises `InputError` for a sentence that
     the captioner cannot read.
     """
-    device = next(captioner.parameters(), pictures).device
-    tokens = [captioner.encode(sentence).to(device) for sentence in sentences]
-    batches = (to_uint8(batch).to(device).float() / 255 for batch in pictures.split(batch_size))
-    return torch.cat([captioner.compare(batch, tokens).cpu() for batch in batches])
+    like = torch.zeros((), device=next(captioner.parameters(), pictures).device)
+    tokens = [captioner.encode(sentence).to(like.device) for sentence in sentences]
+    return look(lambda x: captioner.compare(x, tokens), pictures, like, batch_size)
 
 
 def marginal(log_p: Tensor) -> Tensor:

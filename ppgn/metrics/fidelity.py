@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ppgn.errors import InputError
 from ppgn.media.images import to_uint8
 from ppgn.metrics.bootstrap import Estimate, draws, estimate
+from ppgn.metrics.look import look
 from ppgn.networks import imagenet
 
 NETWORK, SIZE, LAYER = "efficientnet_lite2", 128, "bn2"
@@ -27,15 +28,13 @@ class Features(nn.Module):
         self.network = imagenet.load(NETWORK, size=SIZE)
         self.batch_size = batch_size
 
-    @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 1280)."""
-        gain = self.network.preprocessing.gain
-        parts = []
-        for batch in pictures.split(self.batch_size):
-            maps = self.network.features(to_uint8(batch).to(gain) / 255, [LAYER])
-            parts.append(maps[LAYER].mean(dim=(2, 3)).float().cpu())
-        return torch.cat(parts)
+
+        def averaged(x: Tensor) -> Tensor:
+            return self.network.features(x, [LAYER])[LAYER].mean(dim=(2, 3)).float()
+
+        return look(averaged, pictures, self.network.preprocessing.gain, self.batch_size)
 
 
 class Frechet:
@@ -170,7 +169,11 @@ def _check_rows(what: str, least: int, *sets: Tensor) -> None:
             raise InputError(f"{what} needs {least} pictures or more, not {len(features)}; give more")
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of pictures x and y (N, 3, H, W), uint8 or float in [0, 1], (N,)."""
-    error = (to_uint8(x).double() - to_uint8(y).double()).square().mean(dim=(1, 2, 3)) / 255**2
-    return -10 * error.log10()
+def psnr(x: Tensor, y: Tensor, where: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio in dB of pictures x and y (N, 3, H, W), uint8 or float in [0, 1], (N,).
+
+    `where` (N, H, W), bool, are the pixels that count, by default all.
+    """
+    error = (to_uint8(x).double() - to_uint8(y).double()).square().mean(dim=1) / 255**2
+    counted = torch.ones_like(error) if where is None else where.double()
+    return -10 * ((error * counted).sum((1, 2)) / counted.sum((1, 2))).log10()

@@ -1,4 +1,4 @@
-"""How well a hole was filled, and the classical ways to fill one.
+"""The classical ways to fill a hole.
 
 Pictures are uint8 (N, 3, H, W), holes bool (N, H, W). A fill leaves what is outside the hole as it is.
 """
@@ -20,12 +20,6 @@ from ppgn.media.images import to_uint8
 RADIUS = 3  # pixels around a pixel that Telea's and the Navier-Stokes fill look at, as in OpenCV's tutorial
 
 Filler = Callable[[Tensor, Tensor], Tensor]  # one picture uint8 (3, H, W) and its hole (H, W) -> the picture filled
-
-
-def psnr(completed: Tensor, originals: Tensor, holes: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio inside the hole, in dB, (N,)."""
-    error = (completed.double() - originals.double()).square().mean(dim=1) / 255**2
-    return -10 * ((error * holes).sum((1, 2)) / holes.sum((1, 2))).log10()
 
 
 def fill(pictures: Tensor, holes: Tensor, name: str) -> Tensor:

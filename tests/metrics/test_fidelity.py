@@ -154,6 +154,19 @@ def test_psnr_of_a_constant_difference() -> None:
     assert fidelity.psnr(x, y).tolist() == pytest.approx([0, -20 * np.log10(0.2)])
 
 
+def test_psnr_counts_the_hole_alone_where_there_is_one() -> None:
+    ramp = torch.arange(20, dtype=torch.uint8).mul(12).expand(2, 3, 24, 20).contiguous()
+    holes = torch.zeros(2, 24, 20, dtype=torch.bool)
+    holes[0, 8:16, 6:14] = True
+    holes[1, 0:5, 0:7] = True
+    completed = ramp.clone()
+    completed[:, :, 20:] += 10  # outside of both holes
+    completed[0, :, 8:16, 6:10] += 5  # half of the first hole
+    completed[1, :, 0:5, 0:7] += 5
+    expected = 10 * torch.tensor([255**2 / 12.5, 255**2 / 25]).double().log10()
+    torch.testing.assert_close(fidelity.psnr(completed, ramp, holes), expected)
+
+
 def test_features_are_pooled_channels_that_do_not_depend_on_batches_or_types() -> None:
     features = fidelity.Features(batch_size=2)
     pictures = torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,15 @@
+"""How good a model is: one function for each table of figures, with photographs and judges that took no part beside it.
+
+All pictures are reduced to 64 px. Intervals are 95 % bootstrap ones.
+"""
+
+from ppgn.evaluation.captions import captions
+from ppgn.evaluation.inpainting import inpainting
+from ppgn.evaluation.places import places
+from ppgn.evaluation.reconstruction import reconstruction
+from ppgn.evaluation.samples import samples
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.units import units
+from ppgn.evaluation.variants import variants
+
+__all__ = ["Table", "captions", "inpainting", "places", "reconstruction", "samples", "units", "variants"]

@@ -1,0 +1,120 @@
+"""Samples of sentences, judged by a captioner that took no part in drawing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgn import building
+from ppgn.errors import InputError
+from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.sources import Drawn, side_of
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.task import Task
+from ppgn.metrics.captions import log_probs, marginal, true_caption_ranks
+from ppgn.networks import captioner as captioners
+from ppgn.networks.captioner import SentenceNetwork
+from ppgn.photographs import Photographs
+
+
+def captions(
+    # -- what to measure --
+    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    data: Any = None,  # a folder like Flickr8k: val_images.npy and val_captions.jsonl, a line {"captions": [...]} each
+    judge: Any = None,  # a captioner of another seed and network than the condition's: a file, a name or module:Class
+    *,
+    n: int = 100,  # photographs with a sentence each, among which the right one is to be found
+    count: int = 30,  # sentences that are drawn
+    # -- how samples are drawn --
+    condition: Any = "caption",  # the captioner that is asked for the sentences
+    seeds: Any = "0",  # the chains of the first sentence; they go on counting from sentence to sentence
+    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings
+    steps: int | None = None,  # steps for each sample; null is the sampler's own number
+    # -- on which machine --
+    batch_size: int = 8,  # pictures or chains at a time
+    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    # -- what comes out --
+    out: Any = None,  # a folder for evaluation.json and a grid for every row
+    progress: bool = False,
+) -> Table:
+    """Samples of sentences beside their start codes and the photographs that the sentences were written about.
+
+    Rows have the condition's log p; "rank", the median rank, 1 the best, of the sentence among those of all photographs
+    by the judge's log p(sentence | x) − log p(sentence), where p(sentence) is the mean over the photographs; "top10",
+    the share of ranks up to 10; "plain_rank", the median rank by log p(sentence | x) alone, which favours short
+    sentences. Intervals are over sentences. Raises `InputError`.
+    """
+    task = Task.of("captions", locals())
+    if judge is None:
+        raise InputError(
+            "judge is missing: give judge=FILE, a captioner of another seed and network than the condition"
+        )
+    named = isinstance(judge, str) and (":" not in judge or "/" in judge)
+    other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.device)
+    (own,) = task.conditions([task.photographs.captions[0][0]])
+    drawer = task.model()
+    readers = [other, *([own.captioner] if hasattr(own, "captioner") else [])]
+    rows, sentences, chosen = readable(task.photographs, readers, n, count)
+    pictures = task.photographs.take(rows, side_of(drawer))
+    names = [sentences[number] for number in chosen]
+    asked = task.conditions(names)
+    chains = task.source(drawer, own_seeds=True)
+    sources = {
+        "samples": lambda: chains.draw(asked, "samples", progress),
+        "white_noise": lambda: chains.start_codes().draw(asked),
+        "photographs": lambda: Drawn(pictures[chosen], torch.arange(count)),
+    }
+    panel = Panel(asked, ranking(other, pictures, sentences, chosen))
+    return compare(task.table, panel, sources, names, ranked_among=n)
+
+
+def readable(
+    data: Photographs, readers: Sequence[SentenceNetwork], sentences: int, asked: int
+) -> tuple[list[int], list[str], list[int]]:
+    """The rows of photographs spread evenly, a sentence of each, and the numbers of those `asked` for, likewise.
+
+    Each photograph goes with the first of its captions that all `readers` know the words of and that is not yet taken;
+    one without gives way to the next. Raises `InputError` where there are too few.
+    """
+    captions = data.captions
+    found: dict[int, str] = {}
+    for start in np.linspace(0, len(captions), sentences, endpoint=False).astype(int).tolist():
+        for row in range(start, len(captions)):
+            known = [text for text in captions[row] if all(_reads(reader, text) for reader in readers)]
+            if row not in found and known and known[0] not in found.values():
+                found[row] = known[0]
+                break
+    if len(found) < sentences or asked > sentences:
+        given = f"'{data.root}' has {len(found)} captions to be read, {sentences} are needed, {asked} of them asked for"
+        raise InputError(f"data: {given}; give another n or count")
+    rows = sorted(found)
+    return rows, [found[row] for row in rows], np.linspace(0, sentences - 1, asked).astype(int).tolist()
+
+
+def _reads(reader: SentenceNetwork, sentence: str) -> bool:
+    try:
+        reader.encode(sentence)
+    except InputError:
+        return False
+    return True
+
+
+def ranking(
+    judge: SentenceNetwork, photographs: Tensor, sentences: Sequence[str], asked: Sequence[int]
+) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """A judge by ranks among `sentences`, one of each photograph; condition number c asks for number `asked[c]`."""
+    usual = marginal(log_probs(judge, photographs, sentences))
+
+    def ranked(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        own = torch.tensor(asked)[targets]
+        log_p = log_probs(judge, pictures, sentences)
+        rank = true_caption_ranks(log_p - usual, own).double()
+        plain = true_caption_ranks(log_p, own).double()
+        return {"rank": rank, "top10": (rank <= 10).double(), "plain_rank": plain}
+
+    return ranked

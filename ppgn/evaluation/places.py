@@ -1,0 +1,96 @@
+"""Samples of scenes, judged by a linear probe that took no part in drawing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgn.errors import InputError
+from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.sources import Drawn, side_of
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.task import Task
+from ppgn.metrics import accuracy
+from ppgn.metrics.probe import Probe
+from ppgn.networks import labels as class_names
+from ppgn.photographs import Photographs
+
+# Scenes that MIT Places and MiniPlaces share: coasts and peaks, fields, streets, buildings, rooms.
+SCENES = (
+    *("coast", "mountain", "volcano", "desert/sand", "iceberg", "rainforest", "corn_field", "golf_course", "highway"),
+    *("harbor", "bridge", "skyscraper", "lighthouse", "church/outdoor", "bedroom", "kitchen", "classroom"),
+    *("supermarket", "bookstore", "bathroom"),
+)
+
+
+def places(
+    # -- what to measure --
+    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    classes: Sequence[str | int] = SCENES,  # names of scenes, as the data tell them; by default 20 varied ones
+    # a folder like MiniPlaces: {train,val}_images.npy, {train,val}_labels.npy and classes.json
+    data: Any = None,
+    *,
+    n: int = 3000,  # photographs that the probe learns from, as many of each scene
+    # -- how samples are drawn --
+    condition: Any = "places",  # the network that is asked for the scenes
+    seeds: Any = "0-1",  # the chains of the first scene; they go on counting from scene to scene
+    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings
+    steps: int | None = None,  # steps for each sample; null is the sampler's own number
+    # -- on which machine --
+    batch_size: int = 8,  # pictures or chains at a time
+    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    # -- what comes out --
+    out: Any = None,  # a folder for evaluation.json and a grid for every row
+    progress: bool = False,
+) -> Table:
+    """Samples of scenes beside their start codes and the validation photographs.
+
+    Rows have the condition's log p and "top1", the share that a linear probe on features (`metrics.fidelity.Features`),
+    fitted to training photographs, takes for the scene among all of these. Intervals are over scenes. Raises
+    `InputError`.
+    """
+    task = Task.of("places", locals())
+    drawer = task.model()
+    names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
+    _, val = scenes(task.photographs, names, side_of(drawer))
+    asked, features = task.conditions(names), task.features()
+    chains = task.source(drawer, own_seeds=True)
+    sources = {
+        "samples": lambda: chains.draw(asked, "samples", progress),
+        "white_noise": lambda: chains.start_codes().draw(asked),
+        "photographs": lambda: val,
+    }
+    return compare(task.table, Panel(asked, probing(features, train)), sources, names, judged_among=len(names))
+
+
+def scenes(
+    data: Photographs, classes: Sequence[str | int], side: int, each: int | None = None
+) -> tuple[list[str], Drawn]:
+    """The names of the scenes meant by `classes`, and the first `each`, or all, photographs of every one.
+
+    Raises `InputError` where the data tell no classes, and for a scene that they do not have.
+    """
+    known, told = data.names, data.labels
+    if not known:
+        expected = "expected {train,val}_images.npy, {train,val}_labels.npy and classes.json"
+        raise InputError(f"data: no labelled scenes in '{data.root}'; {expected}")
+    names = [known[class_names.find(known, name)] for name in classes]
+    rows = [np.flatnonzero([label == name for label in told])[:each] for name in names]
+    for name, of_scene in zip(names, rows, strict=True):
+        if not len(of_scene):
+            raise InputError(f"data: '{data.root}' has no {data.split} photograph of {name}; give other classes")
+    counts = torch.tensor([len(of_scene) for of_scene in rows])
+    return names, Drawn(
+        data.take(np.concatenate(rows).tolist(), side), torch.arange(len(rows)).repeat_interleave(counts)
+    )
+
+
+def probing(features: Callable[[Tensor], Tensor], train: Drawn) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """A judge: whether a linear probe on `features`, fitted to labelled photographs, takes pictures for their scene."""
+    probe = Probe(features(train.pictures), train.targets)
+    return lambda pictures, targets: {"top1": accuracy.top_k(probe(features(pictures)), targets, 1).double()}

@@ -1,0 +1,151 @@
+"""What draws pictures for conditions from seeds: chains, start codes as they are, ascent on pixels."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ppgn import building
+from ppgn.conditions.rows import each_row
+from ppgn.contracts import Condition, Generator, Prior
+from ppgn.generators.identity import Identity
+from ppgn.media import images
+from ppgn.model import PPGN
+from ppgn.photographs import square
+from ppgn.samplers.langevin import Langevin
+from ppgn.samplers.noise import Noise
+from ppgn.samplers.sampler import Sampler
+
+SIDE = 64  # pixels; larger pictures are reduced to it before they are judged
+PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent on pixels
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures uint8 (N, 3, S, S), condition after condition, the index of each one's condition (N,), and how it went."""
+
+    pictures: Tensor
+    targets: Tensor
+    seeds: tuple[int, ...] = ()
+    seconds: Tensor | None = None  # (N,), what each took
+    failed: int = 0  # chains that met a number that is not finite
+    later: Tensor | None = None  # what the same chains drew as many steps on
+
+
+@dataclass(frozen=True)
+class Source:
+    """Draws a picture for every condition and seed: the last state of a chain, or without `sampler` its start code.
+
+    Seeds: with `own_seeds` condition number c takes the seeds plus c · their number, so no two pictures start alike.
+    Otherwise all conditions take the seeds as they are, and the chains of all start from the same codes; without
+    `sampler` every condition then has codes of its own all the same, for KID takes pictures for independent.
+    """
+
+    model: PPGN
+    sampler: Sampler | None
+    prior: Prior | None
+    seeds: tuple[int, ...]
+    steps: int | None = None  # for each picture; None: the sampler's own
+    batch_size: int = 8
+    own_seeds: bool = False
+    onward: bool = False  # whether a chain goes on to a later picture
+    grey: bool = False  # whether chains start from grey pictures with a little noise instead of codes N(0, I)
+
+    @staticmethod
+    def of(model: PPGN, sampler: Any, prior: str | Prior | None, seeds: tuple[int, ...], **more: Any) -> Source:
+        """Chains of a sampler and a prior by name, mapping or object; None is the prior that suits the sampler."""
+        made = Sampler.of(building.part("sampler", sampler))
+        return Source(model, made, model.choose_prior(prior, made), seeds, **more)
+
+    def start_codes(self) -> Source:
+        """What the start codes N(0, I) show as they are."""
+        return replace(self, sampler=None)
+
+    def on_pixels(self) -> Source:
+        """Gradient ascent on the pixels themselves, from grey with a little noise, seen through jittered views."""
+        steps = self.length
+        sampler = Langevin(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
+        model = PPGN(Identity(cast(Generator, self.model.generator).signal_shape)).to(self.model.device)
+        return replace(self, model=model, sampler=sampler, prior=model.choose_prior("gaussian"), grey=True)
+
+    @property
+    def length(self) -> int:
+        """Steps of a chain to a picture."""
+        return 0 if self.sampler is None else self.steps or self.sampler.steps
+
+    def draw(
+        self, conditions: Sequence[Condition], name: str = "", progress: bool = False, side: int | None = None
+    ) -> Drawn:
+        """The pictures of all conditions, `side` pixels wide; a bar called `name` shows the progress."""
+        every = [[(number, seed) for seed in self._seeds_of(number)] for number in range(len(conditions))]
+        groups = [[row for rows in every for row in rows]] if self.own_seeds else every
+        size = self.batch_size
+        batches = [rows[first : first + size] for rows in groups for first in range(0, len(rows), size)]
+        side, failed = side or side_of(self.model), 0
+        drawn: list[Tensor] = []
+        seconds: list[Tensor] = []
+        with bar(progress, self.length * len(batches) * (1 + self.onward), name, "step") as steps:
+            for batch in batches:
+                started, numbers, seeds = (
+                    time.perf_counter(),
+                    [number for number, _ in batch],
+                    [seed for _, seed in batch],
+                )
+                if self.sampler is None:
+                    stream = "init" if self.own_seeds else f"init {numbers[0]}"
+                    pictures = self.model.decode(self._codes(seeds, stream).to(self.model.device)).cpu()
+                else:
+                    asked = each_row([conditions[number] for number in numbers])
+                    samples = self.model.sample(
+                        [asked] * (1 + self.onward),
+                        seeds,
+                        sampler=self.sampler,
+                        prior=self.prior,
+                        steps=self.steps,
+                        init=self._codes(seeds, "init") if self.grey else None,
+                        batch_size=len(seeds),
+                        callback=lambda *_, steps=steps: cast(None, steps.update() and None),
+                    )
+                    pictures, failed = samples.images, failed + len(samples.failed)
+                drawn.append(square(pictures, side))
+                each = (time.perf_counter() - started) / len(pictures)
+                seconds.append(torch.full((len(seeds),), each, dtype=torch.float64))
+        kept = 1 + (self.onward and self.sampler is not None)
+        shown = torch.cat(drawn)
+        targets = torch.tensor([number for batch in batches for number, _ in batch])
+        told = tuple(seed for batch in batches for _, seed in batch)
+        return Drawn(shown[::kept], targets, told, torch.cat(seconds), failed, shown[1::2] if kept > 1 else None)
+
+    def _seeds_of(self, number: int) -> list[int]:
+        return [seed + number * len(self.seeds) * self.own_seeds for seed in self.seeds]
+
+    def _codes(self, seeds: Sequence[int], stream: str) -> Tensor:
+        codes = Noise(seeds).normal(stream, cast(Generator, self.model.generator).code_shape)
+        return 0.5 + 0.01 * codes if self.grey else codes
+
+
+def side_of(model: PPGN) -> int:
+    """At what size a model's pictures are judged."""
+    return min(SIDE, *cast(Generator, model.generator).signal_shape[1:])
+
+
+def bar(progress: bool, total: int, name: str, unit: str) -> tqdm[NoReturn]:
+    """A bar on stderr, if there is to be `progress`."""
+    interval = 0.1 if sys.stderr.isatty() else 2.0
+    return tqdm(total=total, desc=name, unit=unit, mininterval=interval, disable=not progress)
+
+
+def grid(drawn: Drawn, captions: Sequence[str] | None = None, shown: int = 8) -> Any:
+    """Up to `shown` pictures of every condition in a row; with `captions`, all with that of their condition."""
+    if captions is not None:
+        return images.grid(drawn.pictures, captions=[captions[number] for number in drawn.targets.tolist()])
+    each = len(drawn.pictures) // len(drawn.targets.unique())
+    rows = drawn.pictures.view(-1, each, *drawn.pictures.shape[1:])[:, :shown]
+    return images.grid(rows.flatten(0, 1), columns=rows.shape[1])

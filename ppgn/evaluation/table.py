@@ -1,0 +1,115 @@
+"""A table of figures with their intervals, and the pictures that go with its rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ppgn import files, paths
+from ppgn.media import images
+from ppgn.metrics import bootstrap
+from ppgn.metrics.bootstrap import Estimate
+
+Figures = Mapping[str, Estimate | None]  # None: cannot be measured
+FREE = ("model", "data", "batch_size", "device", "out", "progress")  # arguments that decide no figure, or stand apart
+
+
+@dataclass
+class Table:
+    """Rows of figures by name, in the order measured; with `out` all is written there after every row.
+
+    `about` says what was measured: what, model, data, device and settings.
+    """
+
+    about: dict[str, Any]
+    out: Path | None = None
+    rows: dict[str, Figures] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # what else is known of a row, JSON-able
+    grids: dict[str, Image.Image] = field(default_factory=dict)  # by the name of their file
+
+    @staticmethod
+    def of(what: str, given: Mapping[str, Any], **more: Any) -> Table:
+        """An empty table of what was `given`, the arguments of a function, to say; `more` goes first."""
+        settings = {key: value for name, value in given.items() if name not in FREE for key, value in flat(name, value)}
+        out = None if given["out"] is None else Path(given["out"]).expanduser()
+        if out is not None:
+            paths.check_writable(out, 50_000_000)
+        return Table({"what": what, **{key: str(value) for key, value in more.items()}, "settings": settings}, out)
+
+    def add(self, name: str, figures: Figures, grids: Mapping[str, Image.Image] | None = None, **facts: Any) -> None:
+        """Take a row of figures, with pictures and further facts."""
+        self.rows[name], self.facts[name] = dict(figures), facts
+        self.grids |= grids or {}
+        if self.out is not None:
+            self.save(self.out)
+
+    def save(self, folder: str | Path) -> None:
+        """Write evaluation.json and the pictures, NAME.png each. Raises `InputError` where the system refuses."""
+        rows = {
+            name: {key: _to_json(estimate) for key, estimate in figures.items()} | self.facts[name]
+            for name, figures in self.rows.items()
+        }
+        report = self.about | {"versions": files.versions(), "interval": bootstrap.LEVEL, "rows": rows}
+        text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
+        paths.write(Path(folder) / "evaluation.json", text + "\n")
+        for name, grid in self.grids.items():
+            images.write(Path(folder) / f"{name}.png", grid)
+
+    def __getitem__(self, name: str) -> Figures:
+        return self.rows[name]
+
+    def __str__(self) -> str:
+        """Aligned columns, intervals in brackets, and below them what was skipped."""
+        lines = self._cells()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in lines
+        ]
+        skipped = {name: facts["skipped"] for name, facts in self.facts.items() if "skipped" in facts}
+        return "\n".join([*table, *(f"{name} skipped: {reason}" for name, reason in skipped.items())])
+
+    def __repr__(self) -> str:
+        return f"<Table {self.about.get('what')}: {', '.join(self.rows)}>"
+
+    def to_markdown(self) -> str:
+        """The same as a Markdown table."""
+        head, *rows = (f"| {' | '.join(line)} |" for line in self._cells())
+        return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *rows])
+
+    def _cells(self) -> list[list[str]]:
+        columns = list(dict.fromkeys(key for figures in self.rows.values() for key in figures))
+        rows = [[name, *(_cell(row.get(column)) for column in columns)] for name, row in self.rows.items()]
+        return [["", *columns], *rows]
+
+
+def flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    """An argument called `name` by dotted keys, JSON-able: what a mapping or a dataclass holds one by one, other objects by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {"_target_": type(value).__name__, **asdict(value)}
+    if isinstance(value, Mapping):
+        return [pair for key, inner in value.items() for pair in flat(f"{name}.{key}".strip("."), inner)]
+    if isinstance(value, tuple | list | range):
+        return [(name, [flat(name, item)[0][1] for item in value])]
+    plain = value is None or isinstance(value, str | int | float | bool)
+    return [(name, value if plain else type(value).__name__)]
+
+
+def _to_json(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {key: end if end is not None and math.isfinite(end) else None for key, end in asdict(estimate).items()}
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    digits = 1 if abs(estimate.value) >= 10 else 3
+    value = f"{estimate.value:.{digits}f}"
+    return value if estimate.low is None else f"{value} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

@@ -1,0 +1,107 @@
+"""Samples of units inside a network, beside what photographs do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgn.conditions.unit import Unit
+from ppgn.errors import InputError
+from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.sources import Drawn
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.task import Task
+from ppgn.metrics.look import look
+
+QUANTILE = 0.99  # of a unit's activation on photographs
+
+
+def units(
+    # -- what to measure --
+    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    layers: Sequence[str] = ("blocks.2", "blocks.4", "blocks.6"),  # of the condition's network
+    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
+    *,
+    n: int = 2000,  # how many of them, spread evenly
+    count: int = 50,  # units, picked at random, the same every time
+    # -- how samples are drawn --
+    condition: Any = "unit",  # the network that they are units of; its layer and target are set here
+    seeds: Any = "0",  # the chains of the first unit; they go on counting from unit to unit
+    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings
+    steps: int | None = None,  # steps for each sample; null is the sampler's own number
+    # -- on which machine --
+    batch_size: int = 8,  # pictures or chains at a time
+    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    # -- what comes out --
+    out: Any = None,  # a folder for evaluation.json and a grid for every row
+    progress: bool = False,
+) -> Table:
+    """Samples of random units beside gradient ascent on pixels, start codes, and a photograph for each unit.
+
+    Rows have the condition's log p; "above", the share whose activation exceeds the 99th percentile of the unit's on n
+    other photographs; "sd", how many standard deviations of these it is above their mean. Intervals are over units.
+    Raises `InputError`.
+    """
+    task = Task.of("units", locals())
+    drawer = task.model()
+    of_layers = {layer: task.conditions([0], layer=layer)[0].network.classes for layer in layers}
+    picked = pick(of_layers, count)
+    asked: list[Any] = []
+    for layer in of_layers:
+        asked += task.conditions([number for name, number in picked if name == layer], layer=layer)
+    every = task.spread(n + count, drawer)
+    apart = torch.zeros(len(every), dtype=torch.bool)
+    apart[np.linspace(0, len(every) - 1, count).astype(int)] = True
+    chains = task.source(drawer, own_seeds=True)
+    sources = {
+        "samples": lambda: chains.draw(asked, "samples", progress),
+        "pixels": lambda: chains.on_pixels().draw(asked, "pixels", progress),
+        "white_noise": lambda: chains.start_codes().draw(asked),
+        "photographs": lambda: Drawn(every[apart], torch.arange(count)),
+    }
+    panel = Panel(asked, percentiles(asked, every[~apart], batch_size))
+    return compare(task.table, panel, sources, [f"{layer} {number}" for layer, number in picked], photographs=n)
+
+
+def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:
+    """`count` different units (layer, number) at random, the same every time, evenly from `layers` of so many units.
+
+    Raises `InputError` where a layer has too few.
+    """
+    random = np.random.default_rng(0)
+    picked: list[tuple[str, int]] = []
+    for part, (layer, units) in zip(np.array_split(np.arange(count), len(layers)), layers.items(), strict=True):
+        if len(part) > units:
+            raise InputError(f"layer '{layer}' has {units} units, not {len(part)}; give a smaller count or more layers")
+        picked += [(layer, int(number)) for number in np.sort(random.choice(units, len(part), replace=False))]
+    return picked
+
+
+def percentiles(
+    conditions: Sequence[Unit], photographs: Tensor, batch_size: int = 50
+) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """A judge of pictures by the activation of the unit asked for, beside that on `photographs` (N, 3, S, S)."""
+    real = activations(conditions, photographs, batch_size)
+    limits, centre, spread = real.quantile(QUANTILE, dim=0), real.mean(0), real.std(0)
+
+    def judge(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        own = activations(conditions, pictures, batch_size).gather(1, targets[:, None])[:, 0]
+        return {"above": (own > limits[targets]).double(), "sd": (own - centre[targets]) / spread[targets]}
+
+    return judge
+
+
+def activations(conditions: Sequence[Unit], pictures: Tensor, batch_size: int = 50) -> Tensor:
+    """What every unit gives for uint8 pictures (N, 3, H, W), (N, C) float64; one pass for all units of a layer."""
+    found = torch.empty(len(pictures), len(conditions), dtype=torch.float64)
+    for layer in dict.fromkeys(unit.layer for unit in conditions):
+        columns = [number for number, unit in enumerate(conditions) if unit.layer == layer]
+        first, index = conditions[columns[0]], [conditions[number].index for number in columns]
+        seen = look(first.activations, pictures, first.network.preprocessing.gain, batch_size)
+        found[:, columns] = seen[:, index].double()
+    return found

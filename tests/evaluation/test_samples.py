@@ -1,0 +1,109 @@
+"""Samples of classes by several systems, beside photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ppgn import evaluation
+from ppgn.conditions import words
+from ppgn.evaluation.judges import Panel, Recognition
+from ppgn.evaluation.samples import photographs_of
+from ppgn.media import images
+from ppgn.metrics import accuracy, diversity, fidelity
+from ppgn.model import PPGN
+from ppgn.photographs import Photographs
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
+from ppgn.samplers.noise import Noise
+from tests.evaluation.conftest import Settings, store
+
+TINY = {"network.name": "efficientnet_lite0", "network.size": 32}
+GIVEN: dict[str, Any] = {"classes": [2, 0, 3], "data": "photos", "seeds": range(2), "n": 8}
+GIVEN |= {"steps": 2, "batch_size": 2, "device": "cpu"}
+
+
+def test_every_system_has_its_row_and_grid(model: PPGN, photos: np.ndarray, classifier: Settings) -> None:
+    table = evaluation.samples(model, condition=classifier, out="out", **GIVEN)
+    assert list(table.rows) == ["default", "white_noise", "dgn_am", "pixels"]
+    for name, row in table.rows.items():
+        assert row["top1"] is None  # four unnamed classes are not the judge's
+        assert row["p"] is not None
+        assert row["p"].low is not None
+        assert row["p"].high is not None
+        assert 0 < row["p"].low <= row["p"].value <= row["p"].high < 1
+        assert table.facts[name] == {"failed": 0}
+        assert Image.open(f"out/grid_{name}.png").size == (2 * 18 + 2, 3 * 18 + 2)
+
+    def tile(name: str, row: int, column: int) -> torch.Tensor:
+        grid = torch.from_numpy(np.array(Image.open(f"out/grid_{name}.png"))).permute(2, 0, 1)
+        return grid[:, 2 + 18 * row : 18 + 18 * row, 2 + 18 * column : 18 + 18 * column]
+
+    start = images.to_uint8(model.decode(Noise([0, 1]).normal("init 1", (8,))))
+    assert torch.equal(tile("white_noise", 1, 1), start[1])
+    asked = words.condition(classifier, 0)
+    alone = model.sample(asked, [0, 1], sampler=Annealed(), steps=2, batch_size=2).images
+    assert torch.equal(tile("default", 1, 0), alone[0])
+    assert torch.equal(tile("default", 1, 1), alone[1])
+
+
+def test_dgn_am_has_neither_prior_nor_noise(model: PPGN, photos: np.ndarray, classifier: Settings) -> None:
+    def rows(sampler: Langevin) -> dict[str, Any]:
+        settings = {"condition": classifier, "systems": ["default", "dgn_am"], "sampler": sampler}
+        table = evaluation.samples(model, **GIVEN | settings)
+        return {name: row["kid"] for name, row in table.rows.items()}
+
+    bare = rows(Langevin(epsilon1=0.0, epsilon3=0.0))
+    assert bare["default"] == bare["dgn_am"]
+    noisy = rows(Langevin(epsilon3=0.5))
+    assert noisy["dgn_am"] == bare["dgn_am"]
+    assert noisy["default"] != bare["default"]
+
+
+def test_photographs_of_the_classes_are_the_reference(photos: np.ndarray) -> None:
+    """Two photographs of each class that are not among the four compared with; of class 9 there is one only."""
+    told = [0, 0, 1, 0, 1, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3]  # the first, of class 1, is compared with
+    store(Path("photos/set"), photos, labels=told, classes=[{"imagenet_index": k} for k in (1, 5, 9)] + [{}])
+    data = Photographs.find("photos")
+    asked = words.conditions("imagenet", [5, 9, 1], settings=TINY)
+    judge = Recognition("efficientnet_lite2", asked, 8, torch.device("cpu"))
+    assert data.rows(4) == [0, 6, 12, 19]
+    drawn = photographs_of(judge, data, 2, 16, 4)
+    assert drawn is not None
+    expected = torch.from_numpy(photos).permute(0, 3, 1, 2)[[2, 9, 1, 5]]
+    assert torch.equal(drawn.pictures, expected)
+    assert drawn.targets.tolist() == [0, 0, 2, 2]
+    panel = Panel(asked, judge, fidelity.Features(), data.spread(4, 16))
+    figures = panel.figures(drawn, ["top5", "within"])
+    hits = accuracy.top_k(accuracy.Judge()(expected), [5, 5, 1, 1], 5).double().mean().item()
+    apart = diversity.within_class(fidelity.Features()(expected), [5, 5, 1, 1]).mean().item()
+    assert {name: figure.value for name, figure in figures.items() if figure} == pytest.approx(
+        {"top5": hits, "within": apart}, rel=1e-4
+    )
+    assert photographs_of(judge, data, 4, 16, 4) is not None  # three and six: class 1 is left out
+    assert photographs_of(judge, data, 7, 16, 4) is None
+
+
+def test_a_finished_system_is_kept_when_the_next_is_interrupted(
+    model: PPGN, photos: np.ndarray, classifier: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ppgn.samplers.annealed.Annealed.step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.samples(model, condition=classifier, systems=["white_noise", "default"], out="out", **GIVEN)
+    assert '"white_noise": {' in Path("out/evaluation.json").read_text()
+
+
+def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path, classifier: Settings) -> None:
+    typed = ["condition=torchscript", f"condition.path={tiny}/classifier.ts", "condition.size=16"]
+    typed += ["data=photos", "classes=[2,0]", "seeds=0-1", "n=8", "steps=2", "sampler=ppgn", "sampler.epsilon2=0.2"]
+    given = {"classes": [2, 0], "data": "photos", "seeds": "0-1", "n": 8, "steps": 2, "condition": classifier}
+    same(evaluation.samples, typed, sampler=Langevin(epsilon2=0.2), **given)
