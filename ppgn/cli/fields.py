@@ -222,6 +222,10 @@ class _Module:
         """The value of a default; its text where that is neither a literal nor the name of one."""
         if node is None:
             return MISSING
+        if isinstance(node, ast.Tuple | ast.List):
+            parts = [self.literal(x.value) if isinstance(x, ast.Starred) else [self.literal(x)] for x in node.elts]
+            found = [item for part in parts for item in part]
+            return tuple(found) if isinstance(node, ast.Tuple) else found
         try:
             return ast.literal_eval(node)
         except ValueError:
