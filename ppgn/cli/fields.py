@@ -74,6 +74,7 @@ def of_part(group: str, name: str) -> dict[str, Field]:
 def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field], dict[str, Field]]:
     """What conf/VERB.yaml says: the function, its parameters by the keys that people type, and further keys.
 
+    A parameter without a comment is none that people type.
     A key whose default is "${NAME}" is the parameter NAME under another name; "${KEY}" in the function's own name is
     what was typed for that key. Raises `InputError` where that is nothing known.
     """
@@ -85,7 +86,7 @@ def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field],
             raise unknown(key, value, choices) if value != MISSING else InputError(f"{key} is missing: add {key}=NAME")
         function = function.replace(f"${{{key}}}", value)
     renamed = {str(field.default)[2:-1]: key for key, field in own.items() if str(field.default).startswith("${")}
-    known = {renamed.get(name, name): field for name, field in of(function).items()}
+    known = {renamed.get(name, name): field for name, field in of(function).items() if field.help}
     return function, known, {key: field for key, field in own.items() if key not in known}
 
 
@@ -221,6 +222,10 @@ class _Module:
         """The value of a default; its text where that is neither a literal nor the name of one."""
         if node is None:
             return MISSING
+        if isinstance(node, ast.Tuple | ast.List):
+            parts = [self.literal(x.value) if isinstance(x, ast.Starred) else [self.literal(x)] for x in node.elts]
+            found = [item for part in parts for item in part]
+            return tuple(found) if isinstance(node, ast.Tuple) else found
         try:
             return ast.literal_eval(node)
         except ValueError:

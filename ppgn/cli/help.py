@@ -73,12 +73,13 @@ def _command(verb: str, typed: Mapping[str, Any]) -> str:
         texts = (fields.text(function.replace(f"${{{choice}}}", name)).partition("\n\n")[0] for name in names)
         return _listed((f"{choice}={name}", " ".join(text.split())) for name, text in zip(names, texts, strict=True))
     _, known, own = fields.command(verb, typed)
-    every = [replace(field, name=key) for key, field in (known | own).items()]
+    presets = fields.experiments(known)
+    every = [replace(field, name=key) for key, field in (known | own).items() if presets or key != "experiment"]
     for number, field in enumerate(every):
         if field.name in PARTS:
             every[number] = _with_options(field, paths.options(field.name))
         if field.name == "experiment" and field.name in own:
-            every[number] = _with_options(field, fields.experiments(known))
+            every[number] = _with_options(field, presets)
     for part in (part for part in PARTS if part in known):
         name = str(typed.get(part, known[part].default))
         every += _below(part, name, fields.of_part(part, name))

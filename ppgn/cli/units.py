@@ -12,16 +12,16 @@ from ppgn.networks import imagenet
 
 def main(words: Sequence[str]) -> int:
     """Print the layers of a network with their units and size -> exit status 0. Raises `InputError`."""
-    config, _ = configs.compose("units", words)
-    shapes = imagenet.load(str(config.network), weights=None).layer_shapes()  # shapes need no weights
+    _, _, settings = configs.read("units", words)
+    network, layer = str(settings["network"]), settings["layer"]
+    shapes = imagenet.load(network, weights=None).layer_shapes()  # shapes need no weights
     shapes = {name: shape for name, shape in shapes.items() if len(shape) in (1, 3)}
-    if config.layer is None:
+    if layer is None:
         shown = [name for name in shapes if name.count(".") < 2]
     else:
-        layer = str(config.layer)
         shown = [name for name in shapes if name == layer or name.startswith(f"{layer}.")]
         if not shown:
-            raise unknown(f"layer of {config.network}", layer, shapes)
+            raise unknown(f"layer of {network}", str(layer), shapes)
     rows = [(name, str(shapes[name][0]), "x".join(map(str, shapes[name][1:])) or "-") for name in shown]
     print(table([("LAYER", "UNITS", "POSITIONS"), *rows]))
     return 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-SYSTEMS = ("default", "other")
+SYSTEMS = (*("default",), "other")
 
 
 def draw(

@@ -113,7 +113,7 @@ def test_the_keys_of_a_part_are_those_of_its_file_and_of_the_class_behind_it() -
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of configurations with a verb of several functions."""
-    (tmp_path / "source.py").write_text("def one(n=1): ...\ndef two(m=2): ...\n")
+    (tmp_path / "source.py").write_text("def one(\n    n=1,  # so many\n    unsaid=2,\n): ...\n")
     monkeypatch.setattr(paths, "conf", lambda: tmp_path)
     (tmp_path / "verb.yaml").write_text(
         f"# a verb\n_target_: {tmp_path}/source.py:${{what}}\nwhat: ??? # one, two\nalso: ${{n}}\n"

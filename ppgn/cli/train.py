@@ -1,0 +1,43 @@
+"""`ppgn train`: a training program of the package `train`, which a wheel carries inside this one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from typing import cast
+
+from ppgn import paths
+from ppgn.cli import config as configs
+from ppgn.cli import help
+from ppgn.errors import InputError, unknown
+
+
+def main(words: Sequence[str]) -> int:
+    """Run a program with `words`, its name and key=value each -> exit status 0. Raises `InputError`."""
+    program, *others = words
+    if program not in help.programs():
+        raise unknown("training program", program, help.programs(), hint="see ppgn train --help")
+    config, options = configs.compose(f"train_{program}", others)
+    _import()
+    try:
+        module = importlib.import_module(f"train.{program}")
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("ppgn", "train"):
+            raise
+        raise InputError(f"training needs {error.name}: pip install 'ppgn[train]'") from error
+    module.run(config, options)
+    return 0
+
+
+def _import() -> None:
+    """Import the package `train` from where it came along, whatever else bears that name."""
+    folder = paths.train()
+    known = sys.modules.get("train")
+    if known is None or str(folder) not in list(known.__path__):
+        place = {"submodule_search_locations": [str(folder)]}
+        spec = importlib.util.spec_from_file_location("train", folder / "__init__.py", **place)
+        package = importlib.util.module_from_spec(cast(ModuleSpec, spec))
+        sys.modules["train"] = package
+        cast(ModuleSpec, spec).loader.exec_module(package)  # type: ignore[union-attr]
