@@ -23,7 +23,8 @@ def probe(
     Raises `InputError` where it is in training mode, fails, does not give finite numbers (B,), cannot be differentiated
     with respect to the images, or lets one row of a batch influence another.
     """
-    name = condition.name if isinstance(condition, Plain) else type(condition).__name__
+    body = condition.body if isinstance(condition, Plain) else condition
+    name = getattr(body, "__name__", type(body).__name__)
     inner = condition.modules() if isinstance(condition, nn.Module) else ()
     if any(module.training and isinstance(module, _BatchNorm | _DropoutNd) for module in inner):
         raise InputError(f"condition {name} is in training mode; put it in evaluation mode first: .eval()")
