@@ -75,15 +75,12 @@ class PPGN(nn.Module):
             shapes = f"the generator reads codes {_code_shape(generator)}, the encoder writes {_code_shape(encoder)}"
             raise InputError(f"model: {shapes}; make them equal")
         for name, prior in (priors or {}).items():
-            self._add(name, prior)
-
-    def _add(self, name: str, prior: nn.Module) -> None:
-        """Put a trained prior beside the others."""
-        if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
-            raise InputError(f"model: '{name}' among its priors is none; expected an nn.Module with `residual`")
-        if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
-            raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {', '.join(BUILT_IN)}")
-        self.priors[name] = self._fitting(name, prior)
+            if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
+                raise InputError(f"model: '{name}' among its priors is none; expected an nn.Module with `residual`")
+            if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                taken = ", ".join(BUILT_IN)
+                raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {taken}")
+            self.priors[name] = self._fitting(name, prior)
 
     def _fitting(self, name: str, prior: nn.Module) -> nn.Module:
         """The prior itself. Raises `InputError` where it is one of other codes."""
