@@ -286,12 +286,19 @@ def load(
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
     Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
-    this package, and of the modules and files in `trust` ("mine", "mine.py"). A model itself is moved to the device.
+    this package, and of the modules and files in `trust` ("mine", "mine.py"). "module:Class" or "file.py:Class" of a
+    generator makes a model with random weights; a model itself is moved to the device.
+
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
     another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if ":" in str(name) and not str(name).endswith(".safetensors"):
+        made = building.build({"_target_": str(name)})
+        made = made if isinstance(made, PPGN) else PPGN(made)
+        made.name = str(name)
+        return made.to(device).eval().requires_grad_(False)
     if name in UNTRAINED and name not in files.shipped(FORMAT):
         raise UntrainedError(f"model '{name}' does not come along", *UNTRAINED[str(name)])
     path = files.find("model", name, FORMAT)

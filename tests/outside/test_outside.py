@@ -84,6 +84,13 @@ def test_a_model_of_them_is_loaded_again_where_they_are_trusted(model: PPGN, pat
     assert ppgn.load(path, trust="mine").config == CONFIG
 
 
+def test_a_generator_alone_is_a_model() -> None:
+    drawn = ppgn.load("mine.py:Generator").sample(words.condition("mine:Red"), [0], steps=2)
+    assert drawn.images.shape == (1, 3, 16, 16)
+    with pytest.raises(InputError, match="no 'Nothing'"):
+        ppgn.load("mine.py:Nothing")
+
+
 def test_what_cannot_be_used_is_one_line(model: PPGN) -> None:
     mine = sys.modules["mine"]
     for arguments, word in (
