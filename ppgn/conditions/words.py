@@ -32,7 +32,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"|": operator.or_, "&": oper
 
 def condition(
     what: Any = "imagenet", target: str | int | None = None, settings: Mapping[str, Any] | None = None
-) -> Any:
+) -> Condition:
     """What to draw, as a `ppgn.conditions.base.Condition`: images (B, 3, H, W) in [0, 1] -> log p(y | x), (B,).
 
     what: a name ("imagenet", "places", "unit", "caption", "torchscript"), "module:Class" or "file.py:Class", each alone
