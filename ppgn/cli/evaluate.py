@@ -1,42 +1,48 @@
-"""`ppgn evaluate`: from a checked command line to a table of figures.
-
-Each thing that can be measured is a function of the request and a report, which it gives a row of figures as soon as
-the row is measured.
-"""
+"""`ppgn evaluate`: words to the arguments of a function of `ppgn.evaluation`, whose table is printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from ppgn import paths
-from ppgn.cli.evaluation.captions import captions
-from ppgn.cli.evaluation.inpainting import filling
-from ppgn.cli.evaluation.places import places
-from ppgn.cli.evaluation.reconstruction import reconstruction
-from ppgn.cli.evaluation.report import Report
-from ppgn.cli.evaluation.request import Request
-from ppgn.cli.evaluation.samples import samples
-from ppgn.cli.evaluation.units import units
-from ppgn.cli.evaluation.variants import variants
-from ppgn.cli.sample import enough_memory
+from omegaconf import OmegaConf
 
-MEASURE: dict[str, Callable[[Request, Report], None]] = {
-    "reconstruction": reconstruction,
-    "samples": samples,
-    "variants": variants,
-    "inpainting": filling,
-    "places": places,
-    "captions": captions,
-    "units": units,
-}
+from ppgn import evaluation
+from ppgn.cli import config as configs
+from ppgn.errors import InputError, unknown
+
+WHAT = ("reconstruction", "samples", "variants", "inpainting", "places", "captions", "units")
+CHANGES = {"places": ["condition=places"], "captions": ["condition=caption"]}
+CHANGES["units"] = ["condition=unit", "condition.layer=null"]
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `ppgn evaluate` with `words`, key=value each -> exit status 0. What can be refused is refused at once."""
-    request = Request.read(words)
-    report = Report(request)
-    paths.check_writable(request.out, 50_000_000)
-    with enough_memory(request.device, request.batch_size):
-        MEASURE[request.what](request, report)
-    print(f"{report}\n-> {request.out}")
+    """Run `ppgn evaluate` with `words`, key=value each -> exit status 0. Raises `InputError`."""
+    what, words = configs.take(words, "what")
+    if what is None:
+        raise InputError("what is missing: add what=VALUE")
+    if what not in WHAT:
+        raise unknown("what", str(what), WHAT)
+    function = getattr(evaluation, str(what))
+    given = _given(what, words, inspect.signature(function).parameters)
+    given["out"] = Path(str(given.get("out") or Path("outputs") / f"evaluate-{what}"))
+    table = function(**given, progress=True)
+    print(f"{table}\n-> {given['out']}")
     return 0
+
+
+def _given(what: str, words: Sequence[str], known: Any) -> dict[str, Any]:
+    more = {}
+    if what == "variants":
+        asked, words = configs.take(words, "experiment")
+        more = {} if asked is None else {"experiment": asked if isinstance(asked, list) else [asked]}
+    config, _ = configs.compose("evaluate", [f"what={what}", *CHANGES.get(what, []), *words])
+    typed = {word.split("=")[0].lstrip("+").split(".")[0] for word in words}
+    if "experiment" in typed:
+        typed |= {"model", "prior", "sampler"}
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    for key in typed - {*known} - {"experiment"}:
+        raise InputError(f"{key}= cannot be used with what={what}; leave it out")
+    return {key: values[key] for key in typed & {*known}} | more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn import building
+from ppgn.conditions import words
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel, compare
 from ppgn.evaluation.sources import Drawn, side_of
@@ -56,10 +57,8 @@ def captions(
         )
     named = isinstance(judge, str) and (":" not in judge or "/" in judge)
     other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.device)
-    (own,) = task.conditions([task.photographs.captions[0][0]])
     drawer = task.model()
-    readers = [other, *([own.captioner] if hasattr(own, "captioner") else [])]
-    rows, sentences, chosen = readable(task.photographs, readers, n, count)
+    rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
     pictures = task.photographs.take(rows, side_of(drawer))
     names = [sentences[number] for number in chosen]
     asked = task.conditions(names)
@@ -71,6 +70,15 @@ def captions(
     }
     panel = Panel(asked, ranking(other, pictures, sentences, chosen))
     return compare(task.table, panel, sources, names, ranked_among=n)
+
+
+def _readers(condition: Any) -> list[Any]:
+    """The captioner that a condition, by name or mapping or as it is, looks through, if it is known."""
+    if isinstance(condition, str | Mapping):
+        named = isinstance(condition, Mapping) or not words.is_expression(condition)
+        node = building.node("condition", condition) if named else {}
+        return [building.build(node["captioner"])] if "captioner" in node else []
+    return [condition.captioner] if hasattr(condition, "captioner") else []
 
 
 def readable(

@@ -45,7 +45,7 @@ def reconstruction(
     task = Task.of("reconstruction", locals())
     drawer = task.model()
     if drawer.encoder is None:
-        raise InputError(f"model {task.name} has no encoder, so it cannot reconstruct; give another model")
+        raise InputError(f"model {task.table.about['model']} has no encoder, so it cannot reconstruct; give another model")
     pictures = task.spread(2 * n, drawer)
     originals, others = pictures[::2], pictures[1::2]
     features = task.features()

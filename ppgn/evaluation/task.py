@@ -43,7 +43,7 @@ class Task:
             raise InputError("data is missing: give data=FOLDER, with photographs in it")
         for name in ("classes", "layers", "systems", "experiments"):
             check_names(name, given.get(name, ("any",)))
-        seeds = seeds_of(given.get("seeds", 0))
+        seeds = seeds_of(list(s) if isinstance(s := given.get("seeds", 0), range) else s)
         if "classes" in given and len(given["classes"]) * len(seeds) < 2:
             raise InputError("classes and seeds make a single sample; give two classes or seeds, or more")
         found, device = Photographs.find(given["data"]), device_of(given["device"])
@@ -66,8 +66,8 @@ class Task:
 
     def source(self, model: PPGN, **more: Any) -> Source:
         """Chains of the sampler and prior asked for."""
-        given = {"sampler": self.given["sampler"], "prior": self.given["prior"], "seeds": self.seeds}
-        return Source.of(model, **given | {"steps": self.given["steps"], "batch_size": self.given["batch_size"]} | more)
+        given = {"seeds": self.seeds, **{name: self.given.get(name) for name in ("sampler", "prior", "steps", "batch_size")}}
+        return Source.of(model, **given | more)
 
     def features(self) -> Callable[[Tensor], Tensor]:
         """What pictures are compared by."""

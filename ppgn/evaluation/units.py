@@ -49,11 +49,9 @@ def units(
     """
     task = Task.of("units", locals())
     drawer = task.model()
-    of_layers = {layer: task.conditions([0], layer=layer)[0].network.classes for layer in layers}
-    picked = pick(of_layers, count)
-    asked: list[Any] = []
-    for layer in of_layers:
-        asked += task.conditions([number for name, number in picked if name == layer], layer=layer)
+    first: dict[str, Any] = {layer: task.conditions([0], layer=layer)[0] for layer in layers}
+    picked = pick({layer: unit.network.classes for layer, unit in first.items()}, count)
+    asked = [first[layer].with_target(number).eval() for layer, number in picked]
     every = task.spread(n + count, drawer)
     apart = torch.zeros(len(every), dtype=torch.bool)
     apart[np.linspace(0, len(every) - 1, count).astype(int)] = True

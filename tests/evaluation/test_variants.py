@@ -17,7 +17,7 @@ from ppgn.conditions import words
 from ppgn.errors import InputError
 from ppgn.evaluation.variants import VARIANTS, recipe
 from ppgn.metrics import diversity, fidelity
-from ppgn.model import PPGN
+from ppgn.model import PPGN, load
 from ppgn.priors.dae import DAE, ImageDAE
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
@@ -39,7 +39,7 @@ def trained(model: PPGN, photos: np.ndarray) -> PPGN:
     settings = {"_target_": "ppgn.priors.dae.ImageDAE", "widths": [4, 4], "sigma": 0.1, "code_shape": [3, 16, 16]}
     pixels = PPGN.from_config({"generator": generator})
     pixels.with_prior("image_dae", ImageDAE([3, 16, 16], [4, 4], 0.1), settings).save("pixels.safetensors")
-    return trained
+    return load("trained.safetensors")
 
 
 def test_every_variant_is_measured_or_skipped(trained: PPGN, classifier: Settings) -> None:
