@@ -1,28 +1,67 @@
 """Plug & Play Generative Networks: draw what a network wants to see.
 
-`ppgn.load("natural64")` gives a model, `model.sample(condition, seeds)` draws with it. Nothing heavy is imported
-before it is asked for.
+    import ppgn
+
+    samples = ppgn.sample("goldfish", seeds=range(8), progress=True)
+    samples.save("outputs/goldfish")
+
+Nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
+    from importlib.metadata import version as _version
+
+    from ppgn import evaluation as evaluate
+    from ppgn.conditions.words import condition
+    from ppgn.errors import InputError
+    from ppgn.inpainting import inpaint
     from ppgn.model import PPGN, load
-    from ppgn.samplers.chains import sample
+    from ppgn.samplers.sampler import Sampler
+    from ppgn.sampling import sample
+    from ppgn.visualize.facets import facets
 
-__all__ = ["PPGN", "load", "sample"]
+    __version__ = _version("ppgn")
 
-_HOMES = {"PPGN": "ppgn.model", "load": "ppgn.model", "sample": "ppgn.samplers.chains"}
+__all__ = [
+    "PPGN",
+    "InputError",
+    "Sampler",
+    "__version__",
+    "condition",
+    "evaluate",
+    "facets",
+    "inpaint",
+    "load",
+    "sample",
+]
+
+_HOMES = {
+    "PPGN": "ppgn.model",
+    "InputError": "ppgn.errors",
+    "Sampler": "ppgn.samplers.sampler",
+    "condition": "ppgn.conditions.words",
+    "facets": "ppgn.visualize.facets",
+    "inpaint": "ppgn.inpainting",
+    "load": "ppgn.model",
+    "sample": "ppgn.sampling",
+}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        return _importlib.import_module("importlib.metadata").version("ppgn")
+    if name == "evaluate":
+        return _importlib.import_module("ppgn.evaluation")
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(_importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'ppgn' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

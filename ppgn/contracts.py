@@ -40,15 +40,8 @@ class Generator(Protocol):
 class Medium(Protocol):
     """What a generator's signals are: how to keep, show and write them."""
 
-    @property
-    def name(self) -> str:
-        """What to call them, as "pictures"."""
-        ...
-
-    @property
-    def views(self) -> bool:
-        """Whether a random view of a signal (shifted, magnified) is such a signal again."""
-        ...
+    name: str  # what to call them, as "pictures"
+    views: bool  # whether a random view of a signal (shifted, magnified) is such a signal again
 
     def store(self, x: Tensor) -> Tensor:
         """Signals as G makes them, (N, *signal_shape) -> what a file keeps of them, as many rows."""

@@ -14,6 +14,7 @@ from ppgn import building, files, paths
 from ppgn.conditions.probe import probe
 from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
+from ppgn.media import medium
 from ppgn.networks.network import Network
 from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
@@ -160,13 +161,13 @@ class PPGN(nn.Module):
     ) -> Posterior:
         """p(h | y) with a prior as `choose_prior` takes it.
 
-        The condition sees what `transform` makes of an image, unless it is `in_place`. Raises `InputError` for a prior
-        that is none of this model's.
+        The condition sees what `transform` makes of a signal, unless it is `in_place` or the generator's medium knows
+        no views. Raises `InputError` for a prior that is none.
         """
-        if getattr(condition, "in_place", False):
+        if getattr(condition, "in_place", False) or not medium.of(cast(Generator, self.generator)).views:
             transform = None
-        generator, chosen = cast(Generator, self.generator), self.choose_prior(prior)
-        return Posterior(generator, chosen, condition, transform)
+        chosen = self.choose_prior(prior)
+        return Posterior(cast(Generator, self.generator), chosen, condition, transform)
 
     def choose_prior(self, prior: Any = None, sampler: Any = None) -> Prior:
         """The prior of a name, "module:Class", mapping or object; for None the first of this model's that suits.
@@ -207,20 +208,18 @@ class PPGN(nn.Module):
         """The name by which a prior stands in `priors`, else that of its class."""
         return next((name for name, own in self.priors.items() if own is prior), type(prior).__name__)
 
-    def targets(self, conditions: Sequence[Condition], sampler: Any, prior: Any = None) -> list[Posterior]:
+    def targets(self, conditions: Sequence[Condition], sampler: Sampler, prior: Any = None) -> list[Posterior]:
         """What chains of `sampler` walk on, one for each condition; the arguments are those of `sample`.
 
         The conditions get the sampler's `class_gradient` and are probed, as `ppgn.conditions.probe.probe` does.
         """
-        gradient = getattr(sampler, "class_gradient", "full")
-        transform = getattr(sampler, "transform", None)
         chosen = self.choose_prior(prior, sampler)
         targets = []
         for condition in conditions:
-            if gradient != "full" and hasattr(condition, "with_gradient"):
-                condition = condition.with_gradient(gradient)
+            if sampler.class_gradient != "full" and hasattr(condition, "with_gradient"):
+                condition = condition.with_gradient(sampler.class_gradient)
             probe(condition, cast(Generator, self.generator).signal_shape, self.device, self.dtype)
-            targets.append(self.posterior(condition, prior=chosen, transform=transform))
+            targets.append(self.posterior(condition, prior=chosen, transform=sampler.transform))
         return targets
 
     def sample(
@@ -242,12 +241,11 @@ class PPGN(nn.Module):
         GPU, up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
-        kernel = Sampler.of(building.part("sampler", sampler))
-        targets = self.targets(conditions, kernel, prior)
+        walker = Sampler.of(building.part("sampler", sampler))
+        targets = self.targets(conditions, walker, prior)
         options.setdefault("device", self.device)
         options.setdefault("dtype", self.dtype)
-        steps = kernel.steps if steps is None else steps
-        return chains.sample(targets, kernel, list(seeds), steps=steps, **options)
+        return chains.sample(targets, walker, list(seeds), steps=walker.steps if steps is None else steps, **options)
 
     def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
         """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.
@@ -263,8 +261,7 @@ class PPGN(nn.Module):
 
     def _stored(self) -> dict[str, Tensor]:
         """The tensors that make up a checkpoint, by name: none that a package brings along."""
-        networks = (name for name, m in self.named_modules() if isinstance(m, Network) and m.restorable)
-        brought = (*(f"{name}." for name in networks), "priors.joint.")  # which looks through the encoder
+        brought = tuple(f"{n}." for n, m in self.named_modules() if isinstance(m, Network) and m.restorable)
         state = self.state_dict(keep_vars=True)
         return {name: value for name, value in state.items() if not name.startswith(brought)}
 

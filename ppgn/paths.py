@@ -27,6 +27,11 @@ def checkpoints() -> Path:
     return _shipped("checkpoints")
 
 
+def train() -> Path:
+    """The folder of the package `train`."""
+    return _shipped("train")
+
+
 def options(group: str) -> list[str]:
     """The names that a configuration group offers, sorted: `options("sampler")` -> ["ppgn", "released"]."""
     return sorted(path.stem for path in (conf() / group).glob("*.yaml"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,12 @@ class Posterior:
     condition: Condition
     transform: Transform | None = None
     context: Known | None = None
+    sigma: float = 0.0
+    jacobian: Jacobian = "gaussian"
 
     def __post_init__(self) -> None:
+        if self.sigma:
+            return  # made by `at`: the networks have been looked at
         for name in ("generator", "prior", "condition"):
             part = getattr(self, name)
             if isinstance(part, nn.Module) and any(p.requires_grad for p in part.parameters()):
@@ -71,8 +75,7 @@ class Posterior:
         if not low <= sigma <= high:
             known = f"the prior {self._prior_name} knows {low:g} to {high:g}"
             raise InputError(f"sigma is {sigma:g}; {known}; set sampler.sigma_max and sampler.sigma_min to that")
-        parts = self.generator, self.prior.at(sigma), self.condition, self.transform, self.context
-        return _Noisy(*parts, sigma=sigma, jacobian=jacobian)
+        return replace(self, prior=self.prior.at(sigma), sigma=sigma, jacobian=jacobian)
 
     def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
@@ -104,7 +107,18 @@ class Posterior:
 
     def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """Codes in a recorded graph -> what G is shown, and the prior's residual where that is known already."""
-        return code, None
+        if not self.sigma:
+            return code, None
+        nothing = code.new_empty(len(code), 0)
+        if self.jacobian == "exact":
+            residual = self.prior.residual(code, nothing)
+            if not residual.requires_grad:
+                raise InputError("jacobian=exact needs a prior that can be differentiated; use jacobian=gaussian")
+            return code + residual, residual
+        with torch.no_grad():
+            residual = self.prior.residual(code, nothing)
+            denoised = code + residual
+        return denoised + (code - code.detach()) / (1 + self.sigma**2), residual  # adds 0, and the gradient
 
     def _beside(self, image: Tensor) -> AbstractContextManager[Residual]:
         """While it is entered, the condition's pass of `image` is read by the prior, if it can -> its `residual`."""
@@ -135,26 +149,3 @@ class Posterior:
     @property
     def _prior_name(self) -> str:
         return type(self.prior).__name__.lower()
-
-
-@dataclass(frozen=True)
-class _Noisy(Posterior):
-    """The target of codes with noise N(0, σ²) added; its prior is held at that level. See `contracts.Target.at`."""
-
-    sigma: float = 1.0
-    jacobian: Jacobian = "gaussian"
-
-    def __post_init__(self) -> None:
-        """Its networks were looked at when the target of clean codes was made."""
-
-    def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
-        nothing = code.new_empty(len(code), 0)
-        if self.jacobian == "exact":
-            residual = self.prior.residual(code, nothing)
-            if not residual.requires_grad:
-                raise InputError("jacobian=exact needs a prior that can be differentiated; use jacobian=gaussian")
-            return code + residual, residual
-        with torch.no_grad():
-            residual = self.prior.residual(code, nothing)
-            denoised = code + residual
-        return denoised + (code - code.detach()) / (1 + self.sigma**2), residual  # adds 0, and the gradient

@@ -91,7 +91,7 @@ def _lines(rows: Tensor) -> Tensor:
     high, low = high.maximum(F.pad(low, (1, -1), value=-math.inf)), low.minimum(F.pad(high, (1, -1), value=math.inf))
     peak = rows.abs().amax((1, 2), keepdim=True).clamp_min(1e-12)[..., None]
     place = torch.linspace(1, -1, HEIGHT, device=rows.device)[:, None]
-    ink = (place <= high[:, :, None] / peak + 1 / HEIGHT) & (place >= low[:, :, None] / peak - 1 / HEIGHT)
+    ink = (place <= high[:, :, None] / peak + 1.5 / HEIGHT) & (place >= low[:, :, None] / peak - 1.5 / HEIGHT)
     return torch.where(ink, 30, 255).to(torch.uint8).flatten(1, 2)[:, None].expand(-1, 3, -1, -1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,18 +110,14 @@ def sample(
     kernel: Kernel,
     seeds: Sequence[int],
     *,
-    steps: int | None = None,
     init: Tensor | None = None,
-    burn_in: int = 0,
-    thin: int | None = None,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     callback: Callback | None = None,
     on_batch: Callable[[Samples], None] | None = None,
     checkpoint: Path | None = None,
-    save_every: int = 50,
-    tag: str = "",
+    **options: Any,
 ) -> Samples:
     """`run_chains` over any number of seeds, `batch_size` at a time.
 
@@ -131,7 +128,7 @@ def sample(
     callback: counts the steps of all batches; True ends the batch it saw, the next one still runs.
     on_batch: gets every batch's samples as soon as they are there.
     checkpoint: batch number k has a file of its own, with -k after the stem of the name.
-    The other arguments are those of `run_chains`; `device` and `dtype` are those of the codes.
+    `options` are the other arguments of `run_chains`; `device` and `dtype` are those of the codes.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; expected 1 or more")
@@ -145,14 +142,10 @@ def sample(
             targets,
             kernel,
             Noise(seeds[batch], device, dtype),
-            steps=steps,
             init=init if init is None or len(init) == 1 else init[batch],
-            burn_in=burn_in,
-            thin=thin,
             callback=None if callback is None else _over_batches(callback, number, len(starts)),
             checkpoint=checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{number}"),
-            save_every=save_every,
-            tag=tag,
+            **options,
         )
         if on_batch is not None:
             on_batch(samples)

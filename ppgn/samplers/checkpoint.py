@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from ppgn import paths
+from ppgn import files
 from ppgn.contracts import Evaluation, State
 from ppgn.errors import InputError
 from ppgn.samplers import rows
@@ -60,41 +58,27 @@ class ChainState:
         for name in TENSORS if self.kept else ():
             tensors[f"kept.{name}"] = torch.stack([getattr(kept, name) for kept in self.kept])
         progress = {"step": self.step, "noise": self.noise, "kept": [[kept.step, kept.target] for kept in self.kept]}
-        metadata = {"format": FORMAT, "run": json.dumps(run), "progress": json.dumps(progress)}
-        own = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-        paths.write(path, save(own, metadata))
+        files.save(path, tensors, FORMAT, run=run, progress=progress)
 
     @staticmethod
     def load(path: Path, run: Mapping[str, Any], device: torch.device) -> ChainState:
         """Read what `save` wrote. Raises `InputError` for any other file and for one of a run with other settings."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"cannot read the chains '{path}': {error}; delete the file to start anew") from error
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"'{path}' holds no chains that this version can continue; delete it to start anew")
-        _check_same_run(path, json.loads(metadata["run"]), json.loads(json.dumps(run)))
-        progress = json.loads(metadata["progress"])
+        tensors, metadata = files.load(path, FORMAT, advice="delete it to start anew")
+        for name, value in json.loads(json.dumps(run)).items():
+            was = metadata["run"].get(name)
+            if was != value:
+                given = f"the chains in '{path}' ran with {name}={was}, now {name}={value} is asked for"
+                raise InputError(f"{given}; go on with the old value, or delete the file to start anew")
+        progress = metadata["progress"]
         kept = tuple(
             Kept(step, target, *(tensors[f"kept.{name}"][row] for name in TENSORS))
             for row, (step, target) in enumerate(progress["kept"])
         )
-        here = {name: tensor.to(device) for name, tensor in tensors.items() if not name.startswith("kept.")}
-        evaluation, memory = _below("evaluation.", here), _below("memory.", here)
-        state = State(here["code"], Evaluation(**evaluation), here["alive"], memory)
+
+        def below(prefix: str) -> dict[str, Tensor]:
+            named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            return {name: value.to(device) for name, value in named.items()}
+
+        evaluation, memory = Evaluation(**below("evaluation.")), below("memory.")
+        state = State(tensors["code"].to(device), evaluation, tensors["alive"].to(device), memory)
         return ChainState(state, progress["step"], kept, progress["noise"])
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _check_same_run(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for name, value in wanted.items():
-        if saved.get(name) != value:
-            raise InputError(
-                f"the chains in '{path}' ran with {name}={saved.get(name)}, now {name}={value} is asked for; "
-                f"go on with the old value, or delete the file to start anew"
-            )

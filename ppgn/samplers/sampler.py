@@ -58,6 +58,10 @@ class Sampler(Kernel):
         """The kernel itself, if it is a `Sampler`; else one that steps as it does, with the attributes that it has."""
         if isinstance(kernel, Sampler):
             return kernel
+        if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
+            raise InputError(
+                f"{type(kernel).__name__} is no sampler: expected init and step, see ppgn.contracts.Kernel"
+            )
         known = {item.name: getattr(kernel, item.name) for item in fields(Sampler) if hasattr(kernel, item.name)}
         return _Outside(kernel=kernel, **known)
 

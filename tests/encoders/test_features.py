@@ -1,5 +1,7 @@
 """The feature encoder: what it concatenates, and codes that are white."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -143,3 +145,28 @@ def test_the_linear_map_keeps_its_precision_under_autocast():
 def test_too_few_images_cannot_fit():
     with pytest.raises(InputError, match="3 images cannot fit 4 directions"):
         FeatureEncoder(network(), ["0"], dim=4).fit([torch.rand(3, 3, 8, 8)])
+
+
+def test_beside_a_condition_on_the_same_network_it_does_not_pass_it_again():
+    net = network()
+    x = torch.rand(2, 3, 8, 8)
+    encoder = FeatureEncoder(net, ["0", "2"], pool=1)
+    passes = []
+    net.body[0].register_forward_hook(lambda *_: passes.append(1))
+    copied = copy.deepcopy(net)
+    for asked, count in ((net, 1), (copied, 1), (Network(net.body, Preprocessing(4), name="tiny"), 2)):
+        condition, codes = nn.Sequential(nn.Identity(), asked), encoder(x)
+        passes.clear()
+        with encoder.beside(condition, x) as encode:
+            condition(x)
+        assert torch.equal(encode(x), codes)
+        assert len(passes) == count
+
+
+def test_beside_a_condition_that_is_shown_something_else_it_passes_its_network():
+    net = network()
+    encoder, x = FeatureEncoder(net, ["0"], pool=1), torch.rand(2, 3, 8, 8)
+    for condition in (net, lambda x: x):
+        with encoder.beside(condition, x) as encode:
+            condition(x + 0.1)
+        assert torch.equal(encode(x), encoder(x))

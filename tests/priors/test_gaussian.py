@@ -35,3 +35,9 @@ def test_a_noise_level_gives_the_score_of_the_smoothed_density(sigma: float) -> 
 
 def test_its_own_residual_is_that_of_unbounded_noise() -> None:
     torch.testing.assert_close(Gaussian().at(1e8).residual(CODES, NOTHING), Gaussian().residual(CODES, NOTHING))
+
+
+def test_log_prob_is_that_of_independent_standard_normals_of_any_shape() -> None:
+    h = CODES.view(2, 3, 1)
+    torch.testing.assert_close(Gaussian().log_prob(h), torch.distributions.Normal(0, 1).log_prob(h).sum(dim=(1, 2)))
+    assert Gaussian.code_shape is None

@@ -94,6 +94,17 @@ def test_every_round_of_em_raises_the_likelihood() -> None:
     assert reached[0] < reached[1] < reached[2]
 
 
+def test_a_component_of_few_codes_borrows_the_mean_variance() -> None:
+    few, many = torch.full((20, 2), 20.0), torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    prior = Mixture([2], 2, 0.5)
+    prior.fit(torch.cat([few, many]), rounds=5, seed=1)
+    far = int(prior.means.sum(dim=1).argmax())
+    torch.testing.assert_close(prior.means[far], few[0])
+    pooled = many.var(dim=0, correction=0) * 100 / 120
+    torch.testing.assert_close(prior.variances[far], pooled * 10 / (20 + 10))
+    torch.testing.assert_close(prior.variances[1 - far], (many.var(dim=0, correction=0) * 100 + pooled * 10) / 110)
+
+
 def test_too_few_codes_are_refused() -> None:
     with pytest.raises(InputError, match="3 codes cannot fit 4 components"):
         Mixture([2], 4, 0.5).fit(torch.randn(3, 2), rounds=1)

@@ -1,0 +1,253 @@
+"""What a function, a class or a configuration file takes, read from its source: names, defaults and comments.
+
+Nothing that is read is imported, so that help comes at once. A trailing comment says what a parameter is, or comment
+lines directly above it; a line `# -- what to draw --` opens a section. Defaults are literals or names of such.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppgn import paths
+
+MISSING = "???"  # the default of what has to be given
+_SECTION = re.compile(r"--\s*(.*?)\s*--")
+_KEY = re.compile(r"(\s*)(?:- )?(?:override /)?([\w]+):(?: (.*))?")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Field:
+    """A parameter or key: its default, what it is, and the section of the help where it stands."""
+
+    name: str
+    default: Any = MISSING
+    help: str = ""
+    section: str = ""
+
+
+def of(path: str) -> dict[str, Field]:
+    """The parameters of what `_target_` names: a function, a method, a dataclass or another class, by name.
+
+    `path` is dotted, or "module:Name", or "file.py:Name". Empty where there is no such source.
+    """
+    found = _locate(path)
+    return {} if found is None else _parameters(*found)
+
+
+def text(path: str) -> str:
+    """The docstring of what `path` names, "" where there is none."""
+    found = _locate(path)
+    node = found[1] if found else None
+    return (isinstance(node, _Function | ast.ClassDef) and ast.get_docstring(node)) or ""
+
+
+def of_file(path: Path) -> dict[str, Field]:
+    """The keys of a configuration file, inner ones dotted, its defaults list under "defaults."."""
+    content = path.read_text()
+    fields: dict[str, Field] = {}
+    above: list[str] = []
+    section = ""
+    outer: list[tuple[int, str]] = []
+    for line in content[len(_leading(content)) :].splitlines():
+        if line.strip().startswith("#"):
+            above.append(line.strip()[1:].strip())
+            continue
+        match = _KEY.fullmatch(line)
+        if match is not None:
+            depth = len(match[1])
+            outer = [(column, name) for column, name in outer if column < depth]
+            key = ".".join([*(name for _, name in outer), match[2]])
+            outer.append((depth, match[2]))
+            trailing = re.search(r"(?:^|\s)# ?(.*)", match[3] or "")
+            said, section = _read(above + ([trailing[1]] if trailing else []), section if depth else section)
+            fields[key] = Field(key, help=said, section=section)
+        above = []
+    return {key: Field(key, value, *_said(fields, key)) for key, value in _flat(yaml.safe_load(content) or {})}
+
+
+def head(path: Path) -> str:
+    """The comment that a configuration file begins with."""
+    lines = _leading(path.read_text()).splitlines()
+    return "\n".join(re.sub("^# ?", "", line) for line in lines if not line.startswith("# @package"))
+
+
+def _leading(content: str) -> str:
+    match = re.match(r"(?:#.*\n)*", content)
+    return match[0] if match else ""
+
+
+def _said(fields: dict[str, Field], key: str) -> tuple[str, str]:
+    return (fields[key].help, fields[key].section) if key in fields else ("", "")
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; of a list of groups and options each as a key."""
+    for name, value in node.items():
+        if name == "defaults" and isinstance(value, list):
+            value = {k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()}
+        yield f"{prefix}{name}", value
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+
+
+def _read(comments: list[str], section: str) -> tuple[str, str]:
+    """Comment lines in order -> what they say, and the section that they open or leave open."""
+    said: list[str] = []
+    for line in comments:
+        match = _SECTION.fullmatch(line)
+        if match:
+            said, section = [], match[1]
+        elif not re.match(r"(noqa|type:|fmt:)", line):
+            said.append(line)
+    return " ".join(said), section
+
+
+class _Module:
+    """The source of a module: its tree and its comments by line, own ones and those behind code."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        source = path.read_text()
+        self.name, self.package = name, name if path.name == "__init__.py" else name.rpartition(".")[0]
+        self.tree = ast.parse(source)
+        self.own: dict[int, str] = {}
+        self.trailing: dict[int, str] = {}
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                place = self.trailing if token.line[: token.start[1]].strip() else self.own
+                place[token.start[0]] = token.string[1:].strip()
+
+    def find(self, names: list[str]) -> tuple[_Module, ast.AST] | None:
+        """The definition, or the value, that `names`, outermost first, lead to, and the module where it stands."""
+        body: list[ast.stmt] = self.tree.body
+        for number, name in enumerate(names):
+            node = next((found for statement in body for found in self._named(statement, name)), None)
+            if isinstance(node, ast.ImportFrom):
+                parts = self.package.split(".")
+                origin = [".".join(parts[: len(parts) - node.level + 1])] if node.level else []
+                original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
+                return _locate(".".join([*origin, *filter(None, [node.module]), original, *names[number + 1 :]]))
+            if node is None or number == len(names) - 1:
+                return None if node is None else (self, node)
+            if not isinstance(node, ast.ClassDef):
+                return None
+            body = node.body
+        return None
+
+    @staticmethod
+    def _named(statement: ast.stmt, name: str) -> Iterator[ast.AST]:
+        if isinstance(statement, _Function | ast.ClassDef) and statement.name == name:
+            yield statement
+        elif isinstance(statement, ast.ImportFrom) and name in [a.asname or a.name for a in statement.names]:
+            yield statement
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                yield statement.value
+
+    def literal(self, node: ast.AST | None) -> Any:
+        """The value of a default; its text where that is neither a literal nor the name of one."""
+        if node is None:
+            return MISSING
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            found = self.find(ast.unparse(node).split("."))
+            return found[0].literal(found[1]) if found else ast.unparse(node)
+
+    def field(self, node: ast.arg | ast.AnnAssign, name: str, default: ast.AST | None, before: int, section: str) -> Field:
+        """A parameter that stands below line `before`, with its comments."""
+        end = max(node.end_lineno or 0, (getattr(default, "end_lineno", None) or 0))
+        lines = [self.own[line] for line in range(before + 1, node.lineno) if line in self.own]
+        trailing = [self.trailing[end]] if end in self.trailing else []
+        said, section = _read(lines + trailing, section)
+        return Field(name, self.literal(default), said, section)
+
+
+def _locate(path: str) -> tuple[_Module, ast.AST] | None:
+    place, _, name = path.partition(":")
+    if name:
+        module = _module(place)
+        return None if module is None else module.find(name.split("."))
+    parts = path.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        module = _module(".".join(parts[:count]))
+        if module is not None:
+            return module.find(parts[count:])
+    return None
+
+
+@lru_cache
+def _module(name: str) -> _Module | None:
+    """The source of a module by its dotted name or its file."""
+    if name.endswith(".py"):
+        path = Path(name).expanduser()
+        return _Module(name, path) if path.is_file() else None
+    top, *inner = name.split(".")
+    folder = paths.train() if top == "train" else None
+    if folder is None:
+        spec = importlib.util.find_spec(top)
+        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            return None
+        if not spec.submodule_search_locations:
+            return None if inner else _Module(name, Path(spec.origin))
+        folder = Path(spec.origin).parent
+    place = folder.joinpath(*inner)
+    candidates = [place / "__init__.py", *([place.with_suffix(".py")] if inner else [])]
+    return next((_Module(name, file) for file in candidates if file.is_file()), None)
+
+
+def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
+    if isinstance(node, _Function):
+        return _arguments(module, node, skip=0)
+    if not isinstance(node, ast.ClassDef):
+        return {}
+    own = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    if own is not None:
+        return _arguments(module, own, skip=1)
+    fields: dict[str, Field] = {}
+    for base in reversed(node.bases):
+        found = module.find(ast.unparse(base.value if isinstance(base, ast.Subscript) else base).split("."))
+        fields |= _parameters(*found) if found else {}
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        before, section = node.lineno, ""
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                if "ClassVar" not in ast.unparse(item.annotation):
+                    found_field = module.field(item, item.target.id, _plain(item.value), before, section)
+                    fields[item.target.id], section = found_field, found_field.section
+            before = item.end_lineno or before
+    return fields
+
+
+def _plain(default: ast.expr | None) -> ast.expr | None:
+    """The default in `field(default=...)`."""
+    if isinstance(default, ast.Call):
+        return next((word.value for word in default.keywords if word.arg == "default"), default)
+    return default
+
+
+def _arguments(module: _Module, node: _Function, skip: int) -> dict[str, Field]:
+    """The parameters of a function, of a method without `self` or `cls`."""
+    given = node.args
+    plain = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(plain) - len(given.defaults)) + list(given.defaults) + list(given.kw_defaults)
+    bound = skip or int(any(ast.unparse(decorator) == "classmethod" for decorator in node.decorator_list))
+    fields: dict[str, Field] = {}
+    before, section = node.lineno, ""
+    for argument, default in list(zip([*plain, *given.kwonlyargs], defaults, strict=True))[bound:]:
+        found = module.field(argument, argument.arg, default, before, section)
+        fields[argument.arg], section = found, found.section
+        before = max(argument.end_lineno or 0, getattr(default, "end_lineno", None) or 0)
+    return fields
