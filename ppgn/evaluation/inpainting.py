@@ -1,35 +1,31 @@
-"""`what=inpainting`: holes in photographs, filled by chains and by classical means."""
+"""Holes in photographs, filled by chains and by classical means."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ppgn import inpainting
-from ppgn.cli import config as configs
+from ppgn import building
 from ppgn.cli import inpaint
-from ppgn.cli.evaluation.data import side_of
-from ppgn.cli.evaluation.report import Report
-from ppgn.cli.evaluation.request import Request
-from ppgn.cli.evaluation.samples import advance
-from ppgn.cli.sample import build_conditions
 from ppgn.conditions.context import Context
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
 from ppgn.errors import InputError
-from ppgn.inpainting import Problem
+from ppgn.evaluation.judges import Panel, Recognition
+from ppgn.evaluation.sources import Drawn, bar
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.task import Task
+from ppgn.inpainting import Problem, complete, size_of
 from ppgn.media import images
-from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
+from ppgn.metrics import fidelity
 from ppgn.metrics import inpainting as fills
-from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.published import Released
@@ -39,52 +35,114 @@ HOLES = ("center", "random")  # as in `ppgn inpaint`
 OTHERS = 10  # photographs for each that is filled, which KID compares with
 NONE = 1e-12  # weight of a context term that is left out
 SHOWN = 8  # photographs in a grid
+FIGURES = ("psnr", "distance", "kid", "top1", "top5", "seconds")
+
+Fill = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
 
 
-Way = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
+def inpainting(
+    # -- what to measure --
+    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
+    *,
+    n: int = 100,  # how many of them are filled, spread evenly; up to ten times as many are compared with
+    judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
+    # -- how holes are filled --
+    condition: Any = "imagenet",  # the network that is asked for the photograph's class, where the data tell it
+    seed: int = 0,  # of every chain
+    prior: Any = None,  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
+    context: Mapping[str, Any] | None = None,  # weight, std, likelihood, imputations and epsilon2 as of `ppgn inpaint`
+    steps: int | None = None,  # steps for each photograph; null is the sampler's own number
+    # -- how it is run --
+    batch_size: int = 8,  # pictures or chains at a time
+    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    out: Any = None,  # a folder for evaluation.json and grids of pictures
+    progress: bool = False,  # a bar for every row
+) -> Table:
+    """Holes in photographs filled by chains, from one seed, and by classical means.
 
-
-class _Completer:
-    """Fills holes with chains, one for each photo: of `ppgn inpaint`, without and with the photo's class, of the class
-    with the known pixels alone (no imputations) and with neither, and of the published procedure (without its clip:
-    whitened codes are negative too).
+    Chains: of `ppgn inpaint`, without ("context") and with the photograph's class ("class"), with the class and the
+    known pixels alone ("class_pixels", no imputations), with neither ("class_alone"), and of the published procedure
+    without its clip, as whitened codes are negative too. Rows have the PSNR in the hole in dB; the cosine distance of
+    features to the original's; KID to other photographs; top-1 and top-5 of a judge that took no part, where the
+    classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
     """
+    task = Task.of("inpainting", locals())
+    fills.check_libraries()
+    drawer = task.model()
+    if drawer.encoder is None:
+        raise InputError(f"model {task.table.about['model']} has no encoder, so it cannot inpaint; give another model")
+    step = max(2, min(1 + OTHERS, len(task.photographs) // n))
+    pictures = task.spread(step * n, drawer)
+    originals, others = pictures[::step], pictures[torch.arange(len(pictures)) % step > 0]
+    known = [task.photographs.imagenet[row] for row in task.photographs.rows(step * n)]
+    classes = [] if None in known else known[::step]
+    panel = Panel([], Recognition.of_imagenet(judge, classes, batch_size, task.device), task.features(), others)
+    original = Drawn(originals, torch.arange(n))
+    task.table.add("original", panel.figures(original, ("kid", "top1", "top5")))
+    chains = Completer.of(task, drawer, classes, sampler, context or {}).ways()
+    classical: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
+    for hole in HOLES:
+        holes = torch.stack([inpaint.read_hole(hole, Path(str(row)), one, None) for row, one in enumerate(originals)])
+        shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
+        for name, way in {**classical, **chains}.items():
+            started = time.perf_counter()
+            with bar(progress, 0, f"{hole} {name}", "step") as advance:
+                filled = way(originals, holes, lambda *_, advance=advance: advance.update() and None)
+            seconds = torch.full((n,), (time.perf_counter() - started) / n)
+            values = {"psnr": fidelity.psnr(filled, originals, holes)}
+            shown.append(filled)
+            rows = torch.stack([some[:SHOWN] for some in shown], dim=1).flatten(0, 1)
+            figures = panel.figures(
+                replace(original, pictures=filled, seconds=seconds, beside=originals), FIGURES, values
+            )
+            task.table.add(f"{hole} {name}", figures, {f"grid_{hole}": images.grid(rows, columns=len(shown))})
+    return task.table
 
-    def __init__(self, request: Request, model: PPGN, classes: Sequence[int] | None) -> None:
-        self.request, self.model = request, model
-        self.conditions: list[Condition] = []
-        if classes is not None:
-            place = request.device, torch.float32
-            self.conditions = build_conditions(request.config.condition, classes, *place)
-            truncated = OmegaConf.merge(request.config.condition, {"gradient": "truncated"})
-            self.published = build_conditions(cast(DictConfig, truncated), classes, *place)
-        self.sampler: Sampler = configs.build(request.config.sampler)
-        self.keep = 1.0 if isinstance(self.sampler, Annealed) else 0.5  # as `ppgn inpaint` does
-        self.likelihood = inpaint.likelihood(request.config.context)
-        self.imputations: int = request.config.context.imputations
 
-    def ways(self) -> dict[str, Way]:
+@dataclass(frozen=True)
+class Completer:
+    """Fills holes with chains of `ppgn inpaint`, one for each photograph."""
+
+    task: Task
+    model: PPGN
+    sampler: Sampler
+    context: Mapping[str, Any]
+    conditions: Sequence[Condition]  # of every photograph, or none
+    published: Sequence[Condition]  # the same with the published gradient
+
+    @staticmethod
+    def of(task: Task, model: PPGN, classes: Sequence[Any], sampler: Any, context: Mapping[str, Any]) -> Completer:
+        node = building.node("sampler", sampler)
+        kind = type(building.build(node))
+        changes = {"Annealed": {"steps": 30, "sigma_max": 2.5, "epsilon2": 2.5}, "Langevin": {"epsilon1": 0.02}}
+        made = Sampler.of(building.build({**changes.get(kind.__name__, {}), **node}))
+        told = {"epsilon2": inpaint.UNASKED, "std": 0.1, "likelihood": "gaussian", "imputations": 32}
+        told["weight"] = 1.0 if kind.__name__ == "Annealed" else 10.0
+        asked = [task.conditions(classes, gradient) if classes else [] for gradient in ("full", "truncated")]
+        return Completer(task, model, made, told | dict(context), *asked)
+
+    def ways(self) -> dict[str, Fill]:
         """Ways to fill pictures with holes, by name."""
-        sampler, keep, told = self.sampler, self.keep, self.imputations
-        unasked = sampler
-        if isinstance(sampler, Annealed):  # as `ppgn inpaint` does without a target
-            unasked = replace(sampler, epsilon2=self.request.config.context.epsilon2)
-        every: dict[str, Way] = {"context": partial(self._fill, unasked, self.likelihood, keep, told, [])}
+        sampler, annealed = self.sampler, isinstance(self.sampler, Annealed)
+        told = self.context["imputations"]
+        pixels = partial(Context, **{key: self.context[key] for key in ("std", "likelihood", "weight")})
+        unasked = replace(sampler, epsilon2=self.context["epsilon2"]) if isinstance(sampler, Annealed) else sampler
+        every: dict[str, Fill] = {"context": partial(self._fill, unasked, pixels, told, [])}
         if self.conditions:
-            every["class"] = partial(self._fill, sampler, self.likelihood, keep, told, self.conditions)
-            if told and isinstance(sampler, Annealed):
-                every["class_pixels"] = partial(self._fill, sampler, self.likelihood, keep, 0, self.conditions)
-            nothing = partial(Context, weight=NONE)
-            every["class_alone"] = partial(self._fill, sampler, nothing, keep, 0, self.conditions)
+            every["class"] = partial(self._fill, sampler, pixels, told, self.conditions)
+            if told and annealed:
+                every["class_pixels"] = partial(self._fill, sampler, pixels, 0, self.conditions)
+            every["class_alone"] = partial(self._fill, sampler, partial(Context, weight=NONE), 0, self.conditions)
             published = Released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
-            every["released"] = partial(self._fill, published, Context.released, 1.0, 0, self.published)
+            every["released"] = partial(self._fill, published, Context.released, 0, self.published)
         return every
 
     def _fill(
         self,
         sampler: Sampler,
         context: Callable[[Tensor, Tensor], Context],
-        keep: float,
         imputations: int,
         conditions: Sequence[Condition],
         pictures: Tensor,
@@ -92,78 +150,27 @@ class _Completer:
         advance: Callable[..., None],
     ) -> Tensor:
         """Pictures uint8 (N, 3, H, W) with holes (N, H, W) -> the same, completed."""
-        size, seed, completed = inpainting.size_of(self.model), self.request.seeds[0], []
-        for rows in torch.arange(len(pictures)).split(self.request.batch_size):
-            problems = [Problem.of(pictures[row], holes[row], size) for row in rows.tolist()]
-            done = inpainting.complete(
+        given, completed = self.task.given, []
+        released = isinstance(sampler, Released)
+        for rows in torch.arange(len(pictures)).split(given["batch_size"]):
+            problems = [Problem.of(pictures[row], holes[row], size_of(self.model)) for row in rows.tolist()]
+            done = complete(
                 self.model,
                 problems,
-                [seed] * len(problems),
+                [given["seed"]] * len(problems),
                 sampler=sampler,
                 condition=each_row([conditions[row] for row in rows.tolist()]) if conditions else None,
                 context=context,
-                fill="mean" if context == Context.released else "harmonic",
-                keep=keep,
+                fill="mean" if released else "harmonic",
+                keep=1.0 if released or isinstance(sampler, Annealed) else 0.5,
                 imputations=imputations,
-                prior="joint" if context == Context.released else self.request.choose_prior(self.model, sampler),
-                steps=self.request.steps,
+                prior="joint" if released else given["prior"],
+                steps=given["steps"],
                 callback=advance,
             )
             completed += [problem.complete(drawn) for problem, drawn in zip(problems, done.drawn, strict=True)]
         return torch.stack(completed)
 
 
-def filling(request: Request, report: Report) -> None:
-    """Holes in photographs filled by chains, from one seed, and by classical means, all judged alike.
-
-    Intervals are over photographs. Figures: PSNR inside the hole, cosine distance of features to the original's, KID to
-    other photographs, where the photographs' classes are known top-1 and top-5 of the judge, seconds for each.
-    """
-    fills.check_libraries()
-    model = request.load_model()
-    if model.encoder is None:
-        raise InputError(f"model {request.config.model} has no encoder, so it cannot inpaint; give another model")
-    step = max(2, min(1 + OTHERS, len(request.data) // request.n))
-    pictures, known = request.data.spread(step * request.n, side_of(model)), request.data.classes(step * request.n)
-    originals, classes = pictures[::step], None if known is None else known[::step]
-    completer = _Completer(request, model, classes)
-    judge = accuracy.Judge(request.batch_size).to(request.device)
-    features = fidelity.Features(request.batch_size).to(request.device)
-    of_originals = features(originals)
-    of_others = features(pictures[torch.arange(len(pictures)) % step > 0])
-    kid = fidelity.kid(of_originals, of_others)
-    report.add("original", {"kid": kid, **_recognised(judge, originals, classes)})
-    for mask in HOLES:
-        holes = torch.stack([inpaint.read_hole(mask, Path(str(row)), p, None) for row, p in enumerate(originals)])
-        shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
-        ways: dict[str, Way] = {name: partial(_classical, name) for name in fills.FILLS}
-        for name, way in (ways | completer.ways()).items():
-            started = time.perf_counter()
-            with request.progress(0, "step") as bar:
-                bar.set_postfix_str(f"{mask} {name}")
-                completed = way(originals, holes, lambda *_, bar=bar: advance(bar))
-            seconds = (time.perf_counter() - started) / request.n
-            of_completed = features(completed)
-            figures = {
-                "psnr": bootstrap.mean(fills.psnr(completed, originals, holes)),
-                "distance": bootstrap.mean(diversity.paired(of_completed, of_originals)),
-                "kid": fidelity.kid(of_completed, of_others),
-                **_recognised(judge, completed, classes),
-                "seconds": Estimate(seconds),
-            }
-            report.add(f"{mask} {name}", figures)
-            shown.append(completed)
-            rows = torch.stack([pictures[:SHOWN] for pictures in shown], dim=1)
-            images.write(request.out / f"grid_{mask}.png", images.grid(rows.flatten(0, 1), columns=len(shown)))
-
-
 def _classical(name: str, pictures: Tensor, holes: Tensor, advance: Callable[..., None]) -> Tensor:
     return fills.fill(pictures, holes, name)
-
-
-def _recognised(judge: accuracy.Judge, pictures: Tensor, classes: Sequence[int] | None) -> dict[str, Estimate | None]:
-    """Top-1 and top-5 of the judge where the classes are known."""
-    if classes is None:
-        return {"top1": None, "top5": None}
-    logits = judge(pictures)
-    return {f"top{k}": bootstrap.mean(accuracy.top_k(logits, classes, k).double()) for k in (1, 5)}

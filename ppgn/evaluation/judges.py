@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,30 +23,39 @@ Judge = Callable[
 
 
 class Recognition:
-    """Judges pictures of conditions by a classifier: whether it finds the class among its 1 and 5 best, "top1", "top5".
+    """Judges pictures by a classifier: whether their class is among its 1 and 5 best, "top1" and "top5".
 
-    `index` is the class of every condition in the judge's labels, None where these are not the condition's own.
+    `index` is the class of everything that may be asked for in the classifier's labels, None where these are others.
     """
 
-    def __init__(self, judge: Any, conditions: Sequence[Condition], batch_size: int, device: torch.device) -> None:
-        self.judge = classifier(judge, batch_size, device)
-        networks = [getattr(condition, "network", None) for condition in conditions]
-        known = bool(self.judge.labels) and all(
-            tuple(getattr(network, "labels", None) or ()) == self.judge.labels for network in networks
-        )
-        self.index = torch.tensor([condition.index for condition in conditions]) if known else None  # type: ignore[attr-defined]
+    def __init__(self, classifier: accuracy.Judge, index: Sequence[int] | None) -> None:
+        self.classifier, self.index = classifier, None if index is None else torch.tensor(index)
+
+    @staticmethod
+    def of(judge: Any, conditions: Sequence[Any], batch_size: int, device: torch.device) -> Recognition:
+        """Of the classes of conditions, which are the judge's own where it has the labels of their networks."""
+        made = classifier(judge, batch_size, device)
+        theirs = {tuple(getattr(getattr(one, "network", None), "labels", None) or ()) for one in conditions}
+        known = made.labels and theirs == {made.labels}
+        return Recognition(made, [condition.index for condition in conditions] if known else None)
+
+    @staticmethod
+    def of_imagenet(judge: Any, classes: Sequence[Any], batch_size: int, device: torch.device) -> Recognition:
+        """Of classes of ImageNet by their index there."""
+        made = classifier(judge, batch_size, device)
+        return Recognition(made, classes if classes and made.labels == labels.imagenet() else None)
 
     @property
-    def imagenet(self) -> list[int] | None:
-        """The class of every condition in ImageNet, None where that is not the judge's."""
-        known = self.index is not None and self.judge.labels == labels.imagenet()
-        return self.index.tolist() if known and self.index is not None else None
+    def imagenet(self) -> list[int]:
+        """The classes in ImageNet, none where the judge's are others."""
+        known = self.index is not None and self.classifier.labels == labels.imagenet()
+        return self.index.tolist() if known and self.index is not None else []
 
     def __call__(self, pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Nothing where the classes are not the judge's."""
         if self.index is None:
             return {}
-        logits = self.judge(pictures)
+        logits = self.classifier(pictures)
         return {f"top{k}": accuracy.top_k(logits, self.index[targets], k).double() for k in (1, 5)}
 
 
@@ -74,20 +83,19 @@ class Panel:
         """Of each picture "log_prob", the condition's own log p, and what the judge says, (N,) each."""
         return {"log_prob": own(self.conditions, drawn)["log_prob"], **self.judge(drawn.pictures, drawn.targets)}
 
-    def figures(self, drawn: Drawn, names: Iterable[str], values: Mapping[str, Tensor] | None = None) -> Figures:
-        """Those of these names, None for one that cannot be measured."""
+    def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor] | None = None) -> Figures:
+        """Those of these names, None for one that cannot be measured; `values` (N,) are further ones to sum up."""
         present, place = drawn.targets.unique(return_inverse=True)
         weights = bootstrap.draws(len(present))
         rows = weights[:, place]
-        values = dict(values or self.judge(drawn.pictures, drawn.targets))
+        every = dict(values or {})
+        if not {*names} <= {*every, "seconds"}:
+            every |= self.judge(drawn.pictures, drawn.targets)
         if "p" in names:
-            values["p"] = own(self.conditions, drawn)["p"]
+            every["p"] = own(self.conditions, drawn)["p"]
         if drawn.seconds is not None:
-            values["seconds"] = drawn.seconds
-        found: dict[str, Estimate | None] = {
-            key: median(value, rows) if key.endswith("rank") else bootstrap.mean(value, rows)
-            for key, value in values.items()
-        }
+            every["seconds"] = drawn.seconds
+        found: dict[str, Estimate | None] = {}
         if self.features is not None:
             features, each = self.features(drawn.pictures), place.tolist()
             found["kid"] = fidelity.kid(features, self.real, rows)
@@ -96,12 +104,12 @@ class Panel:
             if "between" in names and len(present) > 1:
                 found["between"] = bootstrap.mean(diversity.between_classes(features, each), weights)
             if "frechet" in names:
-                near = fidelity.DensityCoverage(self.real, features)
                 found["frechet"] = fidelity.frechet(features, self.real, rows)
-                found["density"] = bootstrap.estimate(near.density, rows)
-                found["coverage"] = bootstrap.estimate(near.coverage, rows, centred=True)
-            if drawn.later is not None:
-                found["mixing"] = bootstrap.mean(diversity.paired(features, self.features(drawn.later)), rows)
+                found["density"], found["coverage"] = fidelity.density_coverage(self.real, features, rows)
+            if drawn.beside is not None:
+                every["mixing"] = every["distance"] = diversity.paired(features, self.features(drawn.beside))
+        for name, value in every.items():
+            found[name] = median(value, rows) if name.endswith("rank") else bootstrap.mean(value, rows)
         return {name: found.get(name) for name in names}
 
 

@@ -38,15 +38,14 @@ def places(
     # -- how samples are drawn --
     condition: Any = "places",  # the network that is asked for the scenes
     seeds: Any = "0-1",  # the chains of the first scene; they go on counting from scene to scene
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    prior: Any = None,  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
     sampler: Any = "annealed",  # the kernel and its settings
     steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
+    # -- how it is run --
     batch_size: int = 8,  # pictures or chains at a time
     device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    out: Any = None,  # a folder for evaluation.json and grids of pictures
+    progress: bool = False,  # a bar for every row
 ) -> Table:
     """Samples of scenes beside their start codes and the validation photographs.
 

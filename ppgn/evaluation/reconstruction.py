@@ -15,7 +15,6 @@ from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
 from ppgn.media import images
 from ppgn.metrics import bootstrap, fidelity
-from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.photographs import square
 
@@ -29,12 +28,11 @@ def reconstruction(
     data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
     *,
     n: int = 2000,  # how many of them, spread evenly; as many others are compared with
-    # -- on which machine --
+    # -- how it is run --
     batch_size: int = 8,  # pictures at a time
     device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and pictures
-    progress: bool = False,
+    out: Any = None,  # a folder for evaluation.json and grids of pictures
+    progress: bool = False,  # a bar
 ) -> Table:
     """How much of a photograph is left after E and G, beside photographs blurred through fewer pixels.
 
@@ -45,7 +43,9 @@ def reconstruction(
     task = Task.of("reconstruction", locals())
     drawer = task.model()
     if drawer.encoder is None:
-        raise InputError(f"model {task.table.about['model']} has no encoder, so it cannot reconstruct; give another model")
+        raise InputError(
+            f"model {task.table.about['model']} has no encoder, so it cannot reconstruct; give another model"
+        )
     pictures = task.spread(2 * n, drawer)
     originals, others = pictures[::2], pictures[1::2]
     features = task.features()
@@ -60,7 +60,7 @@ def reconstruction(
             of_pictures = features(pictures)
             cosine = F.cosine_similarity(_encode(drawer, pictures, batch_size), codes)
             figures = {
-                "frechet": Estimate(fidelity.frechet_distance(of_pictures, of_originals)),
+                "frechet": fidelity.frechet(of_pictures, of_originals),
                 "kid": fidelity.kid(of_pictures, of_others),
                 "psnr": bootstrap.mean(fidelity.psnr(pictures, originals)),
                 "cosine": bootstrap.mean(cosine),
@@ -72,7 +72,7 @@ def reconstruction(
         shown = [some[:: math.ceil(n / SHOWN)] for some in (originals, drawn)]
         compare("reconstruction", drawn, {"grid": images.grid(torch.cat(shown), columns=len(shown[0]))})
         real = {
-            "frechet": Estimate(fidelity.frechet_distance(of_others, of_originals)),
+            "frechet": fidelity.frechet(of_others, of_originals),
             "kid": fidelity.kid(of_originals, of_others),
         }
         task.table.add("other real", real)

@@ -42,15 +42,14 @@ def samples(
     # what is compared: prior and sampler as given; the start codes N(0, I) as they are; the sampler ppgn with the
     # condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
     systems: Sequence[str] = SYSTEMS,
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    prior: Any = None,  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
     sampler: Any = "annealed",  # the kernel and its settings
     steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
+    # -- how it is run --
     batch_size: int = 8,  # pictures or chains at a time
     device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    out: Any = None,  # a folder for evaluation.json and grids of pictures
+    progress: bool = False,  # a bar for every row
 ) -> Table:
     """Samples of every class from every seed by each system, below photographs of these classes if the data tell them.
 
@@ -71,7 +70,7 @@ def samples(
         "pixels": chains.on_pixels(),
     }
     asked = task.conditions(classes)
-    recognition = Recognition(judge, asked, batch_size, task.device)
+    recognition = Recognition.of(judge, asked, batch_size, task.device)
     panel = Panel(asked, recognition, task.features(), task.spread(n, drawer))
     photos = photographs_of(recognition, task.photographs, len(task.seeds), side_of(drawer), n)
     if photos is not None:
@@ -87,7 +86,7 @@ def photographs_of(judge: Recognition, data: Photographs, each: int, side: int, 
 
     Classes of which there are fewer are left out; None where that leaves too little.
     """
-    wanted = judge.imagenet or []
+    wanted = judge.imagenet
     found = data.of_classes(wanted, each, side, apart=apart)
     present = [number for number, index in enumerate(wanted) if index in found]
     if len(present) * each < 2:

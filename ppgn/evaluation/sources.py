@@ -36,7 +36,7 @@ class Drawn:
     seeds: tuple[int, ...] = ()
     seconds: Tensor | None = None  # (N,), what each took
     failed: int = 0  # chains that met a number that is not finite
-    later: Tensor | None = None  # what the same chains drew as many steps on
+    beside: Tensor | None = None  # (N, 3, S, S): what the same chain drew as many steps on, or an original
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 import ppgn.model
+from ppgn.cli.config import seeds as seeds_of
+from ppgn.cli.sample import read_device as device_of
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError
@@ -18,8 +20,6 @@ from ppgn.evaluation.table import Table
 from ppgn.metrics import fidelity
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
-from ppgn.cli.config import seeds as seeds_of
-from ppgn.cli.sample import read_device as device_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class Task:
 
     def source(self, model: PPGN, **more: Any) -> Source:
         """Chains of the sampler and prior asked for."""
-        given = {"seeds": self.seeds, **{name: self.given.get(name) for name in ("sampler", "prior", "steps", "batch_size")}}
+        given = {
+            "seeds": self.seeds,
+            **{name: self.given.get(name) for name in ("sampler", "prior", "steps", "batch_size")},
+        }
         return Source.of(model, **given | more)
 
     def features(self) -> Callable[[Tensor], Tensor]:

@@ -34,12 +34,11 @@ def variants(
     condition: Any = "imagenet",  # the network that is asked for the classes
     seeds: Any = "0-7",  # the chains of each class
     steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
+    # -- how it is run --
     batch_size: int = 8,  # pictures or chains at a time
     device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    out: Any = None,  # a folder for evaluation.json and grids of pictures
+    progress: bool = False,  # a bar for every row
 ) -> Table:
     """Samples of every class from every seed by each variant, below photographs of these classes if the data tell them.
 
@@ -62,7 +61,7 @@ def variants(
     if able:
         side = min(side_of(source.model) for source in able)
         asked = task.conditions(classes)
-        recognition = Recognition(judge, asked, batch_size, task.device)
+        recognition = Recognition.of(judge, asked, batch_size, task.device)
         panel = Panel(asked, recognition, task.features(), task.photographs.spread(n, side))
         photos = photographs_of(recognition, task.photographs, len(task.seeds), side, n)
         if photos is not None:

@@ -92,18 +92,15 @@ def test_likeness_and_diversity_are_those_of_the_features() -> None:
     features = fidelity.Features()
     names = ["kid", "frechet", "density", "coverage", "within", "between", "mixing"]
     panel = Panel([Grey(0), Grey(1)], lambda *_: {}, features, real)
-    drawn = Drawn(pictures, torch.tensor([0, 0, 1, 1]), later=pictures.flip(0))
+    drawn = Drawn(pictures, torch.tensor([0, 0, 1, 1]), beside=pictures.flip(0))
     figures = panel.figures(drawn, names)
-    ours, theirs, near = (
-        features(pictures),
-        features(real),
-        fidelity.DensityCoverage(features(real), features(pictures)),
-    )
+    ours, theirs = features(pictures), features(real)
+    density, coverage = fidelity.density_coverage(theirs, ours)
     expected = {
-        "kid": fidelity.KID(ours, theirs)().item(),
-        "frechet": fidelity.frechet_distance(ours, theirs),
-        "density": near.density().item(),
-        "coverage": near.coverage().item(),
+        "kid": fidelity.kid(ours, theirs).value,
+        "frechet": fidelity.frechet(ours, theirs).value,
+        "density": density.value,
+        "coverage": coverage.value,
         "within": diversity.within_class(ours, [0, 0, 1, 1]).mean().item(),
         "between": diversity.between_classes(ours, [0, 0, 1, 1]).mean().item(),
         "mixing": diversity.paired(ours, ours.flip(0)).mean().item(),
@@ -117,13 +114,13 @@ def test_likeness_and_diversity_are_those_of_the_features() -> None:
 def test_the_judge_speaks_of_its_own_classes() -> None:
     settings = {"network.name": "efficientnet_lite0", "network.size": 32}
     conditions = words.conditions("imagenet", ["goldfish", "pizza"], settings=settings)
-    judge = Recognition("efficientnet_lite2", conditions, 8, CPU)
+    judge = Recognition.of("efficientnet_lite2", conditions, 8, CPU)
     pictures = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
     index = [labels.find(labels.imagenet(), name) for name in ("goldfish", "goldfish", "pizza", "pizza")]
     assert judge.imagenet == index[::2]
     hits = accuracy.top_k(accuracy.Judge()(pictures), index, 5).double()
     assert torch.equal(judge(pictures, torch.tensor([0, 0, 1, 1]))["top5"], hits)
-    assert Recognition("efficientnet_lite2", [Grey(0)], 8, CPU)(pictures, torch.zeros(4)) == {}
+    assert Recognition.of("efficientnet_lite2", [Grey(0)], 8, CPU)(pictures, torch.zeros(4)) == {}
 
 
 class Dark(nn.Module):
@@ -139,9 +136,9 @@ class Dark(nn.Module):
 def test_a_judge_of_ones_own() -> None:
     condition = Classifier(Network(Dark(), Preprocessing(size=16), name="dark", labels=["dark", "light"]), "light")
     for judge in (Dark(), "tests.evaluation.test_judges:Dark"):
-        found = Recognition(judge, [condition], 8, CPU)
+        found = Recognition.of(judge, [condition], 8, CPU)
         assert found(grey(0, 255), torch.zeros(2, dtype=torch.long))["top1"].tolist() == [0, 1]
-        assert found.imagenet is None
+        assert found.imagenet == []
     ready = accuracy.Judge(Dark())
     assert classifier(ready, 8, CPU) is ready
     with pytest.raises(InputError, match="efficientnet_lite9"):

@@ -82,9 +82,9 @@ def test_the_figures_are_those_of_the_chains(trained: PPGN, photos: np.ndarray, 
     of_first, of_later = features(torch.cat(first)), features(torch.cat(later))
     real = features(torch.from_numpy(photos).permute(0, 3, 1, 2)[np.linspace(0, 19, 8).astype(int)])
     expected = {
-        "kid": fidelity.KID(of_first, real)().item(),
-        "frechet": fidelity.frechet_distance(of_first, real),
-        "coverage": fidelity.DensityCoverage(real, of_first).coverage().item(),
+        "kid": fidelity.kid(of_first, real).value,
+        "frechet": fidelity.frechet(of_first, real).value,
+        "coverage": fidelity.density_coverage(real, of_first)[1].value,
         "within": diversity.within_class(of_first, [0, 0, 1, 1]).mean().item(),
         "mixing": diversity.paired(of_first, of_later).mean().item(),
     }
