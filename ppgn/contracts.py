@@ -4,7 +4,7 @@ A Plug & Play Generative Network samples codes h from p(h | y) ∝ p(h) · p(y |
 Each factor, and the chain that walks it, is replaceable; this file says what a replacement must offer, and what it may.
 
 Codes are (B, *code_shape), signals (B, *signal_shape); images are float RGB in [0, 1], (B, 3, H, W). "Per-sample"
-quantities are (B,). Rows of a batch never influence each other. What is called optional may be missing.
+quantities are (B,). Rows of a batch never influence each other. A class may lack what is called optional.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Jacobian = Literal["gaussian", "exact"]
 class Generator(Protocol):
     """Draws signals from codes: x = G(h). An `nn.Module`.
 
-    Optional: `medium`, a `Medium` (by default (3, H, W) and (1, H, W) are pictures, all else plain signals).
+    Optional: `medium`, a `Medium`. Without it (3, H, W) and (1, H, W) are pictures, other shapes plain signals.
     """
 
     code_shape: Shape
@@ -64,8 +64,8 @@ class Medium(Protocol):
 class Encoder(Protocol):
     """Reads a code off a signal: h = E(x). An `nn.Module`.
 
-    Optional: `beside(condition, x)`, a context manager whose value encodes as the encoder does; what the condition
-    computed of x itself (B, *signal_shape) while it was entered need not be computed again.
+    Optional: `beside(condition, x)`, a context manager. Its value encodes as the encoder does, but may use what the
+    condition computed from x (B, *signal_shape) while the context was entered.
     """
 
     code_shape: Shape
@@ -79,8 +79,8 @@ class Encoder(Protocol):
 class Prior(Protocol):
     """Keeps codes natural through a denoiser R: R(h) − h is ∂log p(h)/∂h up to the noise variance.
 
-    Optional: `code_shape`, that of the codes it knows (None: of all); `beside(condition, x)`, a context manager like
-    `Encoder.beside`, whose value stands for `residual`.
+    Optional: `code_shape`, the shape of the codes it knows (None: any); `beside(condition, x)`, a context manager like
+    `Encoder.beside`, whose value replaces `residual`.
     """
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class DensityPrior(Prior, Protocol):
 class NoiseConditionalPrior(Prior, Protocol):
     """A denoiser for every noise level σ: R(h, σ) = E[h0 | h0 + σ z = h], with h0 a code of the data and z ~ N(0, I).
 
-    (R(h, σ) − h) / σ² is then the score of the data smoothed by σ. Its own `residual` is that of one default σ.
+    (R(h, σ) − h) / σ² is then the score of the data smoothed by σ. Its own `residual` is that of a default σ.
     """
 
     sigmas: tuple[float, ...]  # (low, high): the noise levels it knows
@@ -113,7 +113,7 @@ class NoiseConditionalPrior(Prior, Protocol):
     def at(self, sigma: float) -> Prior:
         """The prior at noise level `sigma`: its `residual(h, x)` is R(h, σ) − h, differentiable with respect to h.
 
-        It judges codes alone. G draws R(h, σ), hence after it, so x may be empty, (B, 0).
+        It sees codes alone: x may be empty, (B, 0), because G draws R(h, σ) only afterwards.
         """
         ...
 
@@ -122,10 +122,10 @@ class NoiseConditionalPrior(Prior, Protocol):
 class Condition(Protocol):
     """Says what to draw: per-sample log p(y | x), differentiable with respect to x. An `nn.Module`.
 
-    Optional: `name`, what is asked for; `describe(x)`, a dictionary for each signal, "log_prob" at least;
-    `with_target(target)`, the same question about another target to the same network; `with_gradient(kind)`, the same
-    with the gradient "full" or "truncated" to the logit asked for; `in_place`, True where it looks at pixels in their
-    places: random views are then kept away from it.
+    Optional: `name` of the target; `describe(x)`, a dictionary for each signal, with "log_prob" at least;
+    `with_target(target)`, the same condition with another target; `with_gradient(kind)`, the same with the gradient
+    "full" or "truncated" to the target's logit; `in_place`, True if it looks at pixels in their places, so that random
+    views must not move them.
     """
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -220,9 +220,9 @@ class Info:
 class Kernel(Protocol):
     """One step of a Markov chain, pure: nothing is kept outside `State` and `NoiseSource`.
 
-    Optional, with what takes its place (`samplers.sampler.Sampler` has all): `steps` under every target (100);
-    `transform`, random views in front of the condition (none); `class_gradient` ("full"), which
-    `Condition.with_gradient` gets; `priors`, names of those that suit it, the best first ("joint", "gaussian").
+    Optional, with the default in brackets (`samplers.sampler.Sampler` has all of them): `steps` under every target
+    (100); `views`, `shift`, `zoom` of the random views in front of the condition (none); `class_gradient`, which
+    `Condition.with_gradient` gets ("full"); `priors`, names of suitable ones, best first ("joint", "gaussian").
     """
 
     @abstractmethod

@@ -234,11 +234,12 @@ class PPGN(nn.Module):
     ) -> Samples:
         """Draw one chain per seed from p(h | y) -> `Samples`; several conditions are walked through in turn.
 
-        `sampler` is a name in conf/sampler, "module:Class", a mapping or a kernel; `steps` overrides how many it takes
-        per condition; `prior` is what `choose_prior` takes, by default the one that suits the sampler best. `options`
-        are those of `ppgn.samplers.chains.sample`: init, burn_in, thin,
-        batch_size, callback, on_batch, checkpoint, ... A seed gives the same sample in any batch (compiled, or on a
-        GPU, up to rounding, which a long chain amplifies). Raises `InputError` for settings that cannot be.
+        sampler: a name in conf/sampler, "module:Class", a mapping or a kernel. steps: how many under each condition,
+            by default the sampler's. prior: what `choose_prior` takes.
+        options: of `ppgn.samplers.chains.sample`: init, burn_in, thin, batch_size, callback, checkpoint, ...
+
+        A seed gives the same sample in any batch (compiled, or on a GPU, up to rounding, which a long chain amplifies).
+        Raises `InputError` for settings that cannot be.
         """
         conditions = condition if isinstance(condition, Sequence) else [condition]
         walker = Sampler.of(building.part("sampler", sampler))

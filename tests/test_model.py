@@ -9,15 +9,17 @@ import torch
 
 import ppgn
 import ppgn.model
+from ppgn import files
 from ppgn.building import build
 from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
-from ppgn.model import PPGN, load
+from ppgn.model import PPGN, UntrainedError, load
 from ppgn.networks import caffenet, imagenet
 from ppgn.priors.mixture import Mixture
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.mala import Mala
+from ppgn.samplers.published import Released
 
 CONFIG = {
     "generator": {"_target_": "ppgn.generators.resnet.ResNet", "code_dim": 6, "widths": [8, 4], "depths": [0, 0]},
@@ -272,6 +274,64 @@ def test_the_prior_suits_the_sampler_unless_asked(model):
     for sampler, name in ((None, "mixture"), (Annealed(), "mixture"), (Mala(), "mixture"), (Langevin(), "joint")):
         assert with_mixture.name_of(with_mixture.choose_prior(None, sampler)) == name
     assert with_mixture.posterior(Brightness(0.5)).at(1.0).code_shape == (6,)
+
+
+def test_a_prior_is_a_name_a_class_a_mapping_or_an_object(model):
+    mixture = {"_target_": "ppgn.priors.mixture.Mixture", "components": 3, "sigma": 0.5}
+    for given in (mixture, "ppgn.priors.gaussian:Gaussian", Mixture([6], 3, 0.5), {**mixture, "code_shape": [6]}):
+        chosen = model.choose_prior(given)
+        assert model.name_of(chosen) in ("Mixture", "Gaussian")
+        assert torch.isfinite(model.sample(Brightness(0.5), [0], prior=given, steps=2).codes).all()
+    assert model.double().choose_prior(mixture).log_weights.dtype == torch.float64
+    model.float()
+    with pytest.raises(InputError, match="residual"):
+        model.choose_prior(7)
+    with pytest.raises(InputError, match=r"reads codes \(5,\)"):
+        model.choose_prior({**mixture, "code_shape": [5]})
+
+
+def test_what_is_not_trained_yet_says_how_to_train_it(model, path):
+    with pytest.raises(
+        UntrainedError, match=r"ppgn train prior prior=dae model=.*tiny.safetensors .*model=runs/prior/tiny"
+    ):
+        load(path).choose_prior("dae")
+    with pytest.raises(UntrainedError, match="ppgn train prior prior=image_dae model=null"):
+        load("pixels")
+    with pytest.raises(UntrainedError, match=r"model=null .*model=runs/prior/pixels"):
+        PPGN.from_config(PIXELS).choose_prior("image_dae")
+
+
+def test_targets_get_the_sampler_s_gradient_and_views_and_are_probed(model):
+    condition = Classifier(model.encoder.network, 3)
+    released, annealed = (model.targets([condition], sampler)[0] for sampler in (Released(), Annealed()))
+    assert (released.condition.gradient, annealed.condition.gradient) == ("truncated", "full")
+    assert released.transform is None
+    assert annealed.transform == Annealed().transform
+    for wrong in (lambda x: x.mean(), lambda x: x.mean((1, 2, 3)).detach()):
+        with pytest.raises(InputError, match="condition function"):
+            model.targets([wrong], Annealed())
+
+
+class Wave(torch.nn.Module):
+    """A generator of signals that are no pictures."""
+
+    code_shape, signal_shape = (6,), (1, 40)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return (h.sum(1)[:, None, None] * torch.linspace(0, 6, 40)).sin()
+
+
+def test_a_medium_without_views_gets_none():
+    samples = PPGN(Wave()).sample(lambda x: -x[:, 0].square().mean(1), [0, 1], steps=3)
+    assert samples.signals.shape == (2, 1, 40)
+    assert PPGN(Wave()).posterior(Brightness(0.5), transform=Annealed().transform).transform is None
+
+
+def test_a_model_itself_and_a_file_of_an_earlier_version_are_loaded(model, tmp_path):
+    assert load(model) is model
+    config = {"generator": {"_target_": "ppgn.generators.identity.Identity", "image_shape": [3, 8, 8]}}
+    files.save(tmp_path / "old.safetensors", {}, ppgn.model.FORMAT, config=config, card={})
+    assert load(tmp_path / "old.safetensors").generator.signal_shape == (3, 8, 8)
 
 
 def test_codes_are_as_precise_as_the_weights(path):

@@ -43,12 +43,13 @@ def _run(words: list[str]) -> int:
         print(f"ppgn {version('ppgn')}")
     elif verb not in help.VERBS:
         raise unknown("command", verb, help.VERBS, hint="see ppgn --help")
-    elif "--help" in words or "-h" in words:
-        print(help.VERBS[verb]())
+    elif {"--help", "-h"} & set(words) or words == ["train"]:
+        print(help.command(words))
     elif {"--multirun", "-m"} & set(words):
-        sweep: Callable[..., int] = importlib.import_module("ppgn.cli.multirun").multirun
-        return sweep(verb, words[1:], lambda own: main([verb, *own]))
+        from ppgn.cli.multirun import multirun
+
+        return multirun(words, main)
     else:
-        status: int = importlib.import_module(f"ppgn.cli.{verb}").main(words[1:])
-        return status
+        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}").main
+        return run(words[1:])
     return 0

@@ -8,39 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import torch
 
 from ppgn.errors import InputError
+from ppgn.sampling import Worker
 
 PATIENCE = timedelta(days=30)  # of a process that is done, for the others
 
 
-@dataclass(frozen=True)
-class Worker:
-    """One of `count` processes, and its device."""
-
-    device: torch.device
-    rank: int = 0
-    count: int = 1
-    fabric: Any = None
-
-    def wait(self) -> bool:
-        """Until every process has come here; False where one of them has died."""
-        if self.fabric is None:
-            return True
-        try:
-            self.fabric.barrier()
-        except RuntimeError:  # what torch.distributed makes of a lost connection
-            return False
-        return True
-
-
 @contextmanager
-def workers(devices: int, num_nodes: int, device: torch.device, command: Sequence[str]) -> Iterator[Worker]:
+def workers(
+    devices: int, num_nodes: int, device: torch.device, command: Sequence[str]
+) -> Iterator[tuple[torch.device, Worker]]:
     """This process as one of `devices` on each of `num_nodes`; the others on this node run `command` of ppgn.
 
     Under torchrun, in a SLURM job step, and where LOCAL_RANK is set, whoever did that has started them. On several
@@ -48,7 +29,7 @@ def workers(devices: int, num_nodes: int, device: torch.device, command: Sequenc
     `InputError` where there are not so many devices.
     """
     if devices * num_nodes == 1:
-        yield Worker(device)
+        yield device, Worker()
         return
     if ":" in str(device):
         raise InputError(f"device={device} is one device, not devices={devices}; use device={device.type}")
@@ -66,7 +47,15 @@ def workers(devices: int, num_nodes: int, device: torch.device, command: Sequenc
         strategy = DDPStrategy(process_group_backend="gloo", timeout=PATIENCE)
         fabric = Fabric(accelerator=device.type, strategy=strategy, devices=devices, num_nodes=num_nodes)
         fabric.launch()
-        yield Worker(fabric.device, fabric.global_rank, fabric.world_size, fabric)
+
+        def wait() -> bool:
+            try:
+                fabric.barrier()
+            except RuntimeError:  # what torch.distributed makes of a lost connection
+                return False
+            return True
+
+        yield fabric.device, Worker(fabric.global_rank, fabric.world_size, wait)
     except BaseException:
         for child in children:
             child.terminate()

@@ -11,8 +11,8 @@ import importlib.util
 import io
 import re
 import tokenize
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from typing import Any
 import yaml
 
 from ppgn import paths
+from ppgn.errors import InputError, unknown
 
 MISSING = "???"  # the default of what has to be given
+PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
 _SECTION = re.compile(r"--\s*(.*?)\s*--")
 _KEY = re.compile(r"(\s*)(?:- )?(?:override /)?([\w]+):(?: (.*))?")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -44,6 +46,63 @@ def of(path: str) -> dict[str, Field]:
     """
     found = _locate(path)
     return {} if found is None else _parameters(*found)
+
+
+def of_node(node: Mapping[str, Any], said: Mapping[str, Field], prefix: str = "") -> dict[str, Field]:
+    """The keys of a mapping, inner ones dotted: its own, of which `said` tells more, and what its `_target_` takes."""
+    taken = of(str(node["_target_"])) if "_target_" in node else {}
+    found: dict[str, Field] = {}
+    for name in [*(name for name in node if not name.startswith("_")), *(name for name in taken if name not in node)]:
+        field, own = taken.get(name, Field(name)), said.get(prefix + name, Field(name))
+        if name in node or field.default != MISSING:  # what is neither is given by who builds it
+            value = node.get(name, field.default)
+            key = prefix + name
+            found[key] = Field(key, value, own.help or field.help, own.section)
+            if isinstance(value, Mapping):
+                found |= of_node(value, said, f"{key}.")
+    return found
+
+
+def of_part(group: str, name: str) -> dict[str, Field]:
+    """The keys of conf/GROUP/NAME.yaml, or of "module:Class"; empty for what is neither."""
+    path = paths.conf() / group / f"{name}.yaml"
+    if path.is_file():
+        return of_node(yaml.safe_load(path.read_text()), of_file(path))
+    return of_node({"_target_": name}, {}) if ":" in name else {}
+
+
+def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field], dict[str, Field]]:
+    """What conf/VERB.yaml says: the function, its parameters by the keys that people type, and further keys.
+
+    A key whose default is "${NAME}" is the parameter NAME under another name; "${KEY}" in the function's own name is
+    what was typed for that key. Raises `InputError` where that is nothing known.
+    """
+    own = {key: field for key, field in of_file(paths.conf() / f"{verb}.yaml").items() if "." not in key}
+    function = str(own.pop("_target_", Field("", "")).default)
+    for key in re.findall(r"\$\{(\w+)\}", function):
+        choices, value = own[key].help.split(", "), str(typed.get(key, MISSING))
+        if value not in choices:
+            raise unknown(key, value, choices) if value != MISSING else InputError(f"{key} is missing: add {key}=NAME")
+        function = function.replace(f"${{{key}}}", value)
+    renamed = {str(field.default)[2:-1]: key for key, field in own.items() if str(field.default).startswith("${")}
+    known = {renamed.get(name, name): field for name, field in of(function).items()}
+    return function, known, {key: field for key, field in own.items() if key not in known}
+
+
+def experiment(name: str) -> dict[str, Any]:
+    """What conf/experiment/NAME.yaml sets, by dotted key."""
+    found = of_file(paths.conf() / "experiment" / f"{name}.yaml")
+    leaves = {key: field.default for key, field in found.items() if not isinstance(field.default, dict)}
+    return {key.removeprefix("defaults."): value for key, value in leaves.items()}
+
+
+def experiments(known: Collection[str]) -> list[str]:
+    """The experiments that set nothing but `known` keys and what is below them."""
+    return [
+        name
+        for name in paths.options("experiment")
+        if {key.partition(".")[0] for key in experiment(name)} <= set(known)
+    ]
 
 
 def text(path: str) -> str:
@@ -71,7 +130,7 @@ def of_file(path: Path) -> dict[str, Field]:
             key = ".".join([*(name for _, name in outer), match[2]])
             outer.append((depth, match[2]))
             trailing = re.search(r"(?:^|\s)# ?(.*)", match[3] or "")
-            said, section = _read(above + ([trailing[1]] if trailing else []), section if depth else section)
+            said, section = _read(above + ([trailing[1]] if trailing else []), section)
             fields[key] = Field(key, help=said, section=section)
         above = []
     return {key: Field(key, value, *_said(fields, key)) for key, value in _flat(yaml.safe_load(content) or {})}
@@ -96,7 +155,9 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; of a list of groups and options each as a key."""
     for name, value in node.items():
         if name == "defaults" and isinstance(value, list):
-            value = {k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()}
+            value = {
+                k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()
+            }
         yield f"{prefix}{name}", value
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
@@ -166,7 +227,9 @@ class _Module:
             found = self.find(ast.unparse(node).split("."))
             return found[0].literal(found[1]) if found else ast.unparse(node)
 
-    def field(self, node: ast.arg | ast.AnnAssign, name: str, default: ast.AST | None, before: int, section: str) -> Field:
+    def field(
+        self, node: ast.arg | ast.AnnAssign, name: str, default: ast.AST | None, before: int, section: str
+    ) -> Field:
         """A parameter that stands below line `before`, with its comments."""
         end = max(node.end_lineno or 0, (getattr(default, "end_lineno", None) or 0))
         lines = [self.own[line] for line in range(before + 1, node.lineno) if line in self.own]
@@ -213,9 +276,9 @@ def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
         return _arguments(module, node, skip=0)
     if not isinstance(node, ast.ClassDef):
         return {}
-    own = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
-    if own is not None:
-        return _arguments(module, own, skip=1)
+    init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    if init is not None:
+        return _arguments(module, init, skip=1)
     fields: dict[str, Field] = {}
     for base in reversed(node.bases):
         found = module.find(ast.unparse(base.value if isinstance(base, ast.Subscript) else base).split("."))
@@ -224,9 +287,11 @@ def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
         before, section = node.lineno, ""
         for item in node.body:
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                if "ClassVar" not in ast.unparse(item.annotation):
-                    found_field = module.field(item, item.target.id, _plain(item.value), before, section)
-                    fields[item.target.id], section = found_field, found_field.section
+                if "ClassVar" not in ast.unparse(item.annotation) and "init=False" not in ast.unparse(item):
+                    name = item.target.id
+                    own = module.field(item, name, _plain(item.value), before, section)
+                    fields[name] = replace(own, help=own.help or fields.get(name, own).help)
+                    section = own.section
             before = item.end_lineno or before
     return fields
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +18,17 @@ class _Combination(Condition):
     def __init__(self, *terms: Condition) -> None:
         super().__init__()
         self.terms = nn.ModuleList(terms)
+        self.rows = max(term.rows for term in terms)
 
     @property
     def in_place(self) -> bool:
         """Whether any of the terms is."""
         return any(getattr(term, "in_place", False) for term in self.terms)
 
-    @property
-    def rows(self) -> int:  # type: ignore[override]
-        """As many as the term that asks for most."""
-        return max(int(getattr(term, "rows", 1)) for term in self.terms)
-
     def with_gradient(self, kind: str) -> Condition:
         """The same combination of its terms, each with that gradient."""
-        other = copy.copy(self)
-        other._modules = {**self._modules, "terms": nn.ModuleList(t.with_gradient(kind) for t in self.terms)}  # type: ignore[operator]
+        other = super().with_gradient(kind)
+        other._modules = {"terms": nn.ModuleList(cast(Condition, term).with_gradient(kind) for term in self.terms)}
         return other
 
     def _values(self, x: Tensor) -> Tensor:

@@ -1,22 +1,29 @@
-"""What all conditions share: an algebra of operators, and a report."""
+"""What all conditions share: an algebra of operators, a report, and the kinds of gradient."""
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from ppgn.conditions.algebra import And, Not, Or, Weighted
 
-GRADIENTS = ("full", "truncated")  # of log p: that of the value, or that of the sampler released with the paper
+GRADIENTS = ("full", "truncated")  # of log p: that of its value, or that of the sampler released with PPGN
+
+
+def checked(gradient: str) -> str:
+    """One of `GRADIENTS`. Raises `InputError` for anything else."""
+    if gradient not in GRADIENTS:
+        raise unknown("gradient", gradient, GRADIENTS)
+    return gradient
 
 
 def log1mexp(log_p: Tensor) -> Tensor:
@@ -36,19 +43,25 @@ class Condition(nn.Module, ABC):
     """Says what to draw: images (B, 3, H, W) in [0, 1] -> per-sample log p(y | x), (B,), differentiable.
 
     Conditions combine: `a & b` adds (both), `a | b` is logsumexp (either), `w * a` weighs, `~a` repels. A combination
-    refers to its operands and never changes them.
+    refers to its operands and never changes them. `gradient` is one of `GRADIENTS`; raises `InputError` for another.
     """
 
-    rows = 1  # a batch has a multiple of so many rows
+    rows = 1  # a batch has as many, or a multiple
+
+    def __init__(self, gradient: str = "full") -> None:
+        super().__init__()
+        self.gradient = checked(gradient)
+
+    def with_gradient(self, kind: str) -> Condition:
+        """The same question, its networks shared, with another of `GRADIENTS`; the value is the same."""
+        other = copy.copy(self)
+        other.gradient = checked(kind)
+        return other
 
     @property
     def in_place(self) -> bool:
         """Whether it looks at pixels in their places, so that random views are kept away from it (`PPGN.posterior`)."""
         return False
-
-    def with_gradient(self, kind: str) -> Condition:
-        """The same question with one of `GRADIENTS`; itself where it knows but one."""
-        return self
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -91,22 +104,19 @@ class Plain(Condition):
 
     def __init__(self, body: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        if not callable(body):
+            raise InputError(f"a condition cannot be a {type(body).__name__}; give a name, an nn.Module or a callable")
         self.body = body
+        self.name = str(getattr(body, "name", getattr(body, "__name__", type(body).__name__)))
+
+    def with_gradient(self, kind: str) -> Condition:
+        """What it offers itself, if it does."""
+        return Plain(self.body.with_gradient(kind)) if hasattr(self.body, "with_gradient") else self
 
     @property
     def in_place(self) -> bool:
         """What it says of itself."""
         return bool(getattr(self.body, "in_place", False))
-
-    @property
-    def name(self) -> str:
-        """Its own name, or that of its class."""
-        named = self.body if isinstance(self.body, FunctionType) else type(self.body)
-        return str(getattr(self.body, "name", named.__name__))
-
-    def with_gradient(self, kind: str) -> Condition:
-        """What it offers itself, if it does."""
-        return Plain(self.body.with_gradient(kind)) if hasattr(self.body, "with_gradient") else self
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""
@@ -116,10 +126,3 @@ class Plain(Condition):
         """What it reports of each image itself, or "log_prob"."""
         own: list[dict[str, Any]] = getattr(self.body, "describe", super().describe)(images)
         return own
-
-
-def as_condition(given: Any) -> Condition:
-    """A condition as it is, any other callable as `Plain`. Raises `InputError` for what cannot be called."""
-    if not isinstance(given, Condition) and not callable(given):
-        raise InputError(f"a condition cannot be a {type(given).__name__}; give a name, an nn.Module or a callable")
-    return given if isinstance(given, Condition) else Plain(given)

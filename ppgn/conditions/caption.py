@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn.conditions.base import GRADIENTS, Condition
-from ppgn.errors import unknown
+from ppgn.conditions.base import Condition
 from ppgn.networks.captioner import SentenceNetwork
 
 
@@ -23,21 +22,14 @@ class Caption(Condition):
     tokens: Tensor
 
     def __init__(self, captioner: SentenceNetwork, target: str | int, gradient: str = "full") -> None:
-        super().__init__()
-        if gradient not in GRADIENTS:
-            raise unknown("caption gradient", gradient, GRADIENTS)
+        super().__init__(gradient)
         self.captioner = captioner
         self.name = str(target)
-        self.gradient = gradient
         self.register_buffer("tokens", captioner.encode(self.name), persistent=False)
 
     def with_target(self, target: str | int) -> Caption:
         """The same question about another sentence, to the same captioner."""
         return Caption(self.captioner, target, self.gradient)
-
-    def with_gradient(self, kind: str) -> Caption:
-        """The same question with another gradient."""
-        return Caption(self.captioner, self.name, kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(target | x), (B,)."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.conditions.base import GRADIENTS, Condition
-from ppgn.errors import unknown
+from ppgn.conditions.base import Condition
 from ppgn.networks import labels, torchscript
 from ppgn.networks.network import Network
 
@@ -25,14 +25,13 @@ class Classifier(Condition):
     """
 
     def __init__(self, network: Network, target: str | int, gradient: str = "full") -> None:
-        super().__init__()
-        if gradient not in GRADIENTS:
-            raise unknown("class gradient", gradient, GRADIENTS)
+        super().__init__(gradient)
         self.network = network
-        self.gradient = gradient
-        classes = network.classes
-        self.index = labels.find(network.labels, target, classes)
-        self.names = labels.short(network.labels or [str(index) for index in range(classes)])
+        self.index = self._find(target)
+        self.names = labels.short(network.labels or [str(index) for index in range(network.classes)])
+
+    def _find(self, target: str | int) -> int:
+        return labels.find(self.network.labels, target, self.network.classes)
 
     @classmethod
     def from_torchscript(
@@ -54,13 +53,11 @@ class Classifier(Condition):
         """The name of the class asked for."""
         return self.names[self.index]
 
-    def with_target(self, target: str | int) -> Classifier:
-        """The same question about another class, to the same network."""
-        return Classifier(self.network, target, self.gradient)
-
-    def with_gradient(self, kind: str) -> Classifier:
-        """The same question with another gradient."""
-        return Classifier(self.network, self.index, kind)
+    def with_target(self, target: str | int) -> Self:
+        """The same question about another class or unit, to the same network."""
+        other = copy.copy(self)
+        other.index = self._find(target)
+        return other
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(target | x), (B,)."""

@@ -25,11 +25,7 @@ class EachRow(_Combination):
         if not terms:
             raise InputError("EachRow() has no conditions; give one for each row of a batch")
         super().__init__(*terms)
-
-    @property
-    def rows(self) -> int:  # type: ignore[override]
-        """One for each condition."""
-        return len(self.terms)
+        self.rows = len(terms)
 
     def forward(self, x: Tensor) -> Tensor:
         """(V · B, 3, H, W) in [0, 1] -> (V · B,)."""

@@ -41,25 +41,14 @@ class Unit(Classifier):
             raise unknown("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
         units = Network(_ReadOut(network, str(layer), position), as_it_is, name=f"{network.name} {layer}", copy=False)
-        count = units.classes
-        if isinstance(target, bool) or not str(target).strip().isdecimal() or int(target) >= count:
-            expected = f"expected a number from 0 to {count - 1}"
-            raise InputError(f"unit '{target}' of layer '{layer}' of {network.name}: {expected}")
-        super().__init__(units, int(target), gradient)
+        super().__init__(units, target, gradient)
         self.score = score
 
-    def with_target(self, target: str | int) -> Unit:
-        """The same question about another unit of the layer."""
-        return self._again(target, self.gradient)
-
-    def with_gradient(self, kind: str) -> Unit:
-        """The same unit with another gradient."""
-        return self._again(self.index, kind)
-
-    def _again(self, target: str | int, gradient: str) -> Unit:
-        read_out = self.network.body
-        assert isinstance(read_out, _ReadOut)
-        return Unit(read_out.network, read_out.layer, target, read_out.position, self.score, gradient)
+    def _find(self, target: str | int) -> int:
+        count = self.network.classes
+        if isinstance(target, bool) or not str(target).strip().isdecimal() or int(target) >= count:
+            raise InputError(f"unit '{target}' of {self.network.name}: expected a number from 0 to {count - 1}")
+        return int(target)
 
     @property
     def layer(self) -> str:

@@ -60,66 +60,62 @@ def conditions(
     `what` may also be a mapping {"expression": text, NAME: settings}. `gradient` is one of
     `ppgn.conditions.base.GRADIENTS`. What was built here is frozen. An object given is moved, not copied.
     """
-    from ppgn.conditions.base import as_condition
-
+    given, settings = what, dict(settings or {})
     if isinstance(what, Mapping) and "expression" in what:
-        settings, what = {k: v for k, v in what.items() if k != "expression"} | dict(settings or {}), what["expression"]
-    if isinstance(what, str):
-        tree = parse(what) if is_expression(what) else Leaf(what, None)
-        names = dict.fromkeys(leaf.name for leaf in leaves(tree))
-        chosen = {name: (settings or {}).get(name, settings if len(names) == 1 else None) for name in names}
-        makers = {name: _Maker(name, chosen[name], name if is_expression(what) else None) for name in names}
-        asked = any(leaf.target is None and makers[leaf.name].asks for leaf in leaves(tree))
+        given, settings = what["expression"], {**what, **settings}
+    tree: Node = Leaf("", None)
+    named = {"": given}
+    if isinstance(given, str):
+        tree = parse(given) if is_expression(given) else Leaf(given, None)
+        named = {leaf.name: leaf.name for leaf in leaves(tree)}
+    makers = {n: _Maker(part, settings.get(n, {} if len(named) > 1 else settings)) for n, part in named.items()}
 
-        def make(target: str | int | None) -> Condition:
-            def of(leaf: Leaf) -> Condition:
-                maker = makers[leaf.name]
-                return maker(leaf.target if leaf.target is not None or not maker.asks else target)
+    def condition_of(target: str | int | None) -> Condition:
+        def make(leaf: Leaf) -> Condition:
+            maker = makers[leaf.name]
+            try:
+                return maker(target if leaf.target is None and maker.asks else leaf.target)
+            except InputError as error:  # keys of a condition in an expression lie one deeper than where it is alone
+                deeper = f"condition.{leaf.name}." if leaf is not tree or leaf.target is not None else "condition."
+                raise InputError(re.sub(r"\bcondition\.(?=\w+[.=])", deeper, str(error))) from error
 
-            return build(tree, of)
-    elif isinstance(what, Mapping):
-        make = _Maker(what, settings)
-        asked = make.asks
-    else:
-        asked = hasattr(what, "with_target")
+        made = build(tree, make).to(device, dtype)
+        made = made if gradient == "full" else made.with_gradient(gradient)
+        return made.eval().requires_grad_(False) if isinstance(given, str | Mapping) else made
 
-        def make(target: str | int | None) -> Condition:
-            return as_condition(what if target is None else what.with_target(target))
-
-    if not asked and any(target is not None for target in targets):
-        shown = what if isinstance(what, str) else type(what).__name__
+    if not any(leaf.target is None and makers[leaf.name].asks for leaf in leaves(tree)) and set(targets) != {None}:
+        shown = given if isinstance(given, str) else type(given).__name__
         raise InputError(f"target={targets[0]} is not asked for: '{shown}' says all that is to be drawn; leave it out")
-    made = (make(target).with_gradient(gradient).to(device, dtype) for target in targets)
-    return [one.eval().requires_grad_(False) if isinstance(what, str | Mapping) else one for one in made]
+    return [condition_of(target) for target in targets]
 
 
 class _Maker:
-    """Makes the condition of a name or a mapping for one target after the other, as few networks as possible."""
+    """Makes the condition of a name, a mapping or an object for one target after another, networks shared."""
 
-    def __init__(self, given: Any, settings: Mapping[str, Any] | None, member: str | None = None) -> None:
-        self.node = building.merged(building.node("condition", given), settings or {})
-        self.member = member
-        parameter = building.parameters(self.node["_target_"]).get("target")
-        self.asks = parameter is not None
-        self.needs = parameter is not None and parameter.default is parameter.empty and "target" not in self.node
+    def __init__(self, given: Any, settings: Mapping[str, Any]) -> None:
         self.first: Any = None
+        self.node: dict[str, Any] = {}
+        if not isinstance(given, str | Mapping):
+            self.first, self.asks, self.needs = given, hasattr(given, "with_target"), False
+            return
+        self.node = building.merged(building.node("condition", given), settings)
+        target = building.parameters(self.node["_target_"]).get("target")
+        self.asks = target is not None
+        self.needs = target is not None and target.default is target.empty and "target" not in self.node
 
     def __call__(self, target: str | int | None) -> Condition:
-        from ppgn.conditions.base import as_condition
+        from ppgn.conditions.base import Condition, Plain
 
         if target is not None and not self.asks:
             raise InputError(f"'{self.node['_target_']}' takes no target, so not '{target}' either; leave it out")
         if target is None and self.needs:
             raise InputError("nothing to draw: add target=NAME, for example target=goldfish")
-        if self.first is not None and (target is None or hasattr(self.first, "with_target")):
-            return as_condition(self.first if target is None else self.first.with_target(target))
-        try:
-            self.first = building.build(self.node if target is None else {**self.node, "target": target})
-        except InputError as error:
-            # The keys of a member of an expression lie one deeper than those of a condition that stands alone.
-            deeper = rf"condition.{self.member}." if self.member and ":" not in self.member else "condition."
-            raise InputError(re.sub(r"\bcondition\.(?=\w+[.=])", deeper, str(error))) from error
-        return as_condition(self.first)
+        made = self.first
+        if made is not None and target is not None and hasattr(made, "with_target"):
+            made = made.with_target(target)
+        elif made is None or target is not None:
+            made = self.first = building.build(self.node if target is None else {**self.node, "target": target})
+        return made if isinstance(made, Condition) else Plain(made)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,10 @@ class Preprocessing(nn.Module):
     """What a set of weights expects of its input, starting from RGB in [0, 1]: (B, 3, H, W) -> (B, 3, H', W').
 
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
-    with antialiasing where it shrinks; centre-cropped to `crop` pixels a side (None keeps all); its channels are put in
-    `channels` order, "rgb" or "bgr"; the result is (scale · x − mean) / std, with `mean` and `std` in that order.
-    Values outside [0, 1] are not clamped: a sampler needs their gradients. On CUDA the gradient of the resizing is
-    summed in no fixed order, so that two runs agree up to rounding; on a CPU they agree bit for bit.
-
-    Raises `InputError` for images that are not (B, 3, H, W) or are smaller than `crop`.
+    with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr"; the result is
+    (scale · x − mean) / std, with `mean` and `std` in that order. Values outside [0, 1] are not clamped, since samplers
+    need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two runs agree up
+    to rounding; on a CPU they agree bit for bit. Raises `InputError` for images that are not (B, 3, H, W).
     """
 
     gain: Tensor
@@ -40,34 +38,28 @@ class Preprocessing(nn.Module):
         std: Sequence[float] = (1.0, 1.0, 1.0),
         scale: float = 1.0,
         channels: str = "rgb",
-        crop: int | None = None,
         interpolation: str = "bicubic",
     ) -> None:
         super().__init__()
-        for what, pixels in (("size", size), ("crop", crop)):
-            if pixels is not None and pixels < 1:
-                raise InputError(f"network input {what}={pixels}: expected at least 1 pixel")
-        for what, value, choices in (
-            ("channels", channels, ("rgb", "bgr")),
-            ("interpolation", interpolation, ("bicubic", "bilinear")),
-        ):
+        if size is not None and size < 1:
+            raise InputError(f"network input size={size}: expected at least 1 pixel")
+        known = {"channels": (channels, ("rgb", "bgr")), "interpolation": (interpolation, ("bicubic", "bilinear"))}
+        for what, (value, choices) in known.items():
             if value not in choices:
                 raise unknown(what, value, choices)
         if len(mean) != 3 or len(std) != 3 or 0.0 in std:
             raise InputError(f"mean={list(mean)}, std={list(std)}: expected three numbers each, std not 0")
-        self.size, self.crop = size, crop
-        self.mean, self.std, self.scale = tuple(mean), tuple(std), scale
-        self.channels, self.interpolation = channels, interpolation
-        self.register_buffer("gain", torch.empty(1, 3, 1, 1), persistent=False)
-        self.register_buffer("shift", torch.empty(1, 3, 1, 1), persistent=False)
+        self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
+        self.mean, self.std = tuple(mean), tuple(std)
+        for name in ("gain", "shift"):
+            self.register_buffer(name, torch.empty(1, 3, 1, 1), persistent=False)
         self._fill()
 
     @torch.no_grad()
     def _fill(self) -> None:
-        gain = [self.scale / std for std in self.std]
-        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        self.gain.copy_(torch.tensor(gain, dtype=torch.float64).view(1, 3, 1, 1))
-        self.shift.copy_(torch.tensor(shift, dtype=torch.float64).view(1, 3, 1, 1))
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64).view(2, 1, 3, 1, 1)
+        self.gain.copy_(self.scale / std)
+        self.shift.copy_(-mean / std)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Preprocessing:
         super()._apply(fn, recurse)
@@ -79,27 +71,17 @@ class Preprocessing(nn.Module):
         if x.dim() != 4 or x.shape[1] != 3:
             raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1]")
         if self.size is not None and x.shape[-2:] != (self.size, self.size):
-            x = self._resize(x, self.size)
-        if self.crop is not None:
-            if self.crop > min(x.shape[-2:]):
-                raise InputError(f"images of {x.shape[-1]}x{x.shape[-2]} pixels: expected at least {self.crop} a side")
-            top, left = (x.shape[-2] - self.crop) // 2, (x.shape[-1] - self.crop) // 2
-            x = x[..., top : top + self.crop, left : left + self.crop]
+            precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
+            shrinks, side = self.size < max(x.shape[-2:]), (self.size, self.size)
+            x = F.interpolate(precise, side, mode=self.interpolation, antialias=shrinks).to(x.dtype)
         if self.channels == "bgr":
             x = x.flip(1)
         return torch.addcmul(self.shift.to(x), x, self.gain.to(x))
 
-    def _resize(self, x: Tensor, size: int) -> Tensor:
-        precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
-        shrinks = size < max(x.shape[-2:])
-        return F.interpolate(precise, (size, size), mode=self.interpolation, antialias=shrinks).to(x.dtype)
-
     def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"size={self.size}, crop={self.crop}, channels={self.channels}, mean={self.mean}, std={self.std}, "
-            f"scale={self.scale}, interpolation={self.interpolation}"
-        )
+        """The settings, for `print` and for `Network.same_as`."""
+        names = ("size", "channels", "mean", "std", "scale", "interpolation")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
 # Activations whose gradient needs what went in: in place, PyTorch copies it first.
@@ -251,7 +233,7 @@ class Network(nn.Module):
         return mine.keys() == theirs.keys() and all(_equal(mine[key], theirs[key]) for key in mine)
 
     def _blank(self) -> Tensor:
-        side = self.preprocessing.size or self.preprocessing.crop or 224
+        side = self.preprocessing.size or 224
         return self.preprocessing.gain.new_zeros(1, 3, side, side)
 
     def _readable(self) -> dict[str, nn.Module]:

@@ -18,7 +18,7 @@ class Denoiser(nn.Module):
     """R(h̃, σ), trained to be E[h | h + σ z = h̃], z ~ N(0, I); then (R(h̃) − h̃) / σ² = ∂log p_σ(h̃)/∂h̃ (Tweedie).
 
     p_σ is the distribution of the data with noise of standard deviation σ added. `sigmas` are the lowest and highest σ
-    that the network is trained for, equal where it knows one; `sigma` is the one that `residual` takes.
+    that the network is trained for, equal if it knows only one; `residual` takes the noise level `sigma`.
 
     Source: Alain & Bengio 2014; PPGN (arXiv 1612.00005) Eq. 6.
     """
@@ -36,7 +36,7 @@ class Denoiser(nn.Module):
         raise TypeError(f"{type(self).__name__} removes no noise: use a subclass")
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; the images x are not looked at."""
+        """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; x is ignored."""
         return self.denoise(h, h.new_full((1,), self.sigma)) - h
 
 

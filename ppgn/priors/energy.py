@@ -18,7 +18,7 @@ class EnergyDAE(Denoiser):
     log p(h) = −½‖h‖² / (1 + σ²) + e(h / √(1 + σ²)) / σ + constant, e(u) = ½‖u‖² − ½‖u − f(u)‖², with f a multilayer
     perceptron of `depth` hidden layers of `width`. f is bounded, for its last layer reads normalised features; so e
     grows no faster than ‖u‖, p keeps Gaussian tails and can be normalised, though its constant is not known.
-    Not trained, p = N(0, (1 + σ²) I) and R is the best linear denoiser.
+    Before training p = N(0, (1 + σ²) I) and R is the best linear denoiser.
 
     Source: Alain & Bengio 2014; the energy of a reconstruction after Salimans & Ho 2021.
     """
@@ -42,7 +42,7 @@ class EnergyDAE(Denoiser):
         return log_p
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> ∂log p(h)/∂h, exact, (B, D); the images x are not looked at."""
+        """Codes (B, D) -> ∂log p(h)/∂h, exact, (B, D); x is ignored."""
         return self._score(h)
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:

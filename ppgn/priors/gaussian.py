@@ -19,7 +19,7 @@ class Gaussian(nn.Module):
     sigmas = (0.0, math.inf)
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, *code_shape) -> −h; the images x are not looked at."""
+        """Codes (B, *code_shape) -> −h; x is ignored."""
         return -h
 
     def log_prob(self, h: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class Gaussian(nn.Module):
         return -0.5 * (h.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, *code_shape) -> ∂log p(h)/∂h = −h; the images x are not looked at."""
+        """Codes (B, *code_shape) -> ∂log p(h)/∂h = −h; x is ignored."""
         return -h
 
     def at(self, sigma: float) -> Level:

@@ -24,7 +24,7 @@ class Mixture(Denoiser):
 
     With noise of standard deviation σ it stays a mixture, of variances v_k + σ², so that log p(h), its gradient and
     R(h, σ) = E[h0 | h0 + σ z = h] are known in closed form: `sampler=mala` and `sampler=annealed` both walk on it.
-    `sigma` is what `residual` takes. Not fitted, it is N(0, I).
+    `residual` takes the noise level `sigma`. Before `fit` it is N(0, I).
 
     Source of the fit: expectation-maximisation (Dempster, Laird & Rubin 1977) from a k-means start.
     """
@@ -53,7 +53,7 @@ class Mixture(Denoiser):
         return self._log_joint(h, 0.0).logsumexp(dim=1)
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> ∂log p(h)/∂h, (B, D); the images x are not looked at."""
+        """Codes (B, D) -> ∂log p(h)/∂h, (B, D); x is ignored."""
         return self._score(h, 0.0)
 
     def at(self, sigma: float) -> Level:
@@ -61,7 +61,7 @@ class Mixture(Denoiser):
         return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
-        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
         return sigma**2 * self._score(h, sigma)
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:

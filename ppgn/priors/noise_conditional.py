@@ -1,4 +1,4 @@
-"""A denoiser for every noise level: what an annealed chain walks down along."""
+"""A denoiser for every noise level, as an annealed chain needs."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _Block(nn.Module):
 class NoiseConditional(Denoiser):
     """R(h, σ) for codes (D,) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
-    `depth` residual blocks of `width`, preconditioned as in Karras et al. 2022. `sigma` is what `residual` takes;
-    `at` gives the prior of another level. Not trained, it is the best linear denoiser, h / (1 + σ²).
+    `depth` residual blocks of `width`, preconditioned as in Karras et al. 2022. `residual` takes the noise level
+    `sigma`; `at` gives the prior of another level. Before training it is the best linear denoiser, h / (1 + σ²).
 
     Source: Song & Ermon 2019 (noise-conditional scores); Karras et al. 2022, Table 1; Perez et al. 2018 (FiLM).
     """
@@ -76,7 +76,7 @@ class NoiseConditional(Denoiser):
         return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
-        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); the images x are not looked at."""
+        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
         return self.denoise(h, h.new_full((1,), sigma)) - h
 
     def _waves(self, sigma: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A prior that has been shown something of the code: a Gaussian likelihood beside it, at every noise level."""
+"""A prior times a Gaussian likelihood of the code, at every noise level."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ppgn.priors.denoiser import Level
 class Observed(nn.Module):
     """p(h | z) ∝ p(h) · exp(bᵀh − ½ hᵀΛh): a noise-conditional `prior` times a likelihood of codes (D,).
 
-    precision: Λ, (N, D, D), symmetric and positive semi-definite; information: b, (N, D); N = 1 for all rows alike, or
-    a likelihood for each row. Of a code with noise σ the prior is taken to say N(R(h, σ), s² I), s² = σ² / (1 + σ²),
-    which is exact for codes N(0, I). Both together then say
+    precision: Λ, (N, D, D), symmetric and positive semi-definite; information: b, (N, D); N = 1 for all rows, or a
+    likelihood for each row. Given a code with noise σ, the prior's clean code is taken to be N(R(h, σ), s² I) with
+    s² = σ² / (1 + σ²), which is exact for codes N(0, I). With the likelihood its mean is
 
     R'(h, σ) = R(h, σ) + s² (I + s² Λ)⁻¹ (b − Λ R(h, σ)).
 
-    A sampler's `jacobian` "gaussian" knows of the prior alone, not of the likelihood.
+    A sampler's `jacobian` "gaussian" ignores the likelihood.
 
     Raises `InputError` for other shapes. Source: Song, Vahdat, Mardani & Kautz 2023 (pseudo-inverse guidance).
     """

@@ -34,8 +34,8 @@ class Annealed(Sampler):
     condition's gradient passes R: "exact" differentiates the prior; "gaussian", the cheap one, takes ∂R/∂h as
     I / (1 + σ²), which it is where codes are N(0, I).
 
-    The state's code is the denoised one, R(h, σ), and its image is G of that; h itself is in the memory, as "noisy".
-    A row whose step is not finite keeps its last state for good and `alive` says so.
+    The state's code is the denoised one, R(h, σ), and its image is G of that; the memory holds h itself, as "noisy".
+    A row whose step is not finite keeps its last state for good, and `alive` is False for it.
 
     Source: Song & Ermon 2019 (arXiv 1907.05600), Song et al. 2021 (arXiv 2011.13456: ancestral sampling, predictor and
     corrector), Karras et al. 2022 (arXiv 2206.00364); G on denoised codes: Ho et al. 2022 (arXiv 2204.03458).
@@ -65,11 +65,11 @@ class Annealed(Sampler):
         self._check("corrections", self.corrections >= 0, "0 or more")
 
     def last(self, share: float) -> Self:
-        """The sampler of the last `share` of the steps: see `Sampler.last`."""
+        """See `Sampler.last`."""
         return replace(super().last(share), sigma_max=self.sigma_min * (self.sigma_max / self.sigma_min) ** share)
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
-        """Put noise on the start codes (B, *code_shape) and evaluate them at `sigma_max`."""
+        """Add noise to the start codes (B, *code_shape) and evaluate them at `sigma_max`."""
         noisy = h + self.sigma_max * noise.normal("proposal", h.shape[1:])
         evaluation = target.at(self.sigma_max, self.jacobian).evaluate(noisy, noise)
         alive = rows.finite(noisy, *rows.tensors(evaluation).values())

@@ -1,9 +1,9 @@
-"""MALA-approx: Langevin steps without accept/reject, the three step sizes decoupled."""
+"""MALA-approx: Langevin steps without a Metropolis test, with a weight for each of the three terms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -30,7 +30,7 @@ class Langevin(Sampler):
     takes d as it is.
 
     The state carries the evaluation of its code, so a step evaluates once. A row whose new code or evaluation is not
-    finite keeps its last state for good and `alive` says so. Nothing here waits for the device.
+    finite keeps its last state for good, and `alive` is False for it. Nothing here waits for the device.
 
     Source: PPGN (arXiv 1612.00005) Eq. 11; normalize="drift", clip and reset_every come from its released sampler,
     decay from that of DGN-AM (arXiv 1605.09304).
@@ -51,10 +51,10 @@ class Langevin(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.clip is not None:  # a configuration file can only write a list
-            object.__setattr__(self, "clip", tuple(map(float, self.clip)))
-            ordered = len(self.clip) == 2 and self.clip[0] < self.clip[1]
+        if self.clip is not None:
+            ordered = isinstance(self.clip, Sequence) and len(self.clip) == 2 and self.clip[0] < self.clip[1]
             self._check("clip", ordered, "[low, high] with low < high, or null for no bounds")
+            object.__setattr__(self, "clip", tuple(map(float, self.clip)))  # a configuration file writes lists
         for name in ("epsilon1", "epsilon2", "epsilon3"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "a number from 0 up, and finite")
         for name in ("lr", "lr_end"):
@@ -63,7 +63,7 @@ class Langevin(Sampler):
         self._check("reset_every", self.reset_every is None or self.reset_every >= 1, "1 or more, or null for none")
 
     def last(self, share: float) -> Self:
-        """The sampler of the last `share` of the steps: see `Sampler.last`."""
+        """See `Sampler.last`."""
         return replace(super().last(share), lr=self.lr_end + (self.lr - self.lr_end) * share)
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -12,6 +13,11 @@ from ppgn.errors import InputError
 from ppgn.samplers.views import Jitter
 
 ClassGradient = Literal["full", "truncated"]
+KINDS: dict[type, tuple[type, str]] = {  # of settings: what they may be in fact
+    float: (numbers.Real, "a number"),
+    int: (numbers.Integral, "a whole number"),
+    bool: (bool, "true or false"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +37,13 @@ class Sampler(Kernel):
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for name in (item.name for item in fields(self) if get_origin(hints[item.name]) is Literal):
-            choices = get_args(hints[name])
-            self._check(name, getattr(self, name) in choices, f"one of: {', '.join(choices)}")
+        for name in (item.name for item in fields(self)):
+            hint, value = hints[name], getattr(self, name)
+            if get_origin(hint) is Literal:
+                self._check(name, value in get_args(hint), f"one of: {', '.join(get_args(hint))}")
+            elif hint in KINDS:
+                kind, expected = KINDS[hint]
+                self._check(name, isinstance(value, kind) and isinstance(value, bool) == (hint is bool), expected)
         self._check("steps", self.steps >= 1, "1 or more")
         if self.views:
             Jitter(self.views, self.shift, self.zoom)
@@ -50,18 +60,16 @@ class Sampler(Kernel):
         return None if plain else Jitter(self.views, self.shift, self.zoom)
 
     def last(self, share: float) -> Self:
-        """The sampler of the last `share` of the steps, in (0, 1]: what changes along the way starts as it is there."""
+        """The sampler of the last `share`, in (0, 1], of the steps; schedules start with the value they have there."""
         return replace(self, steps=max(1, round(share * self.steps)))
 
     @staticmethod
     def of(kernel: Kernel) -> Sampler:
-        """The kernel itself, if it is a `Sampler`; else one that steps as it does, with the attributes that it has."""
+        """The kernel itself if it is a `Sampler`, else a `Sampler` that steps as it does, with the settings it has."""
         if isinstance(kernel, Sampler):
             return kernel
         if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
-            raise InputError(
-                f"{type(kernel).__name__} is no sampler: expected init and step, see ppgn.contracts.Kernel"
-            )
+            raise InputError(f"{type(kernel).__name__} is no sampler; expected init and step (ppgn.contracts.Kernel)")
         known = {item.name: getattr(kernel, item.name) for item in fields(Sampler) if hasattr(kernel, item.name)}
         return _Outside(kernel=kernel, **known)
 

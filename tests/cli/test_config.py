@@ -1,38 +1,44 @@
-"""Words become settings: the seeds' grammar, literal values, options of groups."""
+"""Words become the arguments of a function, or the configuration of a training program."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from ppgn import paths
 from ppgn.cli import config
 from ppgn.errors import InputError
+from tests.cli.test_fields import EXAMPLE
+
+VERB = f"""\
+# draw something
+_target_: {EXAMPLE}
+mask: ${{hole}}
+experiment: null # several at once
+devices: 1 # of them
+"""
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("0-3", (0, 1, 2, 3)),
-        (3, (3,)),
-        ("7", (7,)),
-        ([1, 4, 9], (1, 4, 9)),
-        ("0-1,8,10-12", (0, 1, 8, 10, 11, 12)),
-        (["9", "2-3"], (9, 2, 3)),
-        (" 5 - 6 , 1 ", (5, 6, 1)),
-    ],
-)
-def test_seeds(given: object, expected: tuple[int, ...]) -> None:
-    assert config.seeds(given) == expected
+@pytest.fixture(autouse=True)
+def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """conf/ with the verb "draw"."""
+    shipped = paths.conf()
+    for place in shipped.iterdir():
+        (tmp_path / place.name).symlink_to(place)
+    (tmp_path / "draw.yaml").write_text(VERB)
+    monkeypatch.setattr(paths, "conf", lambda: tmp_path)
 
 
-@pytest.mark.parametrize("given", ["", "a", "3-", "-3", "4-2", "1..3", 1.5, None, [], [1.5], "1,,2", str(2**63)])
-def test_seeds_refuses(given: object) -> None:
-    with pytest.raises(InputError, match=r"cannot read seeds '.*'; expected 0-15, \[1,4,9\], 3 or 0-3,8,10-12"):
-        config.seeds(given)
+def arguments(*words: str) -> dict[str, Any]:
+    return config.read("draw", words)[1]
 
 
-def test_seeds_refuses_too_many_without_making_them() -> None:
-    with pytest.raises(InputError, match="more than 100,000 chains"):
-        config.seeds("0-999999999999")
+def test_what_is_not_said_is_left_to_the_function() -> None:
+    function, given, settings = config.read("draw", [])
+    assert (function, given) == (EXAMPLE, {})
+    assert settings == {"experiment": None, "devices": 1, "condition": "imagenet", "sampler": "annealed"}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,7 @@ def test_seeds_refuses_too_many_without_making_them() -> None:
     [
         ("target=goldfish", "goldfish"),
         ("target=3", 3),
+        ("target=null", None),
         ("target=great white shark, white shark", "great white shark, white shark"),
         ("target=it's (almost) a dog: yes", "it's (almost) a dog: yes"),
         ("target=[volcano,lake side]", ["volcano", "lake side"]),
@@ -47,32 +54,112 @@ def test_seeds_refuses_too_many_without_making_them() -> None:
     ],
 )
 def test_values_need_no_second_quoting(word: str, target: object) -> None:
-    settings, options = config.compose("sample", [word, "seeds=0-3,8"])
-    assert settings.target == target
-    assert settings.condition.target == target
-    assert settings.seeds == "0-3,8"
-    assert options == {"condition": "imagenet", "sampler": "annealed"}
+    assert arguments(word, "seeds=0-3,8") == {"target": target, "seeds": "0-3,8"}
 
 
-def test_groups_are_chosen_and_their_keys_set() -> None:
-    settings, options = config.compose("sample", ["target=1", "sampler=released", "sampler.epsilon1=1e-3"])
-    assert options["sampler"] == "released"
-    assert settings.sampler.epsilon1 == 1e-3
-    assert settings.condition.gradient == "truncated"
+def test_keys_of_the_verb_are_kept_apart_and_others_renamed() -> None:
+    _, given, settings = config.read("draw", ["devices=2", "mask=alpha"])
+    assert given == {"hole": "alpha"}
+    assert settings["devices"] == 2
 
 
-def test_leaves_are_dotted() -> None:
-    settings, _ = config.compose("sample", ["target=[1,2]"])
-    leaves = config.leaves(settings)
-    assert leaves["target"] == [1, 2]
-    assert leaves["condition.network.name"] == "efficientnet_lite1"
-    assert "condition.network" not in leaves
+def test_parts_are_names_or_hold_what_was_changed() -> None:
+    _, given, settings = config.read("draw", ["sampler.epsilon1=1e-3", "sampler=released", "condition=places"])
+    assert given["sampler"] == {"_target_": "ppgn.samplers.published.Released", "epsilon1": 1e-3}
+    assert given["condition"] == "places"
+    assert (settings["sampler"], settings["condition"]) == ("released", "places")
+    assert arguments("condition.network.size=64", "condition.network.name=timm/x") == {
+        "condition": {"expression": "imagenet", "network": {"size": 64, "name": "timm/x"}}
+    }
+    assert arguments("context.weight=2", "context.std=1") == {"context": {"weight": 2, "std": 1}}
 
 
-def test_build_turns_a_refusal_inside_into_one_error() -> None:
-    settings, _ = config.compose("sample", ["target=1", "sampler.normalize=drft"])
-    with pytest.raises(InputError, match="normalize"):
-        config.build(settings.sampler)
-    settings, _ = config.compose("sample", ["target=1", "+sampler.volume=11"])
-    with pytest.raises(InputError, match=r"cannot build sampler: .*volume"):
-        config.build(settings.sampler)
+def test_expressions_have_the_settings_of_their_members_below_their_names() -> None:
+    text = "imagenet:castle & 0.5*places:snowfield"
+    assert arguments(f"condition={text}") == {"condition": text}
+    given = arguments(f"condition={text}", "condition.places.network.size=64")
+    assert given == {"condition": {"expression": text, "places": {"network.size": 64}}}
+    with pytest.raises(InputError, match="unknown key 'condition.unit.layer'"):
+        arguments(f"condition={text}", "condition.unit.layer=x")
+
+
+def test_parts_from_outside_have_the_keys_that_their_source_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Red:\n    def __init__(self, target, weight=2.0): ...\n")
+    name = f"{tmp_path}/mine.py:Red"
+    assert arguments(f"condition={name}") == {"condition": name}
+    assert arguments(f"sampler={name}", "sampler.weight=3") == {"sampler": {"_target_": name, "weight": 3}}
+    with pytest.raises(InputError, match="unknown key 'condition.weigth'; nearest: condition.weight"):
+        arguments(f"condition={name}", "condition.weigth=3")
+
+
+def test_an_experiment_says_what_words_do_not() -> None:
+    _, given, settings = config.read("draw", ["experiment=dgn_am", "sampler.epsilon1=0.5"])
+    assert given["prior"] == "gaussian"
+    assert given["sampler"] == {"_target_": "ppgn.samplers.langevin.Langevin", "epsilon1": 0.5, "epsilon3": 0.0}
+    assert (settings["experiment"], settings["sampler"]) == ("dgn_am", "ppgn")
+    assert arguments("experiment=dgn_am", "sampler=annealed") == {"prior": "gaussian", "sampler": "annealed"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["targt=1"], "unknown key 'targt'; nearest: target"),
+        (["hole=alpha"], "unknown key 'hole'"),
+        (["sampler.epsilon=1"], "unknown key 'sampler.epsilon'; nearest: sampler.epsilon"),
+        (["experiment=natural64_cpu"], "cannot be used here; expected one of: .*dgn_am"),
+        (["experiment=dgn"], "unknown experiment 'dgn'; nearest: dgn_am"),
+        (["--seeds=3"], "expected key=value"),
+        (["target"], "expected key=value"),
+        (["condition=imagnet"], "unknown condition 'imagnet'; nearest: imagenet"),
+        (["sampler=realesed"], "unknown sampler 'realesed'; nearest: released"),
+        (["condition=torchscript:1 &"], "at its end"),
+        (["condition.target=2"], "unknown key 'condition.target'"),
+        (["condition.gradient=full"], "unknown key 'condition.gradient'"),
+        (["condition=torchscript", "condition.size=[16,16]"], "condition.size is a whole number"),
+        (["condition=torchscript", "condition.mean=[a,b,c]"], "condition.mean is a list of numbers"),
+        (["labels=maybe"], "labels is true or false"),
+        (["share=much"], "share is a number"),
+        (["systems=all"], "systems is a list"),
+        (["steps.more=1", "share.x=1"], "unknown key 'share.x'"),
+    ],
+)
+def test_what_cannot_be_is_said(words: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        config.read("draw", words)
+
+
+def test_a_key_that_nobody_knows_can_be_forced() -> None:
+    assert arguments("+sampler.volume=11")["sampler"]["volume"] == 11
+
+
+def test_values_of_a_sweep() -> None:
+    assert config.values("seeds=0-1,[3,5]") == ("seeds", ["0-1", "[3,5]"])
+    assert config.values("target=lion,goldfish") == ("target", ["lion", "goldfish"])
+    assert config.values("steps=3") == ("steps", ["3"])
+
+
+def test_training_programs_are_composed_of_groups() -> None:
+    words = ["data.root=here", "experiment=natural64_joint", "training.noise=0.5", "encoder.network.weights=null"]
+    settings, options = config.compose("train_generator", words)
+    assert options["experiment"] == "natural64_joint"
+    assert options["generator"] == "resnet64"
+    assert (settings.training.noise, settings.training.image_noise) == (0.5, 0.05)
+    assert settings.encoder.network.weights is None  # the file does not name it, the function behind does
+    assert settings.training.discriminator.layers == settings.training.layers
+    assert settings.out == "runs/natural64_joint"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "data.root is missing: add data.root=VALUE"),
+        (["data.root=x", "step=3"], "unknown key 'step'; nearest: steps"),
+        (["data.root=x", "steps=many"], "steps is a whole number"),
+        (["data.root=x", "generator=resnet46"], "unknown generator 'resnet46'; nearest: resnet64"),
+        (["data.root=x", "experiment=dgn_am"], "cannot be used here"),
+        (["data.root=${nothing}"], "'nothing' not found"),
+    ],
+)
+def test_a_training_program_refuses(words: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        config.compose("train_generator", words)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ppgn.conditions.algebra import And, Not, Or, Weighted
-from ppgn.conditions.base import Condition, log1mexp
+from ppgn.conditions.base import Condition
+from ppgn.conditions.rows import EachRow
 from ppgn.errors import InputError
 
 X = torch.rand(4, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -135,15 +136,12 @@ def test_weights_are_finite(weight: float) -> None:
         weight * A
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_log1mexp_is_accurate_at_both_ends_and_never_gives_nan(dtype: torch.dtype) -> None:
-    log_p = torch.tensor([-1e-3, -0.5, -math.log(2), -0.7, -5.0, -40.0, 0.0, -1e4], dtype=dtype, requires_grad=True)
-    value = log1mexp(log_p)
-    (grad,) = torch.autograd.grad(value.sum(), log_p)
-    exact = [math.log(-math.expm1(v)) if v > -0.1 else math.log1p(-math.exp(v)) for v in log_p.tolist()[:6]]
-    assert value.tolist()[:6] == pytest.approx(exact, rel=1e-6 if dtype == torch.float32 else 1e-14)
-    assert value[5] < 0  # 1 − p rounds to 1, log(1 − p) does not round to 0
-    assert value[6].item() == pytest.approx(math.log(torch.finfo(dtype).eps))
-    assert value[7].item() == 0
-    assert torch.isfinite(grad).all()
-    assert grad[1].item() == pytest.approx(-math.exp(-0.5) / (1 - math.exp(-0.5)))
+def test_a_gradient_reaches_every_term_and_changes_no_operand() -> None:
+    combined = 2 * (A & ~B) | EachRow(A, C)
+    truncated = combined.with_gradient("truncated")
+    kinds = {module.gradient for module in truncated.modules() if isinstance(module, Condition)}
+    assert kinds == {"truncated"}
+    assert {module.gradient for module in combined.modules() if isinstance(module, Condition)} == {"full"}
+    assert torch.equal(truncated(X), combined(X))
+    with pytest.raises(InputError, match="unknown gradient 'half'"):
+        combined.with_gradient("half")

@@ -124,7 +124,7 @@ def test_targets_are_names_or_indices() -> None:
     assert other.network is condition.network
     with pytest.raises(InputError, match="unknown class 'gren'; nearest: green"):
         classifier("gren")
-    with pytest.raises(InputError, match="unknown class gradient 'exact'"):
+    with pytest.raises(InputError, match="unknown gradient 'exact'"):
         classifier(gradient="exact")
 
 

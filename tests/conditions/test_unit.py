@@ -105,9 +105,9 @@ def test_another_target_asks_alike(x: Tensor) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"target": 3}, "unit '3' of layer 'conv' of small: expected a number from 0 to 2"),
-        ({"target": "dog"}, "unit 'dog' of layer 'conv' of small: expected a number from 0 to 2"),
-        ({"target": -1}, "unit '-1' of layer 'conv'"),
+        ({"target": 3}, "unit '3' .* from 0 to 2"),
+        ({"target": "dog"}, "unit 'dog' .* from 0 to 2"),
+        ({"target": -1}, "unit '-1'"),
         ({"layer": "cnv"}, "unknown layer of small 'cnv'; nearest: conv"),
         ({"layer": "odd"}, r"layer 'odd' of small gives \(5, 1\) for an image; expected \(C, H, W\) or \(D,\)"),
         ({"position": [4, 0]}, r"position \[4,0\] is outside layer 'conv' of small; .*from \[0,0\] to \[3,3\]"),

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from ppgn.contracts import Medium, Shape
 from ppgn.media import images, medium
 from ppgn.media.medium import HEIGHT, SIDE, Pictures, Signals
+from ppgn.model import PPGN
+from ppgn.samplers.annealed import Annealed
 
 
 class Drawing:
@@ -91,3 +94,29 @@ def test_more_rows_are_a_heat_map() -> None:
     assert shown[0].amax(dim=(1, 2)).tolist() == [255, 255, 255]
     assert shown[0, :, 10].sum() == shown[0].sum() > 0
     assert not shown[1].any()
+
+
+class Tone(nn.Module):
+    """Codes (B, 2) -> waveforms (B, 50), of both signs and beyond 1."""
+
+    code_shape: Shape = (2,)
+    signal_shape: Shape = (50,)
+
+    def forward(self, h: Tensor) -> Tensor:
+        time = torch.linspace(0, 6, 50, dtype=h.dtype)
+        return 3 * h[:, :1] * time.sin() + h[:, 1:] * time.cos()
+
+
+class Loud(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x.square().mean(dim=1) - 9).square()
+
+
+def test_chains_of_waveforms_lose_nothing_and_see_no_random_views() -> None:
+    model = PPGN(Tone())
+    drawn = model.sample(Loud(), range(4), sampler=Annealed(steps=40, epsilon2=3.0))
+    assert torch.equal(drawn.signals, Tone()(drawn.codes))
+    assert bool((drawn.signals.amin(dim=1) < -1).all())
+    assert drawn.log_prob.tolist() == pytest.approx(Loud()(drawn.signals).tolist(), abs=1e-4)
+    kept = medium.of(model.generator)
+    assert kept.show(kept.store(drawn.signals)).shape == (4, 3, HEIGHT, 50)

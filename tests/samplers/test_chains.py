@@ -80,6 +80,7 @@ def test_burn_in_and_thinning_count_anew_for_every_target(burn_in: int, thin: in
 def test_images_are_rounded_and_bounded() -> None:
     samples = run_chains([Counting()], COUNT, Noise([0, 1, 2]), steps=1, init=torch.tensor([[9.6], [-5], [400]]) + ZERO)
     assert samples.images[:, 0, 0, 0].tolist() == [11, 0, 255]
+    assert samples.signals[:, 0, 0, 0].mul(255).tolist() == pytest.approx([10.6, -4, 401])  # as they were made
 
 
 def test_callback_sees_every_step_and_can_stop() -> None:

@@ -216,6 +216,8 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
         ({"epsilon1": -1.0}, "epsilon1 is -1.0; expected a number from 0 up"),
         ({"epsilon3": float("nan")}, "epsilon3 is nan; expected a number from 0 up"),
         ({"clip": (1.0, 1.0)}, r"clip is \[1.0, 1.0\]; expected \[low, high\]"),
+        ({"clip": [1.0]}, r"clip is \[1.0\]; expected"),
+        ({"clip": 3.0}, "clip is 3.0; expected"),
         ({"decay": 0.0}, "decay is 0.0; expected a number above 0, at most 1"),
         ({"decay": 1.01}, "decay is 1.01; expected a number above 0, at most 1"),
         ({"reset_every": 0}, "reset_every is 0; expected 1 or more, or null"),

@@ -1,0 +1,442 @@
+"""`sample`: pictures that a condition recognises as a target, a chain for every seed."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import ppgn.model
+from ppgn import arguments, building, paths
+from ppgn.conditions import words
+from ppgn.contracts import Generator, Info, Prior, State
+from ppgn.errors import InputError, unknown
+from ppgn.media import images, medium
+from ppgn.model import PPGN
+from ppgn.runs import Run
+from ppgn.samplers import chains
+from ppgn.samplers.sampler import Sampler
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
+READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
+BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
+# What does not change a seed's samples.
+FREE = ("seeds", "out", "resume", "labels", "animate", "animate_every", "batch_size", "device", "progress", "trust")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `count` processes that draw together into one folder; `wait` returns once all have come to it.
+
+    It returns False where one of them has died.
+    """
+
+    rank: int = 0
+    count: int = 1
+    wait: Callable[[], bool] = lambda: True
+
+
+def sample(
+    # -- what to draw --
+    target: Any = None,  # what to ask of the condition, by name or by index; [a,b]: one chain through all of them
+    *,
+    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:snowfield"
+    # -- where the chains start --
+    seeds: Any = "0-7",  # the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
+    init: Any = None,  # start from an image file instead of from noise
+    # how far to leave that image, above 0 to 1: the share of the steps that is walked. It is the last share, so step
+    # length or noise level start as low as they are by then; 0.3 stays near, null is 0.6, and 1 with sampler=annealed
+    # forgets it
+    strength: float | None = None,
+    # -- how they walk --
+    model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
+    prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings
+    steps: int | None = None,  # steps for each target; null is the sampler's own number
+    burn_in: int = 0,  # steps to walk before anything is kept
+    thin: int | None = None,  # keep the state every so many steps; null keeps the last one of each target
+    threshold: float | None = None,  # of what is kept, keep the images alone whose p(target) exceeds it, as 0.98
+    # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
+    trust: Any = (),
+    # -- on which machine --
+    batch_size: Any = "auto",  # chains walked together; auto is 8, on a GPU 256. Too little memory halves it
+    device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    precision: str = "float32",  # float64 for exactness; bfloat16 for speed on a GPU
+    # true puts the generator through torch.compile: half a minute or more before the first step, then faster steps. It
+    # rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++ compiler
+    compile: bool = False,
+    progress: bool = False,
+    # -- what comes out --
+    out: Any = None,  # a folder; a new run replaces what an old one left there
+    labels: bool = False,  # true writes p and the class asked for under each image of grid.png
+    animate: str | None = None,  # a name that ends in .webp, .gif or .png: the chains as they walk, in `out`
+    animate_every: int = 1,  # steps from one frame to the next
+    resume: bool = False,  # true continues an interrupted run in `out`, and adds seeds to a finished one
+    worker: Worker | None = None,
+) -> Run:
+    """Draw x = G(h) by one Markov chain a seed over codes h that follows p(h) · p(y | G(h)) -> `ppgn.runs.Run`.
+
+    target: a name or an index that `condition` understands, or a list of them; a condition that says all that is to be
+        drawn needs none, and may itself stand in its place. condition, model, sampler, prior: a name, "module:Class",
+        "file.py:Class", a mapping with `_target_`, or the object itself. init: an image file, or a tensor (3, H, W) in
+        [0, 1]. seeds: also a range or a list. out: files are written there after every batch; without it nothing is
+        written until `Run.save`. progress: a bar on stderr. worker: this process, if it is one of several.
+
+    A seed gives the same sample alone and in any batch, on a CPU bit for bit. Raises `InputError` for what cannot be
+    used, before the first step. Source: PPGN (arXiv 1612.00005), section 2.
+    """
+    given = dict(locals())
+    if isinstance(target, Callable):  # type: ignore[arg-type]
+        target, condition = None, target
+    asked = arguments.targets(target)
+    where, worker = arguments.device(device), worker or Worker()
+    walker = _walker(sampler, steps, _strength(strength, init))
+    photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
+    seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
+    dtype = _precision(precision)
+    folder = None if out is None else Path(out).expanduser()
+    animation = _animation(animate, folder, resume, worker)
+    _check(given, folder)
+    made = words.conditions(condition, asked, device=where, dtype=dtype)
+    net = ppgn.model.load(model, where, trust).to(dtype)
+    chosen = net.choose_prior(prior, walker)
+    config = _config(given, net, walker, chosen, sampler, condition)
+    about = {
+        "condition": config["condition"]["expression"],
+        "target": config["target"],
+        "model": config["model"],
+        "prior": config["prior"],
+        "sampler": called("sampler", sampler),
+        "steps": walker.steps,
+        "device": str(where),
+        "precision": precision,
+        "compile": compile,
+    }
+    kind = medium.of(cast(Generator, net.generator))
+    run = Run(folder, config, _settings(config), made, about, kind, labels=labels, threshold=threshold)
+    if folder is not None:
+        _check_room(run, net, walker, len(seed_list) * len(made), burn_in, thin)
+    targets = net.targets(made, walker, chosen)
+    if compile:
+        _compile(net)
+    mine, batches = _share_out(run, seed_list, size, resume, worker)
+    walk = partial(
+        chains.sample,
+        targets,
+        walker,
+        init=None if photo is None else _code(net, photo),
+        burn_in=burn_in,
+        thin=thin,
+        device=where,
+        dtype=dtype,
+        checkpoint=None if mine.folder is None else mine.folder / "chains.safetensors",
+        tag=run.tag,
+    )
+    watch = _Watch(about["condition"], asked, animate_every if animation else 0, progress and worker.rank == 0)
+    try:
+        with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"), watch:
+            _draw(walk, mine, batches, watch, where, whole=worker.count == 1)
+    except KeyboardInterrupt:
+        if worker.rank == 0 and folder is not None:
+            done = f"{len(mine.walked)} of {len(seed_list)} seeds are finished in '{mine.folder}'"
+            print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
+        raise
+    if animation is not None:
+        frames = zip(*watch.batches, strict=True)
+        images.animate(animation, [images.grid(kind.show(torch.cat(moment))) for moment in frames])
+    return _together(run, worker, seed_list)
+
+
+def called(group: str, given: Any) -> str:
+    """What a part is called in a report: its name, that of its class, or its expression."""
+    if isinstance(given, Mapping):
+        if "expression" in given:
+            return str(given["expression"])
+        target = str(given.get("_target_"))
+        same = (name for name in paths.options(group) if building.node(group, name).get("_target_") == target)
+        return next(same, target)
+    return str(given) if isinstance(given, str | Path) else str(getattr(given, "name", None) or type(given).__name__)
+
+
+def _strength(strength: float | None, init: Any) -> float:
+    """The share of the steps that is walked: all of them, but from a photo so many that one still sees it."""
+    if strength is None:
+        return 1.0 if init is None else PHOTO_STRENGTH
+    share = arguments.share("strength", strength)
+    if share < 1 and init is None:
+        raise InputError(f"strength={strength} needs init=FILE")
+    return share
+
+
+def _walker(sampler: Any, steps: int | None, strength: float) -> Sampler:
+    """The sampler, with the steps asked for, of which it walks the last part."""
+    walker = Sampler.of(building.part("sampler", sampler))
+    if steps is not None:
+        walker = replace(walker, steps=arguments.whole("steps", steps))
+    return walker.last(strength) if strength < 1 else walker
+
+
+def _batch_size(value: Any, device: torch.device) -> int:
+    if value == "auto":
+        return BATCH_SIZES.get(device.type, 8)
+    if type(value) is not int:
+        raise InputError(f"cannot use 'batch_size={value}'; batch_size is a whole number, or auto")
+    return arguments.whole("batch_size", value)
+
+
+def _precision(name: str) -> torch.dtype:
+    """That of weights and codes; lower precisions than float32 are left to autocast."""
+    if name not in PRECISIONS:
+        raise unknown("precision", name, PRECISIONS)
+    return torch.float64 if name == "float64" else torch.float32
+
+
+def _animation(animate: str | None, folder: Path | None, resume: bool, worker: Worker) -> Path | None:
+    """Where the animation goes, inside the folder of the run unless another one is named."""
+    if animate is None:
+        return None
+    if resume:
+        raise InputError("animate cannot be used with resume=true: the steps behind an interruption are not kept")
+    if worker.count > 1:
+        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
+    path = Path(animate).expanduser()
+    images.check_animation(path)
+    return folder / path if folder is not None and path.parent == Path() else path
+
+
+def _check(given: Mapping[str, Any], folder: Path | None) -> None:
+    """Raise `InputError` for settings that are numbers and cannot be."""
+    arguments.whole("burn_in", given["burn_in"], 0)
+    arguments.whole("animate_every", given["animate_every"])
+    if given["thin"] is not None:
+        arguments.whole("thin", given["thin"])
+    if given["threshold"] is not None:
+        arguments.share("threshold", given["threshold"])
+    if given["resume"] and folder is None:
+        raise InputError("resume=true has nothing to go on from: give out=FOLDER")
+
+
+def _config(
+    given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
+) -> dict[str, Any]:
+    """All that the run was asked for, plain and nested, as config.yaml has it."""
+    config = {key: _plain(value) for key, value in given.items() if key not in ("progress", "worker")}
+    named = called("condition", condition)
+    described = {"expression": named}
+    if named in paths.options("condition"):
+        changes = {k: v for k, v in condition.items() if k != "expression"} if isinstance(condition, Mapping) else {}
+        described |= building.merged(building.node("condition", named), changes)
+    elif isinstance(condition, Mapping):
+        described |= condition
+    config["condition"] = _plain(described)
+    if not isinstance(config["target"], str | int | list):
+        config["target"] = named
+    config["model"] = called("model", given["model"]) if isinstance(given["model"], str | Path) else str(net.name)
+    config["prior"] = net.name_of(prior)
+    config["sampler"] = {"_target_": f"{type(walker).__module__}.{type(walker).__qualname__}", **_plain(asdict(walker))}
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """What YAML and JSON can say of a value."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)[:200]
+
+
+def _settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What of a configuration decides what a seed's samples are, by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if prefix or key not in FREE:
+            flat |= _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _check_room(run: Run, net: PPGN, walker: Sampler, chains: int, burn_in: int, thin: int | None) -> None:
+    """Raise `InputError` unless the results will fit where they are to go."""
+    generator = cast(Generator, net.generator)
+    kept = 1 if thin is None else max(1, (walker.steps - burn_in) // thin)
+    size = math.prod(generator.signal_shape) + 8 * math.prod(generator.code_shape) + 1000
+    paths.check_writable(cast(Path, run.folder), 3 * chains * kept * size)  # samples, their successor and the grid
+
+
+def _compile(net: PPGN) -> None:
+    """Put the generator of a model through torch.compile, in place."""
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if shutil.which(compiler) is None:
+        raise InputError(f"compile=true needs a C++ compiler and there is no '{compiler}'; leave compile at false")
+    compiled = torch.compile(net.generator.forward, dynamic=False)
+
+    def forward(h: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():  # `AlikeInAnyBatch` would be compiled as well
+            drawn: Tensor = compiled(h)
+            return drawn
+
+    net.generator.forward = forward  # type: ignore[method-assign]
+
+
+def _code(net: PPGN, photo: Tensor) -> Tensor:
+    """The code of the image to start from, (1, *code_shape)."""
+    height, width = cast(Generator, net.generator).signal_shape[-2:]
+    return net.encode(images.fit(photo, (height, width)).to(net.device, net.dtype)[None])
+
+
+def _share_out(run: Run, seeds: Sequence[int], size: int, resume: bool, worker: Worker) -> tuple[Run, list[list[int]]]:
+    """The run that this process adds to, and the batches that it walks, an unfinished one first, as it was.
+
+    Takes over what an earlier run left in the folder, whatever the number of its processes.
+    """
+    if run.folder is None:
+        return run, _chunks(seeds, size)
+    if worker.rank == 0:
+        if resume:
+            run.load()
+            if run.collect():
+                run.save()
+        run.deal(worker.count, keep=resume)
+    parts = [run] if worker.count == 1 else [run.part(rank) for rank in range(worker.count)]
+    ready = worker.wait()
+    if worker.rank > 0 and resume:
+        run.load()
+    if resume:
+        for part in parts:
+            part.load_unfinished()
+    if not (ready and worker.wait()):  # so that nobody walks on before all have seen what is unfinished
+        raise InputError(f"one of {worker.count} processes died before the sampling; see above")
+    left = dict.fromkeys(seed for seed in seeds if seed not in set(run.walked))
+    taken: set[int] = set()
+    for part in parts:
+        if not set(part.unfinished) <= left.keys() - taken:
+            part.unfinished = ()
+        taken |= set(part.unfinished)
+    mine = parts[worker.rank]
+    if not mine.unfinished:
+        mine.chains.unlink(missing_ok=True)
+    rest = [seed for seed in left if seed not in taken][worker.rank :: worker.count]
+    return mine, [list(mine.unfinished)] * bool(mine.unfinished) + _chunks(rest, size)
+
+
+def _chunks(seeds: Sequence[int], size: int) -> list[list[int]]:
+    return [list(seeds[i : i + size]) for i in range(0, len(seeds), size)]
+
+
+def _draw(
+    walk: Callable[..., Any],
+    run: Run,
+    batches: Sequence[Sequence[int]],
+    watch: _Watch,
+    device: torch.device,
+    *,
+    whole: bool,
+) -> None:
+    """Walk the chains of all batches and save the samples after each. What the memory does not hold is halved."""
+    waiting = deque(batches)
+    while waiting:
+        batch = waiting.popleft()
+        watch.begin(1 + len(waiting))
+        started = time.perf_counter()
+        try:
+            samples = walk(seeds=batch, batch_size=len(batch), callback=watch.step)
+        except torch.OutOfMemoryError as error:
+            waiting = deque(_halved(device, [batch, *waiting], error))
+            if run.folder is not None:
+                run.chains.unlink(missing_ok=True)
+            watch.batches.pop()
+            continue
+        run.add(samples, time.perf_counter() - started, watch.walked)
+        if run.folder is not None:
+            run.save() if whole else run.save_samples()
+            run.chains.unlink(missing_ok=True)
+    if not batches and whole and run.folder is not None:
+        run.save()
+
+
+def _halved(device: torch.device, batches: Sequence[Sequence[int]], error: Exception) -> list[list[int]]:
+    """The same seeds in batches half as large as the first. Raises `InputError` where that is a single one already."""
+    size = len(batches[0])
+    if size == 1:
+        given = f"{device} has too little memory for one chain"
+        raise InputError(f"{given}; use another device, or a smaller condition.network.size") from error
+    half = f"{device} has too little memory for {size} chains at a time; going on with {size // 2}"
+    tqdm.write(f"ppgn: {half}", file=sys.stderr)
+    return _chunks([seed for batch in batches for seed in batch], size // 2)
+
+
+def _together(run: Run, worker: Worker, seeds: Sequence[int]) -> Run:
+    """The run of all processes, joined by the first of them."""
+    if not worker.wait():
+        if worker.rank == 0:
+            lost = f"one of {worker.count} processes died, the others have finished"
+            print(f"ppgn: {lost}; resume=true joins what there is and goes on with the rest", file=sys.stderr)
+        raise SystemExit(1)
+    if worker.count > 1 and worker.rank == 0:
+        run.collect()
+        run.sort(seeds)
+        run.save()
+        run.deal(1, keep=False)
+    return run
+
+
+class _Watch(ExitStack):
+    """Follows the steps of all batches: counts them, moves a bar on stderr and keeps frames for an animation.
+
+    The bar appears with the first step, so that an error before it stays a single line.
+    """
+
+    def __init__(self, name: str, targets: Sequence[Any], frame_every: int, shown: bool) -> None:
+        super().__init__()
+        self.name, self.targets, self.frame_every, self.shown = name, targets, frame_every, shown
+        self.batches: list[list[Tensor]] = []  # the frames of every batch, signals (B, ...) as stored
+        self.walked, self.left = 0, 0
+        self.bar: tqdm[NoReturn] | None = None
+
+    def begin(self, left: int) -> None:
+        """Another batch, of so many that are left with it."""
+        self.batches.append([])
+        self.walked, self.left = 0, left
+
+    def step(self, step: int, steps: int, state: State, info: Info) -> None:
+        """The callback of a chain."""
+        self.walked += len(state.code)
+        if self.frame_every and (step % self.frame_every == 0 or step == steps):
+            self.batches[-1].append(images.to_uint8(state.evaluation.image).cpu())
+        if not self.shown:
+            return
+        if self.bar is None:
+            interval = 0.1 if sys.stderr.isatty() else 2.0
+            self.bar = self.enter_context(tqdm(desc=self.name, total=0, unit="step", mininterval=interval))
+        done = len(self.batches) - 1
+        self.bar.total = (done + self.left) * steps
+        if step % READ_EVERY == 0 or step == steps:
+            log_p = state.evaluation.log_condition.nanmean().item()
+            target = self.targets[(step - 1) * len(self.targets) // steps]
+            asked = "" if target in (None, self.name) else f"({target})"
+            self.bar.set_postfix_str(f"mean log p{asked} {log_p:.3g}", refresh=step == steps)
+        self.bar.update(done * steps + step - self.bar.n)
+
+
+@contextmanager
+def enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Turns too little memory of a GPU into an `InputError` that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        given = f"batch_size={batch_size}"
+        raise InputError(f"{device} has too little memory for {given}; give a smaller batch_size") from error
