@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppgn import building
 from ppgn.contracts import Condition
 from ppgn.evaluation.sources import Drawn, grid
 from ppgn.evaluation.table import Figures, Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
 from ppgn.networks import labels
+from ppgn.runs import describe
 
 Judge = Callable[
     [Tensor, Tensor], Mapping[str, Tensor]
@@ -32,18 +32,11 @@ class Recognition:
         self.classifier, self.index = classifier, None if index is None else torch.tensor(index)
 
     @staticmethod
-    def of(judge: Any, conditions: Sequence[Any], batch_size: int, device: torch.device) -> Recognition:
-        """Of the classes of conditions, which are the judge's own where it has the labels of their networks."""
-        made = classifier(judge, batch_size, device)
+    def of(classifier: accuracy.Judge, conditions: Sequence[Any]) -> Recognition:
+        """Of the classes of conditions, where the classifier has the labels of their networks."""
         theirs = {tuple(getattr(getattr(one, "network", None), "labels", None) or ()) for one in conditions}
-        known = made.labels and theirs == {made.labels}
-        return Recognition(made, [condition.index for condition in conditions] if known else None)
-
-    @staticmethod
-    def of_imagenet(judge: Any, classes: Sequence[Any], batch_size: int, device: torch.device) -> Recognition:
-        """Of classes of ImageNet by their index there."""
-        made = classifier(judge, batch_size, device)
-        return Recognition(made, classes if classes and made.labels == labels.imagenet() else None)
+        known = classifier.labels and theirs == {classifier.labels}
+        return Recognition(classifier, [condition.index for condition in conditions] if known else None)
 
     @property
     def imagenet(self) -> list[int]:
@@ -57,14 +50,6 @@ class Recognition:
             return {}
         logits = self.classifier(pictures)
         return {f"top{k}": accuracy.top_k(logits, self.index[targets], k).double() for k in (1, 5)}
-
-
-def classifier(judge: Any, batch_size: int, device: torch.device) -> accuracy.Judge:
-    """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or a module itself."""
-    if isinstance(judge, accuracy.Judge):
-        return judge.to(device)
-    named = isinstance(judge, str) and ":" not in judge
-    return accuracy.Judge(judge if named else building.part("judge", judge), batch_size).to(device)
 
 
 class Panel:
@@ -135,30 +120,16 @@ def compare(
     return table
 
 
-def own(conditions: Sequence[Condition], drawn: Drawn, batch_size: int = 16) -> dict[str, Tensor]:
+def own(conditions: Sequence[Condition], drawn: Drawn) -> dict[str, Tensor]:
     """ "log_prob" and "p" of every picture by its own condition, without a sampler's views, (N,) float64."""
-    found = {name: torch.empty(len(drawn.pictures), dtype=torch.float64) for name in ("log_prob", "p")}
+    found = torch.empty(2, len(drawn.pictures), dtype=torch.float64)
     for number in drawn.targets.unique().tolist():
-        rows = (drawn.targets == number).nonzero().flatten()
-        said = describe(conditions[number], drawn.pictures[rows], batch_size)
-        found["log_prob"][rows] = torch.tensor([row["log_prob"] for row in said], dtype=torch.float64)
+        rows = drawn.targets == number
+        said = describe(conditions[number], drawn.pictures[rows])
+        log_p = [row["log_prob"] for row in said]
         p = [row["prob"] if "prob" in row else math.exp(row["log_prob"]) for row in said]
-        found["p"][rows] = torch.tensor(p, dtype=torch.float64)
-    return found
-
-
-@torch.no_grad()
-def describe(condition: Condition, pictures: Tensor, batch_size: int = 16) -> list[dict[str, Any]]:
-    """What a condition says of uint8 pictures (N, 3, H, W): of each a mapping with "log_prob"."""
-    weight = next(iter(condition.parameters()), pictures) if isinstance(condition, nn.Module) else pictures
-    like = weight if weight.is_floating_point() else torch.zeros((), device=weight.device)
-    said: list[dict[str, Any]] = []
-    for batch in pictures.split(batch_size):
-        x = batch.to(like) / 255
-        told = condition.describe(x) if hasattr(condition, "describe") else [{} for _ in x]
-        missing = condition(x).tolist() if any("log_prob" not in row for row in told) else [None] * len(x)
-        said += [row if value is None else {**row, "log_prob": value} for row, value in zip(told, missing, strict=True)]
-    return said
+        found[:, rows] = torch.tensor([log_p, p], dtype=torch.float64)
+    return {"log_prob": found[0], "p": found[1]}
 
 
 def median(values: Tensor, weights: Tensor) -> Estimate:

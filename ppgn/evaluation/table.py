@@ -17,7 +17,6 @@ from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 
 Figures = Mapping[str, Estimate | None]  # None: cannot be measured
-FREE = ("model", "data", "batch_size", "device", "out", "progress")  # arguments that decide no figure, or stand apart
 
 
 @dataclass
@@ -34,13 +33,12 @@ class Table:
     grids: dict[str, Image.Image] = field(default_factory=dict)  # by the name of their file
 
     @staticmethod
-    def of(what: str, given: Mapping[str, Any], **more: Any) -> Table:
-        """An empty table of what was `given`, the arguments of a function, to say; `more` goes first."""
-        settings = {key: value for name, value in given.items() if name not in FREE for key, value in flat(name, value)}
-        out = None if given["out"] is None else Path(given["out"]).expanduser()
-        if out is not None:
-            paths.check_writable(out, 50_000_000)
-        return Table({"what": what, **{key: str(value) for key, value in more.items()}, "settings": settings}, out)
+    def begin(about: dict[str, Any], out: Any = None) -> Table:
+        """An empty table. Raises `InputError` where nothing can be written to `out`."""
+        folder = None if out is None else Path(out).expanduser()
+        if folder is not None:
+            paths.check_writable(folder, 50_000_000)
+        return Table(about, folder)
 
     def add(self, name: str, figures: Figures, grids: Mapping[str, Image.Image] | None = None, **facts: Any) -> None:
         """Take a row of figures, with pictures and further facts."""

@@ -11,16 +11,13 @@ from torch import Tensor, nn
 
 from ppgn.conditions import words
 from ppgn.conditions.classifier import Classifier
-from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, Recognition, classifier, compare, describe, median, own
+from ppgn.evaluation.judges import Panel, Recognition, compare, median, own
 from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.networks import labels
 from ppgn.networks.network import Network, Preprocessing
 from tests.evaluation.conftest import Grey, grey
-
-CPU = torch.device("cpu")
 
 
 def told(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -38,18 +35,10 @@ def test_every_picture_is_asked_its_own_condition() -> None:
     assert p.value == pytest.approx((1 + 2 * math.exp(-0.04)) / 3)
 
 
-def test_a_condition_that_only_gives_log_p_is_described_by_it() -> None:
-    class Bare(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return -x.mean((1, 2, 3))
-
-    assert [row["log_prob"] for row in describe(Bare(), grey(0, 51), batch_size=1)] == pytest.approx([0, -0.2])
-
-
 def test_figures_sum_up_pictures_over_conditions() -> None:
     drawn = Drawn(grey(0, 51, 102), torch.tensor([0, 0, 1]), (0, 1, 2), torch.ones(3))
     table = compare(
-        Table.of("units", {"out": None}),
+        Table.begin({}),
         Panel([Grey(0.0), Grey(0.2)], told),
         {"one": lambda: drawn},
         ["a", "b"],
@@ -114,13 +103,13 @@ def test_likeness_and_diversity_are_those_of_the_features() -> None:
 def test_the_judge_speaks_of_its_own_classes() -> None:
     settings = {"network.name": "efficientnet_lite0", "network.size": 32}
     conditions = words.conditions("imagenet", ["goldfish", "pizza"], settings=settings)
-    judge = Recognition.of("efficientnet_lite2", conditions, 8, CPU)
+    judge = Recognition.of(accuracy.Judge(), conditions)
     pictures = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
     index = [labels.find(labels.imagenet(), name) for name in ("goldfish", "goldfish", "pizza", "pizza")]
     assert judge.imagenet == index[::2]
     hits = accuracy.top_k(accuracy.Judge()(pictures), index, 5).double()
     assert torch.equal(judge(pictures, torch.tensor([0, 0, 1, 1]))["top5"], hits)
-    assert Recognition.of("efficientnet_lite2", [Grey(0)], 8, CPU)(pictures, torch.zeros(4)) == {}
+    assert Recognition.of(judge.classifier, [Grey(0)])(pictures, torch.zeros(4)) == {}
 
 
 class Dark(nn.Module):
@@ -133,13 +122,8 @@ class Dark(nn.Module):
         return torch.stack([1 - light, light], dim=1)
 
 
-def test_a_judge_of_ones_own() -> None:
+def test_a_judge_of_ones_own_recognises_its_own_classes() -> None:
     condition = Classifier(Network(Dark(), Preprocessing(size=16), name="dark", labels=["dark", "light"]), "light")
-    for judge in (Dark(), "tests.evaluation.test_judges:Dark"):
-        found = Recognition.of(judge, [condition], 8, CPU)
-        assert found(grey(0, 255), torch.zeros(2, dtype=torch.long))["top1"].tolist() == [0, 1]
-        assert found.imagenet == []
-    ready = accuracy.Judge(Dark())
-    assert classifier(ready, 8, CPU) is ready
-    with pytest.raises(InputError, match="efficientnet_lite9"):
-        classifier("efficientnet_lite9", 8, CPU)
+    found = Recognition.of(accuracy.Judge(Dark()), [condition])
+    assert found(grey(0, 255), torch.zeros(2, dtype=torch.long))["top1"].tolist() == [0, 1]
+    assert found.imagenet == []

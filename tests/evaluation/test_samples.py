@@ -72,7 +72,7 @@ def test_photographs_of_the_classes_are_the_reference(photos: np.ndarray) -> Non
     store(Path("photos/set"), photos, labels=told, classes=[{"imagenet_index": k} for k in (1, 5, 9)] + [{}])
     data = Photographs.find("photos")
     asked = words.conditions("imagenet", [5, 9, 1], settings=TINY)
-    judge = Recognition.of("efficientnet_lite2", asked, 8, torch.device("cpu"))
+    judge = Recognition.of(accuracy.Judge(), asked)
     assert data.rows(4) == [0, 6, 12, 19]
     drawn = photographs_of(judge, data, 2, 16, 4)
     assert drawn is not None

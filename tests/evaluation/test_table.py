@@ -16,7 +16,7 @@ from ppgn.samplers.mala import Mala
 
 
 def filled(out: Path | None = None) -> Table:
-    table = Table.of("samples", {"out": out, "n": 8, "batch_size": 2}, model="tiny", device="cpu")
+    table = Table.begin({"what": "samples", "settings": {"n": 8}}, out)
     table.add("one", {"kid": Estimate(1.5, 1.25, 1.75), "top1": None}, {"grid_one": Image.new("RGB", (4, 6))}, failed=1)
     table.add("two", {"kid": Estimate(12.345), "p": Estimate(math.nan, 0.0, math.inf)})
     table.add("three", {}, skipped="train it")
@@ -47,8 +47,7 @@ def test_files_hold_what_was_measured(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     table.save(tmp_path / "deep")
     said = json.loads((tmp_path / "deep/evaluation.json").read_text())
-    assert (said["what"], said["model"], said["device"], said["interval"]) == ("samples", "tiny", "cpu", 0.95)
-    assert said["settings"] == {"n": 8}  # batch_size decides nothing
+    assert (said["what"], said["settings"], said["interval"]) == ("samples", {"n": 8}, 0.95)
     assert set(said["versions"]) == {"ppgn", "torch", "python"}
     assert said["rows"]["one"] == {"kid": {"value": 1.5, "low": 1.25, "high": 1.75}, "top1": None, "failed": 1}
     assert said["rows"]["two"]["p"] == {"value": None, "low": 0.0, "high": None}
@@ -57,13 +56,13 @@ def test_files_hold_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_a_table_with_a_folder_is_written_row_by_row(tmp_path: Path) -> None:
-    table = Table.of("samples", {"out": tmp_path / "a"})
+    table = Table.begin({}, tmp_path / "a")
     assert not (tmp_path / "a").exists()
     table.add("one", {"kid": Estimate(1.0)})
     assert list(json.loads((tmp_path / "a/evaluation.json").read_text())["rows"]) == ["one"]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        Table.of("samples", {"out": tmp_path / "file/a"})
+        Table.begin({}, tmp_path / "file/a")
 
 
 def test_settings_are_flat() -> None:
