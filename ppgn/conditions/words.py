@@ -63,6 +63,7 @@ def conditions(
     given, settings = what, dict(settings or {})
     if isinstance(what, Mapping) and "expression" in what:
         given, settings = what["expression"], {**what, **settings}
+        del settings["expression"]
     tree: Node = Leaf("", None)
     named = {"": given}
     if isinstance(given, str):
