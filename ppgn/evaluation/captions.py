@@ -12,7 +12,7 @@ from torch import Tensor
 from ppgn import building
 from ppgn.conditions import words
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -60,7 +60,9 @@ def captions(
         "photographs": lambda: Drawn(pictures[chosen], torch.arange(count)),
     }
     panel = Panel(asked, ranking(other, pictures, sentences, chosen))
-    return compare(table, panel, sources, names, ranked_among=n)
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, ranked_among=n)
+    return table
 
 
 def _readers(condition: Any) -> list[Any]:
@@ -112,7 +114,7 @@ def ranking(
     usual = marginal(log_probs(judge, photographs, sentences))
 
     def ranked(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        own = torch.tensor(asked)[targets]
+        own = torch.tensor(asked)[targets].tolist()
         log_p = log_probs(judge, pictures, sentences)
         rank = true_caption_ranks(log_p - usual, own).double()
         plain = true_caption_ranks(log_p, own).double()

@@ -4,61 +4,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgn import building
-from ppgn.cli import inpaint
-from ppgn.conditions.context import Context
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
-from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, Recognition
+from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
-from ppgn.inpainting import Problem, complete, size_of
+from ppgn.inpainting.completion import complete, size_of
+from ppgn.inpainting.photos import Photo
+from ppgn.inpainting.problem import Problem
+from ppgn.inpainting.settings import Settings
 from ppgn.media import images
 from ppgn.metrics import fidelity
 from ppgn.metrics import inpainting as fills
 from ppgn.model import PPGN
+from ppgn.networks import labels
 from ppgn.samplers.annealed import Annealed
-from ppgn.samplers.published import Released
-from ppgn.samplers.sampler import Sampler
 
 HOLES = ("center", "random")  # as in `ppgn inpaint`
 OTHERS = 10  # photographs for each that is filled, which KID compares with
-NONE = 1e-12  # weight of a context term that is left out
-SHOWN = 8  # photographs in a grid
+NONE = 1e-12  # weight of the known pixels where they are to decide nothing
+SHOWN, GREY = 8, 128  # photographs in a grid, and the holes in them
 FIGURES = ("psnr", "distance", "kid", "top1", "top5", "seconds")
 
 Fill = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
 
 
 def inpainting(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
-    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
+    model: Any = "natural64",
+    data: Any = None,
     *,
-    n: int = 100,  # how many of them are filled, spread evenly; up to ten times as many are compared with
+    n: int = 100,  # how many photographs are filled, spread evenly; up to ten times as many are compared with
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
-    # -- how holes are filled --
-    condition: Any = "imagenet",  # the network that is asked for the photograph's class, where the data tell it
-    seed: int = 0,  # of every chain
-    prior: Any = None,  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    condition: Any = "imagenet",  # the network that is asked for the class of a photograph, where the data tell it
+    seeds: Any = "0",  # that of all chains
     sampler: Any = "annealed",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
-    context: Mapping[str, Any] | None = None,  # weight, std, likelihood, imputations and epsilon2 as of `ppgn inpaint`
-    steps: int | None = None,  # steps for each photograph; null is the sampler's own number
-    # -- how it is run --
-    batch_size: int = 8,  # pictures or chains at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    out: Any = None,  # a folder for evaluation.json and grids of pictures
-    progress: bool = False,  # a bar for every row
+    context: Mapping[str, Any] | None = None,  # weight, std, likelihood, imputations, and epsilon2 without a class
+    **options: Any,  # the fields of Task
 ) -> Table:
     """Holes in photographs filled by chains, from one seed, and by classical means.
 
@@ -68,108 +57,85 @@ def inpainting(
     features to the original's; KID to other photographs; top-1 and top-5 of a judge that took no part, where the
     classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
     """
-    task = Task.of("inpainting", locals())
+    task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
+    table = task.begin("inpainting", judge=judge, context=context)
     fills.check_libraries()
-    drawer = task.model()
-    if drawer.encoder is None:
-        raise InputError(f"model {task.table.about['model']} has no encoder, so it cannot inpaint; give another model")
+    ways = [settings(task, asked, context or {}) for asked in (False, True)]
+    drawer = task.load(encoder=True)
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
     originals, others = pictures[::step], pictures[torch.arange(len(pictures)) % step > 0]
     known = [task.photographs.imagenet[row] for row in task.photographs.rows(step * n)]
-    classes = [] if None in known else known[::step]
-    panel = Panel([], Recognition.of_imagenet(judge, classes, batch_size, task.device), task.features(), others)
+    classes: Any = [] if None in known else known[::step]
+    classifier = task.classifier(judge)
+    index = classes if classes and classifier.labels == labels.imagenet() else None
+    panel = Panel([], recognition(classifier, index), task.features(), others)
+    every: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
+    every |= chains(task, drawer, task.conditions(classes) if classes else [], *ways)
     original = Drawn(originals, torch.arange(n))
-    task.table.add("original", panel.figures(original, ("kid", "top1", "top5")))
-    chains = Completer.of(task, drawer, classes, sampler, context or {}).ways()
-    classical: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
+    panel.add(table, "original", original, ("kid", "top1", "top5"))
     for hole in HOLES:
-        holes = torch.stack([inpaint.read_hole(hole, Path(str(row)), one, None) for row, one in enumerate(originals)])
-        shown = [originals, torch.where(holes[:, None], inpaint.GREY, originals)]
-        for name, way in {**classical, **chains}.items():
+        holes = torch.stack([Photo(str(row), picture).hole(hole) for row, picture in enumerate(originals)])
+        shown = [originals, torch.where(holes[:, None], GREY, originals)]
+        for name, fill in every.items():
             started = time.perf_counter()
-            with bar(progress, 0, f"{hole} {name}", "step") as advance:
-                filled = way(originals, holes, lambda *_, advance=advance: advance.update() and None)
+            with bar(task.progress, 0, f"{hole} {name}", "step") as advance:
+                filled = fill(originals, holes, lambda *_, advance=advance: advance.update() and None)
             seconds = torch.full((n,), (time.perf_counter() - started) / n)
-            values = {"psnr": fidelity.psnr(filled, originals, holes)}
+            drawn = replace(original, pictures=filled, seconds=seconds, beside=originals)
             shown.append(filled)
             rows = torch.stack([some[:SHOWN] for some in shown], dim=1).flatten(0, 1)
-            figures = panel.figures(
-                replace(original, pictures=filled, seconds=seconds, beside=originals), FIGURES, values
-            )
-            task.table.add(f"{hole} {name}", figures, {f"grid_{hole}": images.grid(rows, columns=len(shown))})
-    return task.table
+            table.grids[f"grid_{hole}"] = images.grid(rows, columns=len(shown))
+            values = {"psnr": fidelity.psnr(filled, originals, holes)}
+            panel.add(table, f"{hole} {name}", drawn, FIGURES, values=values)
+    return table
 
 
-@dataclass(frozen=True)
-class Completer:
-    """Fills holes with chains of `ppgn inpaint`, one for each photograph."""
+def settings(task: Task, asked: bool, context: Mapping[str, Any]) -> Settings:
+    """How chains fill holes, with a class `asked` for or without."""
+    rest = {key: value for key, value in context.items() if key != "epsilon2"}
+    found = Settings.of(task.sampler, asked=asked, steps=task.steps, context=rest)
+    if asked or "epsilon2" not in context or not isinstance(found.sampler, Annealed):
+        return found
+    return replace(found, sampler=replace(found.sampler, epsilon2=context["epsilon2"]))
 
-    task: Task
-    model: PPGN
-    sampler: Sampler
-    context: Mapping[str, Any]
-    conditions: Sequence[Condition]  # of every photograph, or none
-    published: Sequence[Condition]  # the same with the published gradient
 
-    @staticmethod
-    def of(task: Task, model: PPGN, classes: Sequence[Any], sampler: Any, context: Mapping[str, Any]) -> Completer:
-        node = building.node("sampler", sampler)
-        kind = type(building.build(node))
-        changes = {"Annealed": {"steps": 30, "sigma_max": 2.5, "epsilon2": 2.5}, "Langevin": {"epsilon1": 0.02}}
-        made = Sampler.of(building.build({**changes.get(kind.__name__, {}), **node}))
-        told = {"epsilon2": inpaint.UNASKED, "std": 0.1, "likelihood": "gaussian", "imputations": 32}
-        told["weight"] = 1.0 if kind.__name__ == "Annealed" else 10.0
-        asked = [task.conditions(classes, gradient) if classes else [] for gradient in ("full", "truncated")]
-        return Completer(task, model, made, told | dict(context), *asked)
-
-    def ways(self) -> dict[str, Fill]:
-        """Ways to fill pictures with holes, by name."""
-        sampler, annealed = self.sampler, isinstance(self.sampler, Annealed)
-        told = self.context["imputations"]
-        pixels = partial(Context, **{key: self.context[key] for key in ("std", "likelihood", "weight")})
-        unasked = replace(sampler, epsilon2=self.context["epsilon2"]) if isinstance(sampler, Annealed) else sampler
-        every: dict[str, Fill] = {"context": partial(self._fill, unasked, pixels, told, [])}
-        if self.conditions:
-            every["class"] = partial(self._fill, sampler, pixels, told, self.conditions)
-            if told and annealed:
-                every["class_pixels"] = partial(self._fill, sampler, pixels, 0, self.conditions)
-            every["class_alone"] = partial(self._fill, sampler, partial(Context, weight=NONE), 0, self.conditions)
-            published = Released(steps=20, lr_end=1e-32, epsilon3=0.0, clip=None)
-            every["released"] = partial(self._fill, published, Context.released, 0, self.published)
+def chains(
+    task: Task, model: PPGN, conditions: Sequence[Condition], unasked: Settings, asked: Settings
+) -> dict[str, Fill]:
+    """Ways to fill holes with chains, by name; `conditions` are those of the photographs, or none."""
+    every: dict[str, Fill] = {"context": partial(_fill, task, model, [], unasked, task.prior)}
+    if not conditions:
         return every
+    published = {"_target_": "ppgn.samplers.published.Released", "clip": None}
+    ways = {"class": asked, "class_pixels": replace(asked, imputations=0)}
+    if not (asked.imputations and isinstance(asked.sampler, Annealed)):
+        del ways["class_pixels"]  # it would be the same
+    ways["class_alone"] = replace(asked, imputations=0, weight=NONE)
+    every |= {name: partial(_fill, task, model, conditions, way, task.prior) for name, way in ways.items()}
+    released = Settings.of(published, asked=True, steps=task.steps)
+    return every | {"released": partial(_fill, task, model, conditions, released, "joint")}
 
-    def _fill(
-        self,
-        sampler: Sampler,
-        context: Callable[[Tensor, Tensor], Context],
-        imputations: int,
-        conditions: Sequence[Condition],
-        pictures: Tensor,
-        holes: Tensor,
-        advance: Callable[..., None],
-    ) -> Tensor:
-        """Pictures uint8 (N, 3, H, W) with holes (N, H, W) -> the same, completed."""
-        given, completed = self.task.given, []
-        released = isinstance(sampler, Released)
-        for rows in torch.arange(len(pictures)).split(given["batch_size"]):
-            problems = [Problem.of(pictures[row], holes[row], size_of(self.model)) for row in rows.tolist()]
-            done = complete(
-                self.model,
-                problems,
-                [given["seed"]] * len(problems),
-                sampler=sampler,
-                condition=each_row([conditions[row] for row in rows.tolist()]) if conditions else None,
-                context=context,
-                fill="mean" if released else "harmonic",
-                keep=1.0 if released or isinstance(sampler, Annealed) else 0.5,
-                imputations=imputations,
-                prior="joint" if released else given["prior"],
-                steps=given["steps"],
-                callback=advance,
-            )
-            completed += [problem.complete(drawn) for problem, drawn in zip(problems, done.drawn, strict=True)]
-        return torch.stack(completed)
+
+def _fill(
+    task: Task,
+    model: PPGN,
+    conditions: Sequence[Condition],
+    settings: Settings,
+    prior: Any,
+    pictures: Tensor,
+    holes: Tensor,
+    advance: Callable[..., None],
+) -> Tensor:
+    """Pictures uint8 (N, 3, H, W) with holes (N, H, W) -> the same, completed."""
+    completed = []
+    for rows in torch.arange(len(pictures)).split(task.batch_size):
+        problems = [Problem.of(pictures[row], holes[row], size_of(model)) for row in rows.tolist()]
+        condition = each_row([conditions[row] for row in rows.tolist()]) if conditions else None
+        seeds = task.seed_list[:1] * len(problems)
+        done = complete(model, problems, seeds, settings, condition=condition, prior=prior, callback=advance)
+        completed += [problem.complete(drawn) for problem, drawn in zip(problems, done.signals, strict=True)]
+    return torch.stack(completed)
 
 
 def _classical(name: str, pictures: Tensor, holes: Tensor, advance: Callable[..., None]) -> Tensor:

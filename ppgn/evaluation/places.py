@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -55,7 +55,10 @@ def places(
         "white_noise": lambda: chains.start_codes().draw(asked),
         "photographs": lambda: val,
     }
-    return compare(table, Panel(asked, probing(features, train)), sources, names, judged_among=len(names))
+    panel = Panel(asked, probing(features, train))
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, judged_among=len(names))
+    return table
 
 
 def scenes(

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from ppgn.contracts import Condition
 from ppgn.errors import unknown
-from ppgn.evaluation.judges import Panel, Recognition
-from ppgn.evaluation.sources import Drawn, grid, side_of
+from ppgn.evaluation.judges import Panel, classes_of, recognition
+from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
-from ppgn.photographs import Photographs
+from ppgn.networks import labels
 from ppgn.samplers.langevin import Langevin
 
 # ImageNet classes that Tiny ImageNet has too: animals, vehicles, food, buildings, things, clothes, land.
@@ -57,26 +58,27 @@ def samples(
         "dgn_am": replace(chains, sampler=Langevin(epsilon1=0.0, epsilon3=0.0)),
         "pixels": chains.on_pixels(),
     }
-    recognition = Recognition.of(task.classifier(judge), asked)
-    panel = Panel(asked, recognition, task.features(), task.spread(task.n, drawer))
-    photos = photographs_of(recognition, task.photographs, len(task.seed_list), side_of(drawer), task.n)
+    panel, photos = panel_of(task, judge, asked, side_of(drawer))
     if photos is not None:
-        table.add("photos", panel.figures(photos, FIGURES))
+        panel.add(table, "photos", photos, FIGURES)
     for name in systems:
-        drawn = sources[name].draw(asked, name, task.progress)
-        table.add(name, panel.figures(drawn, FIGURES), {f"grid_{name}": grid(drawn)}, failed=drawn.failed)
+        panel.add(table, name, sources[name].draw(asked, name, task.progress), FIGURES)
     return table
 
 
-def photographs_of(judge: Recognition, data: Photographs, each: int, side: int, apart: int) -> Drawn | None:
-    """`each` photographs of every class, none of them among the `apart` that are compared with.
+def panel_of(task: Task, judge: Any, conditions: Sequence[Condition], side: int) -> tuple[Panel, Drawn | None]:
+    """A panel for pictures of classes, and as many photographs of each as there are seeds, to be measured first.
 
-    Classes of which there are fewer are left out; None where that leaves too little.
+    None of these is among those that pictures are compared with. Classes of which there are fewer photographs
+    are left out; None where that leaves too little, and where the classes are not ImageNet's.
     """
-    wanted = judge.imagenet
-    found = data.of_classes(wanted, each, side, apart=apart)
-    present = [number for number, index in enumerate(wanted) if index in found]
+    classifier, data, each = task.classifier(judge), task.photographs, len(task.seed_list)
+    classes = classes_of(classifier, conditions)
+    panel = Panel(conditions, recognition(classifier, classes), task.features(), data.spread(task.n, side))
+    known = classes if classes is not None and classifier.labels == labels.imagenet() else []
+    found = data.of_classes(known, each, side, apart=task.n)
+    present = [number for number, index in enumerate(known) if index in found]
     if len(present) * each < 2:
-        return None
-    pictures = torch.cat([found[wanted[number]] for number in present])
-    return Drawn(pictures, torch.tensor(present).repeat_interleave(each))
+        return panel, None
+    pictures = torch.cat([found[known[number]] for number in present])
+    return panel, Drawn(pictures, torch.tensor(present).repeat_interleave(each))

@@ -17,7 +17,7 @@ from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError
 from ppgn.evaluation.sources import Source, side_of
-from ppgn.evaluation.table import Table, flat
+from ppgn.evaluation.table import Table, plain
 from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
@@ -67,9 +67,9 @@ class Task:
         if len(more.get("classes", "two")) * len(self.seed_list) < 2:
             raise InputError("classes and seeds make a single sample; give two classes or seeds, or more")
         given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in FREE} | more
-        settings = {key: value for name, value in given.items() for key, value in flat(name, value)}
         where = {"model": self.called, "data": self.photographs.root, "device": str(self.where)}
-        return Table.begin({"what": what, **where, "settings": settings}, self.out)
+        out = None if self.out is None else Path(self.out).expanduser()
+        return Table({"what": what, **where, "settings": plain(given)}, out)
 
     @property
     def called(self) -> str:
@@ -102,7 +102,7 @@ class Task:
             raise InputError(f"model {self.called} has no encoder, which this needs; give another model")
         return found
 
-    def conditions(self, targets: Sequence[str | int], **settings: Any) -> list[Condition]:
+    def conditions(self, targets: Sequence[str | int], **settings: Any) -> Sequence[Condition]:
         """The condition of every target."""
         return words.conditions(self.condition, targets, settings=settings, device=self.where, dtype=torch.float32)
 
@@ -121,7 +121,7 @@ class Task:
 
     def classifier(self, judge: Any) -> accuracy.Judge:
         """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or the module itself."""
-        if not isinstance(judge, accuracy.Judge):
-            named = isinstance(judge, str | Path) and ":" not in str(judge)
-            judge = accuracy.Judge(judge if named else building.part("judge", judge), self.batch_size)
-        return judge.to(self.where)
+        if isinstance(judge, accuracy.Judge):
+            return judge.to(self.where)
+        named = isinstance(judge, str) and ":" not in judge
+        return accuracy.Judge(judge if named else building.part("judge", judge), self.batch_size).to(self.where)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -52,7 +52,10 @@ def units(
         "photographs": lambda: Drawn(every[apart], torch.arange(count)),
     }
     panel = Panel(asked, percentiles(asked, every[~apart], task.batch_size))
-    return compare(table, panel, sources, [f"{layer} {number}" for layer, number in picked], photographs=task.n)
+    names = [f"{layer} {number}" for layer, number in picked]
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, photographs=task.n)
+    return table
 
 
 def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:

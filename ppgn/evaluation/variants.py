@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from ppgn import building, paths
+from ppgn.contracts import Prior
 from ppgn.errors import InputError, unknown
-from ppgn.evaluation.judges import Panel, Recognition
-from ppgn.evaluation.samples import CLASSES, photographs_of
-from ppgn.evaluation.sources import Source, grid, side_of
-from ppgn.evaluation.table import Table, flat
+from ppgn.evaluation.samples import CLASSES, panel_of
+from ppgn.evaluation.sources import Source, side_of
+from ppgn.evaluation.table import Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.model import UntrainedError
 
@@ -53,20 +53,16 @@ def variants(
     if able:
         side = min(side_of(source.model) for source in able)
         asked = task.conditions(classes)
-        recognition = Recognition.of(task.classifier(judge), asked)
-        panel = Panel(asked, recognition, task.features(), task.photographs.spread(task.n, side))
-        photos = photographs_of(recognition, task.photographs, len(task.seed_list), side, task.n)
+        panel, photos = panel_of(task, judge, asked, side)
         if photos is not None:
-            table.add("photos", panel.figures(photos, FIGURES))
+            panel.add(table, "photos", photos, FIGURES)
     for name, source in ready.items():
         if isinstance(source, str):
             table.add(name, {}, skipped=source)
             continue
-        drawn = source.draw(asked, name, task.progress, side)
-        facts = {"model": source.model.name, "prior": source.model.name_of(source.prior), "lag": source.length}
-        facts["sampler"] = dict(flat("", source.sampler))
-        grids = {f"grid_{name}": grid(drawn)}
-        table.add(name, panel.figures(drawn, FIGURES), grids, failed=drawn.failed, **facts)
+        facts: dict[str, Any] = {"model": source.model.name, "prior": source.model.name_of(cast(Prior, source.prior))}
+        facts |= {"lag": source.length, "sampler": plain(source.sampler)}
+        panel.add(table, name, source.draw(asked, name, task.progress, side), FIGURES, **facts)
     return table
 
 

@@ -34,7 +34,8 @@ class Features(nn.Module):
         """(N, 3, H, W) -> (N, 1280)."""
 
         def averaged(x: Tensor) -> Tensor:
-            return self.network.features(x, [LAYER])[LAYER].mean(dim=(2, 3)).float()
+            maps: Tensor = self.network.features(x, [LAYER])[LAYER]
+            return maps.mean(dim=(2, 3)).float()
 
         return look(averaged, pictures, self.network.preprocessing.gain, self.batch_size)
 

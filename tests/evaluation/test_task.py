@@ -30,7 +30,7 @@ def test_what_is_given_is_read_and_said(photos: np.ndarray) -> None:
     about = given.begin("samples", classes=[1, "pizza"]).about
     assert [about[key] for key in ("what", "model", "data", "device")] == ["samples", "natural64", "photos", "cpu"]
     said = about["settings"]
-    assert (said["seeds"], said["n"], said["classes"], said["sampler.steps"]) == ("0-2,7", 4, [1, "pizza"], 7)
+    assert (said["seeds"], said["n"], said["classes"], said["sampler"]["steps"]) == ("0-2,7", 4, [1, "pizza"], 7)
     assert "batch_size" not in said  # it decides nothing
 
 

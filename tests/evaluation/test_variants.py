@@ -88,7 +88,7 @@ def test_the_figures_are_those_of_the_chains(trained: PPGN, photos: np.ndarray, 
         "within": diversity.within_class(of_first, [0, 0, 1, 1]).mean().item(),
         "mixing": diversity.paired(of_first, of_later).mean().item(),
     }
-    found = {name: figure.value for name, figure in table["ppgn_h"].items() if figure and name in expected}
+    found = {name: figure.value for name, figure in table.rows["ppgn_h"].items() if figure and name in expected}
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
     assert found["mixing"] > 0
 

@@ -185,26 +185,10 @@ def test_features_are_pooled_channels_that_do_not_depend_on_batches_or_types() -
     assert torch.allclose(features(pictures.double() / 255), found, atol=1e-4)
 
 
-def test_the_mean_and_its_interval() -> None:
-    values = torch.arange(100.0)
-    found = bootstrap.mean(values)
-    assert found.value == 49.5
-    half = 1.96 * values.std().item() / 10
-    assert (found.low, found.high) == (pytest.approx(49.5 - half, abs=1), pytest.approx(49.5 + half, abs=1))
-    assert bootstrap.mean(values) == found
-
-
 def test_one_unit_has_no_interval() -> None:
     assert bootstrap.mean(torch.tensor([3.0])) == bootstrap.Estimate(3.0)
     x = torch.randn(4, 3)
     assert fidelity.kid(x, x + 1, bootstrap.draws(1).repeat(1, 4)).low is None
-
-
-def test_draws_are_resamples_with_replacement() -> None:
-    weights = bootstrap.draws(50)
-    assert weights.shape == (1000, 50)
-    assert (weights.sum(1) == 50).all()
-    assert weights.var().item() == pytest.approx(1 - 1 / 50, rel=0.05)
 
 
 def test_the_interval_of_kid_over_classes_holds_the_figure() -> None:
