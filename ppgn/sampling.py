@@ -282,14 +282,7 @@ def _compile(net: PPGN) -> None:
     compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     if shutil.which(compiler) is None:
         raise InputError(f"compile=true needs a C++ compiler and there is no '{compiler}'; leave compile at false")
-    compiled = torch.compile(net.generator.forward, dynamic=False)
-
-    def forward(h: Tensor) -> Tensor:
-        with torch._C.DisableTorchFunction():  # `AlikeInAnyBatch` would be compiled as well
-            drawn: Tensor = compiled(h)
-            return drawn
-
-    net.generator.forward = forward  # type: ignore[method-assign]
+    net.generator.compile()
 
 
 def _code(net: PPGN, photo: Tensor) -> Tensor:
