@@ -109,6 +109,23 @@ class NoiseConditionalPrior(Prior, Protocol):
 
 
 @runtime_checkable
+class AnchoringPrior(Prior, Protocol):
+    """A prior that offers the codes of photographs, by row, as anchors: places to start from and to stay near."""
+
+    def __len__(self) -> int:
+        """How many photographs there are."""
+
+    def codes(self, rows: Tensor) -> Tensor:
+        """The codes of photographs, rows (N,) -> (N, *code_shape)."""
+
+    def regression(self, network: str) -> Tensor | None:
+        """What foretells the outputs of a network by its digest: a weight (K, D + 1) of codes and 1, or None."""
+
+    def near(self, anchor: Tensor, spread: float) -> NoiseConditionalPrior:
+        """The prior of codes near an anchor of each row's own, (B, *code_shape): N(anchor, spread² I)."""
+
+
+@runtime_checkable
 class Condition(Protocol):
     """Says what to draw: per-sample log p(y | x), differentiable with respect to x. An `nn.Module`.
 
@@ -180,6 +197,23 @@ class Target(Protocol):
         """
 
 
+@runtime_checkable
+class AnchoredTarget(Target, Protocol):
+    """A target that also knows photographs to start from."""
+
+    def anchors(self) -> tuple[Tensor, Tensor]:
+        """Codes of photographs b, (N, *code_shape), and the log p(y | G(b)) of each, (N,), the same at every call.
+
+        Raises `InputError` where the prior has none.
+        """
+
+    def near(self, anchor: Tensor, spread: float) -> AnchoredTarget:
+        """The same target with the prior N(anchor, spread² I), an anchor for each row, (B, *code_shape).
+
+        Raises `InputError` where the prior has no anchors.
+        """
+
+
 @dataclass(frozen=True)
 class State:
     """Where a batch of chains stands: the codes and everything already computed about them."""
@@ -214,6 +248,14 @@ class Kernel(Protocol):
     @abstractmethod
     def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
         """Step number `i` of `steps` (a length for schedules; `i` may pass it)."""
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A kernel that chooses its own start codes; those of others are drawn from N(0, I)."""
+
+    def start(self, target: Target, noise: NoiseSource) -> Tensor:
+        """The start codes, (B, *code_shape)."""
 
 
 @dataclass(frozen=True)

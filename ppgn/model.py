@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ppgn import building, files, paths
+from ppgn import anchors, building, files, paths
 from ppgn.conditions.probe import probe
 from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
@@ -164,7 +164,7 @@ class PPGN(nn.Module):
         if getattr(condition, "in_place", False) or not medium.of(cast(Generator, self.generator)).views:
             transform = None
         chosen = self.choose_prior(prior)
-        return Posterior(cast(Generator, self.generator), chosen, condition, transform)
+        return Posterior(cast(Generator, self.generator), chosen, condition, transform, find_anchors=anchors.find)
 
     def choose_prior(self, prior: Any = None, sampler: Any = None) -> Prior:
         """The prior of a name, "module:Class", mapping or object; for None the first of this model's that suits.

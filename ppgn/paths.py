@@ -27,6 +27,11 @@ def checkpoints() -> Path:
     return _shipped("checkpoints")
 
 
+def cache() -> Path:
+    """The folder for what can be found out again, the user's own; XDG_CACHE_HOME moves it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ppgn"
+
+
 def train() -> Path:
     """The folder of the package `train`."""
     return _shipped("train")

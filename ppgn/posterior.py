@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from ppgn.contracts import (
+    AnchoringPrior,
     Condition,
     DensityPrior,
     Evaluation,
@@ -26,6 +28,8 @@ from ppgn.numerics.convolution import AlikeInAnyBatch
 
 Transform = Callable[[Tensor, NoiseSource], Tensor]  # images (B, 3, H, W) -> views (V, B, 3, H, W)
 Residual = Callable[[Tensor, Tensor], Tensor]  # codes and their signals -> R(h) − h
+# Finds codes (N, *code_shape) in a prior's bank that suit a condition, and log p(y | G(h)) of each, (N,).
+FindAnchors = Callable[[Generator, AnchoringPrior, Condition], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Posterior:
     context: Known | None = None
     sigma: float = 0.0
     jacobian: Jacobian = "gaussian"
+    find_anchors: FindAnchors | None = None
 
     def __post_init__(self) -> None:
         if self.sigma:
@@ -76,6 +81,28 @@ class Posterior:
             known = f"the prior {self._prior_name} knows {low:g} to {high:g}"
             raise InputError(f"sigma is {sigma:g}; {known}; set sampler.sigma_max and sampler.sigma_min to that")
         return replace(self, prior=self.prior.at(sigma), sigma=sigma, jacobian=jacobian)
+
+    def anchors(self) -> tuple[Tensor, Tensor]:
+        """Codes of photographs that suit the condition, and its log p of them; see `contracts.AnchoredTarget`."""
+        return self._anchors
+
+    @cached_property
+    def _anchors(self) -> tuple[Tensor, Tensor]:
+        prior = self._anchoring
+        if self.find_anchors is None:
+            raise InputError("this target has no way to find anchors; use sampler=annealed")
+        return self.find_anchors(self.generator, prior, self.condition)
+
+    def near(self, anchor: Tensor, spread: float) -> Posterior:
+        """The target with the prior N(anchor, spread² I), anchors (B, *code_shape); see `contracts.AnchoredTarget`."""
+        return replace(self, prior=self._anchoring.near(anchor, spread))
+
+    @property
+    def _anchoring(self) -> AnchoringPrior:
+        if not isinstance(self.prior, AnchoringPrior):
+            advice = "add prior=bank where the model has one, or use sampler=annealed"
+            raise InputError(f"sampler anchored needs anchors; the prior {self._prior_name} has none; {advice}")
+        return self.prior
 
     def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.

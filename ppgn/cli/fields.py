@@ -210,9 +210,9 @@ class _Module:
 
     @staticmethod
     def _named(statement: ast.stmt, name: str) -> Iterator[ast.AST]:
-        if isinstance(statement, _Function | ast.ClassDef) and statement.name == name:
-            yield statement
-        elif isinstance(statement, ast.ImportFrom) and name in [a.asname or a.name for a in statement.names]:
+        if (isinstance(statement, _Function | ast.ClassDef) and statement.name == name) or (
+            isinstance(statement, ast.ImportFrom) and name in [a.asname or a.name for a in statement.names]
+        ):
             yield statement
         elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from ppgn.conditions.base import Condition
+from ppgn.conditions.base import Condition, log1mexp
 from ppgn.errors import InputError
 
 
-class _Combination(Condition):
+class Combination(Condition):
     """A condition over other conditions, `terms`."""
 
     def __init__(self, *terms: Condition) -> None:
@@ -33,11 +34,11 @@ class _Combination(Condition):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""
-        return self._combined(torch.stack([term(x) for term in self.terms]))
+        return self.combine(torch.stack([term(x) for term in self.terms]))
 
-    def _combined(self, values: Tensor) -> Tensor:
-        """Each term's log p, (T, B) -> (B,)."""
-        raise NotImplementedError
+    @abstractmethod
+    def combine(self, values: Tensor) -> Tensor:
+        """Each term's log p, (T, B) -> that of the combination, (B,)."""
 
     @torch.no_grad()
     def describe(self, images: Tensor) -> list[dict[str, Any]]:
@@ -47,21 +48,23 @@ class _Combination(Condition):
         return [{**row, "terms": list(rows)} for row, rows in zip(own, parts, strict=True)]
 
 
-class And(_Combination):
+class And(Combination):
     """All of them: Σ log p, a product of experts."""
 
-    def _combined(self, values: Tensor) -> Tensor:
+    def combine(self, values: Tensor) -> Tensor:
+        """(T, B) -> (B,)."""
         return values.sum(0)
 
 
-class Or(_Combination):
+class Or(Combination):
     """Any of them: log Σ p, a sum of experts (no log-probability where they overlap: it may exceed 0)."""
 
-    def _combined(self, values: Tensor) -> Tensor:
+    def combine(self, values: Tensor) -> Tensor:
+        """(T, B) -> (B,)."""
         return values.logsumexp(0)
 
 
-class Weighted(_Combination):
+class Weighted(Combination):
     """w · log p: p to the power w. A negative weight drives away, without a bound; see `Not` for one that has it."""
 
     def __init__(self, term: Condition, weight: float) -> None:
@@ -70,16 +73,21 @@ class Weighted(_Combination):
             raise InputError(f"weight {weight} of a condition: expected a finite number")
         self.weight = float(weight)
 
-    def _combined(self, values: Tensor) -> Tensor:
+    def combine(self, values: Tensor) -> Tensor:
+        """(T, B) -> (B,)."""
         return self.weight * values[0]
 
 
-class Not(_Combination):
+class Not(Combination):
     """Anything but it: log(1 − p). Its push fades once p is small, and `~~a` is a."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""
         return cast(Condition, self.terms[0]).complement(x)
+
+    def combine(self, values: Tensor) -> Tensor:
+        """(1, B) -> (B,), less exactly than `forward` where the term's p is near 1."""
+        return log1mexp(values[0])
 
     def complement(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the operand's own log p, (B,)."""

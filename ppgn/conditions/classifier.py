@@ -61,7 +61,10 @@ class Classifier(Condition):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(target | x), (B,)."""
-        logits = self._logits(x)
+        return self.read(self._logits(x))
+
+    def read(self, logits: Tensor) -> Tensor:
+        """What its network says of images, (B, K) -> log p(target | x), (B,)."""
         log_p = F.log_softmax(logits, dim=1)[:, self.index]
         return log_p if self.gradient == "full" else self._truncate(log_p, logits, -torch.expm1(log_p))
 

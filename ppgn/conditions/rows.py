@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ppgn import contracts
-from ppgn.conditions.algebra import _Combination
+from ppgn.conditions.algebra import Combination
 from ppgn.conditions.base import Condition
 from ppgn.errors import InputError
 
 
-class EachRow(_Combination):
+class EachRow(Combination):
     """Row b of images (B, 3, H, W) in [0, 1] is judged by the b-th condition -> (B,).
 
     Views of a batch come one whole batch after another, as `ppgn.posterior.Posterior` puts them: (V · B, 3, H, W) ->
@@ -32,6 +32,10 @@ class EachRow(_Combination):
         self._check(len(x))
         parts = [term(x[row :: len(self.terms)]) for row, term in enumerate(self.terms)]
         return torch.stack(parts, dim=1).flatten()
+
+    def combine(self, values: Tensor) -> Tensor:
+        """Raises `InputError`: each row has but one of them."""
+        raise InputError("conditions of each row's own have no anchors in common; sample them one by one")
 
     def complement(self, x: Tensor) -> Tensor:
         """(V · B, 3, H, W) in [0, 1] -> each row's log(1 − p), (V · B,)."""

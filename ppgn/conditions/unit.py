@@ -60,9 +60,9 @@ class Unit(Classifier):
         """A convolutional unit at one position sees one place of the image."""
         return bool(self.network.body.at_one_place)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> log p or activation of the unit, (B,)."""
-        return super().forward(x) if self.score == "softmax" else self._logits(x)[:, self.index]
+    def read(self, logits: Tensor) -> Tensor:
+        """Activations of all units, (B, C) -> log p or activation of the unit, (B,)."""
+        return super().read(logits) if self.score == "softmax" else logits[:, self.index]
 
     def activations(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> activations of all units of the layer at the position, (B, C)."""

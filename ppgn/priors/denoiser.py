@@ -56,6 +56,35 @@ class Level:
         return found
 
 
+class SmoothedDensity(Denoiser):
+    """A prior whose density with noise of any standard deviation σ has a gradient in closed form, `_score`."""
+
+    def _score(self, h: Tensor, sigma: float) -> Tensor:
+        """Codes with noise σ, (B, D) -> ∂log p_σ(h)/∂h, (B, D)."""
+        raise TypeError(f"{type(self).__name__} has no density: use a subclass")
+
+    def score(self, h: Tensor, x: Tensor) -> Tensor:
+        """Codes (B, D) -> ∂log p(h)/∂h, (B, D); x is ignored."""
+        return self._score(h, 0.0)
+
+    def at(self, sigma: float) -> Level:
+        """The prior of one noise level."""
+        return Level(self, float(sigma))
+
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
+        return sigma**2 * self._score(h, sigma)
+
+    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Noisy codes (B, D) and their noise levels, (B,) or (1,) -> R(h, σ) = h + σ² ∂log p_σ(h)/∂h, (B, D)."""
+        levels, rows = sigma.expand(len(h)).unique(return_inverse=True)
+        found = torch.empty_like(h)
+        for number, level in enumerate(levels.tolist()):
+            here = rows == number
+            found[here] = h[here] + level**2 * self._score(h[here], level)
+        return found
+
+
 def vector_dim(code_shape: Sequence[int]) -> int:
     """D of codes (D,). Raises `InputError` for codes of another shape."""
     if len(code_shape) != 1:

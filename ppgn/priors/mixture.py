@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ppgn.errors import InputError
 from ppgn.numerics.linear import linear
-from ppgn.priors.denoiser import Denoiser, Level, vector_dim
+from ppgn.priors.denoiser import SmoothedDensity, vector_dim
 
 PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with
 KMEANS_ROUNDS = 6
@@ -19,7 +19,7 @@ Linear = Callable[[Tensor, Tensor], Tensor]  # rows (B, D) and a weight (K, D) -
 ROWS = 8000  # codes at a time in a round of EM
 
 
-class Mixture(Denoiser):
+class Mixture(SmoothedDensity):
     """p(h) = Σ_k w_k N(h; m_k, diag(v_k)) for codes (D,), K = `components`.
 
     With noise of standard deviation σ it stays a mixture, of variances v_k + σ², so that log p(h), its gradient and
@@ -51,27 +51,6 @@ class Mixture(Denoiser):
     def log_prob(self, h: Tensor) -> Tensor:
         """Codes (B, D) -> log p(h), (B,)."""
         return self._log_joint(h, 0.0).logsumexp(dim=1)
-
-    def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> ∂log p(h)/∂h, (B, D); x is ignored."""
-        return self._score(h, 0.0)
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))
-
-    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
-        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
-        return sigma**2 * self._score(h, sigma)
-
-    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy codes (B, D) and their noise levels, (B,) or (1,) -> R(h, σ) = h + σ² ∂log p_σ(h)/∂h, (B, D)."""
-        levels, rows = sigma.expand(len(h)).unique(return_inverse=True)
-        found = torch.empty_like(h)
-        for number, level in enumerate(levels.tolist()):
-            here = rows == number
-            found[here] = h[here] + level**2 * self._score(h[here], level)
-        return found
 
     def _log_joint(self, h: Tensor, sigma: float, linear: Linear = linear) -> Tensor:
         """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn.contracts import Info, Kernel, Samples, State, Target
+from ppgn.contracts import Info, Kernel, Samples, Starting, State, Target
 from ppgn.errors import InputError
 from ppgn.samplers.checkpoint import TENSORS, ChainState, Kept
 from ppgn.samplers.noise import Noise
@@ -89,7 +89,7 @@ def run_chains(
         state, step, kept = saved.state, saved.step, list(saved.kept)
         noise.load_state_dict(saved.noise)
     else:
-        state = kernel.init(_start(targets[0], noise, init), targets[0], noise)
+        state = kernel.init(_start(kernel, targets[0], noise, init), targets[0], noise)
 
     total, stop = steps * len(targets), False
     while step < total and not stop:
@@ -155,10 +155,10 @@ def sample(
     return Samples.concatenate(parts)
 
 
-def _start(target: Target, noise: Noise, init: Tensor | None) -> Tensor:
+def _start(kernel: Kernel, target: Target, noise: Noise, init: Tensor | None) -> Tensor:
     """The start codes, (B, *code_shape)."""
     if init is None:
-        return noise.normal("init", target.code_shape)
+        return kernel.start(target, noise) if isinstance(kernel, Starting) else noise.normal("init", target.code_shape)
     batch = len(noise.seeds)
     if tuple(init.shape[1:]) != tuple(target.code_shape) or len(init) not in (1, batch):
         expected = f"{(batch, *target.code_shape)} or {(1, *target.code_shape)}"

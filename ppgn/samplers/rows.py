@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ppgn.contracts import Evaluation
 
+ROUNDING = 1e-3  # a log p may be so far above 0
+
 
 def finite(*tensors: Tensor) -> Tensor:
     """(B,) bool: the rows in which every number of every tensor (B, ...) is finite."""
@@ -55,8 +57,12 @@ def unit_rms(x: Tensor) -> Tensor:
 
 
 def fade(gradient: Tensor, log_condition: Tensor) -> Tensor:
-    """Every row of a condition's gradient times 1 − p, with p = exp(log_condition) (B,) counted as 1 beyond it."""
-    return gradient * per_row(-torch.expm1(log_condition.clamp(max=0)), gradient)
+    """Every row of a condition's gradient times 1 − p, p = exp(log_condition), (B,).
+
+    A row whose value is above 0, as activations and repelled classes have it, has no p: it keeps its gradient.
+    """
+    left = torch.where(log_condition > ROUNDING, 1.0, -torch.expm1(log_condition.clamp(max=0)))
+    return gradient * per_row(left, gradient)
 
 
 def _divided(x: Tensor, scale: Tensor) -> Tensor:
