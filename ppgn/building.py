@@ -37,13 +37,11 @@ def locate(name: str) -> Any:
         for part in inside.split("."):
             source += f".{part}"
             found = getattr(found, part) if colon or hasattr(found, part) else _module(source)
+    except InputError:
+        raise
     except (ModuleNotFoundError, AttributeError, ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        missing = getattr(error, "name", None) or inside
-        raise InputError(
-            f"cannot find '{name}': there is no '{missing}'; give module:Class or file.py:Class"
-        ) from error
+        lack = f"cannot find '{name}': there is no '{getattr(error, 'name', None) or inside}'"
+        raise InputError(f"{lack}; give module:Class or file.py:Class") from error
     return found
 
 
@@ -78,11 +76,8 @@ def exists(name: str) -> bool:
     """Whether a "module:Class" names a module that can be found, or a file; nothing of it is run."""
     source = name.partition(":")[0]
     top = source.partition(".")[0]
-    if source.endswith(".py"):
-        return True  # `locate` says what is wrong
-    if not top.isidentifier():
-        return False
-    return Path(f"{top}.py").is_file() or Path(top).is_dir() or importlib.util.find_spec(top) is not None
+    here = source.endswith(".py") or Path(f"{top}.py").is_file() or Path(top).is_dir()
+    return here or (top.isidentifier() and importlib.util.find_spec(top) is not None)
 
 
 def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -> Any:
@@ -138,9 +133,7 @@ def _trusted(target: Any, values: dict[str, Any], trust: str | Sequence[str]) ->
         for key, value in values.items():
             if isinstance(value, str) and value != "default" and (key in SOURCES or re.search(r"://|^[~/.]", value)):
                 raise InputError(f"checkpoint: refuses {key}={value} of '{target}': a checkpoint names no other file")
-        for old, new in RENAMED.items():
-            if old in values:
-                values[new] = values.pop(old)
+        values |= {new: values.pop(old) for old, new in RENAMED.items() if old in values}
     return made
 
 

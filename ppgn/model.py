@@ -288,10 +288,10 @@ def load(
 ) -> PPGN:
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
-    Nothing is unpickled, no other file and no address is opened, and nothing is built but parts of this package, and of
-    the modules and files in `trust` ("mine", "mine.py"). A model itself is moved to the device. Raises `InputError` for
-    an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by another version, and
-    `UntrainedError` for a model that has to be trained.
+    Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
+    this package, and of the modules and files in `trust` ("mine", "mine.py"). A model itself is moved to the device.
+    Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
+    another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)

@@ -93,7 +93,7 @@ def _members(part: str, name: str) -> dict[str, Field]:
     """The keys below a part; those of the members of an expression lie below their names. Raises `InputError`."""
     if part == "condition" and expressions.is_expression(name):
         leaves = {leaf.name for leaf in expressions.leaves(expressions.parse(name))}
-        members = {(leaf if len(leaves) > 1 else ""): fields.of_part(part, leaf) for leaf in leaves}
+        members = {("" if ":" in leaf else leaf): fields.of_part(part, leaf) for leaf in leaves}
     else:
         building.node(part, name)  # refuses an unknown name
         members = {"": fields.of_part(part, name)}

@@ -62,7 +62,8 @@ def conditions(
     """
     given, settings = what, dict(settings or {})
     if isinstance(what, Mapping) and "expression" in what:
-        given, settings = what["expression"], {k: v for k, v in what.items() if k != "expression"} | settings
+        given, settings = what["expression"], {**what, **settings}
+        del settings["expression"]
     tree: Node = Leaf("", None)
     named = {"": given}
     if isinstance(given, str):

@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,10 @@ class LRCN(SentenceNetwork):
             raise InputError(f"caption '{sentence}' has no words; expected a sentence, for example 'a dog runs'")
         strange = [word for word in dict.fromkeys(words) if word not in self._index]
         if strange:
-            named = ", ".join(f"'{word}' ({self._near(word)})" for word in strange)
+            near = (", ".join(nearest(word, self.words)) or "nothing" for word in strange)
+            named = ", ".join(f"'{word}' (nearest: {found})" for word, found in zip(strange, near, strict=True))
             raise InputError(f"the captioner does not know {named}; say it in words that it knows")
         return torch.tensor([*(self._index[word] for word in words), END])
-
-    def _near(self, word: str) -> str:
-        near = nearest(word, self.words)
-        return f"nearest: {', '.join(near)}" if near else "nothing is near"
 
     def read(self, sentence: str) -> list[int]:
         """Indices of the words and of the end; unknown words become the index of these. For training."""
@@ -136,12 +134,7 @@ class LRCN(SentenceNetwork):
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The sentence of indices, up to its end."""
-        words = []
-        for token in tokens:
-            if token == END:
-                break
-            words.append(self.words[token - 1])
-        return " ".join(words)
+        return " ".join(self.words[token - 1] for token in takewhile(lambda token: token != END, tokens))
 
     def look(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> the layer's output, averaged over positions, (B, F)."""
@@ -154,16 +147,13 @@ class LRCN(SentenceNetwork):
         `truncated`: gradients reach the image through the features at the word itself, not through the memory of
         earlier words.
         """
-        return self._log_probs(self.look(x), tokens, truncated)
+        return word_log_probs(self.logits(self.look(x), tokens[None], truncated), tokens)
 
     def compare(self, x: Tensor, sentences: Sequence[Tensor]) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], looked at once, tokens of N sentences -> log p(sentence | x), (B, N)."""
         features = self.look(x)
-        return torch.stack([self._log_probs(features, tokens).sum(1) for tokens in sentences], 1)
-
-    def _log_probs(self, features: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
-        logits = self.logits(features, tokens[None], truncated)
-        return word_log_probs(logits, tokens)
+        log_probs = (word_log_probs(self.logits(features, tokens[None]), tokens) for tokens in sentences)
+        return torch.stack([words.sum(1) for words in log_probs], 1)
 
     def logits(self, features: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
         """Features (B, F), tokens (B or 1, T) -> logits (B, T, V) of what stands at each place, given what is before.

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from ppgn.cli import main
-from ppgn.cli.results import Results
+from ppgn.runs import Run as Results
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., int]
@@ -96,10 +96,10 @@ def test_chains_left_unfinished_are_dealt_to_the_processes_there_are(tmp_path: P
         for rank in range(count):
             (folder / f"rank-{rank}").mkdir(parents=True)
             (folder / f"rank-{rank}" / "chains-0.safetensors").write_text(str(rank))
-        return Results(folder, {}, [], {})
+        return Results(folder, {}, {}, [], {})
 
     def found(results: Results) -> dict[str, str]:
-        return {str(p.relative_to(results.folder)): p.read_text() for p in results.folder.rglob("chains*")}
+        return {str(p.relative_to(str(results.folder))): p.read_text() for p in Path(str(results.folder)).rglob("chains*")}
 
     chains = "chains-0.safetensors"
     for count, keep, expected in (
@@ -111,9 +111,9 @@ def test_chains_left_unfinished_are_dealt_to_the_processes_there_are(tmp_path: P
         results = fresh(3)
         results.deal(count, keep=keep)
         assert found(results) == expected
-        for path in sorted(results.folder.rglob("*"), reverse=True):
+        for path in sorted(Path(str(results.folder)).rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
-        results.folder.rmdir()
+        Path(str(results.folder)).rmdir()
 
 
 def test_several_devices_that_cannot_be(sample: Run, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -21,13 +21,12 @@ from torch import nn
 
 import ppgn
 from ppgn.cli import main
-from ppgn.cli.results import caption
-from ppgn.cli.sample import Request, last_steps
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.runs import caption
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 
@@ -38,7 +37,7 @@ def report(folder: str) -> Any:
     return json.loads((Path(folder) / "report.json").read_text())
 
 
-def test_writes_grid_samples_report_and_config(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_writes_grid_samples_report_and_config(sample: Run, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sample("target=2") == 0
     out = Path("outputs/torchscript-2")
     assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
@@ -65,7 +64,7 @@ def test_writes_grid_samples_report_and_config(sample: Run, capsys: pytest.Captu
     assert dict(row["top5"])["2"] == pytest.approx(row["prob"])
 
     config = OmegaConf.load(out / "config.yaml")
-    assert (config.steps, config.condition.target, config.sampler.class_gradient) == (6, 2, "full")
+    assert (config.sampler.steps, config.condition.path, config.target) == (6, f"{tiny}/classifier.ts", 2)
 
     captured = capsys.readouterr()
     assert captured.out.startswith("4 samples in ")
@@ -187,14 +186,12 @@ def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> 
     assert report("default")["steps"] == 6
 
 
-def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(sample: Run) -> None:
     images.write("photo.png", torch.rand(3, 16, 16))
-    request = Request.read(["target=1", "sampler=annealed", "init=photo.png", "strength=0.25", "steps=40"])
-    sampler = last_steps(Annealed(sigma_max=16.0, sigma_min=1.0), request)
-    assert (sampler.steps, sampler) == (10, Annealed(sigma_max=2.0, sigma_min=1.0, steps=10))
+    words = ("sampler=annealed", "sampler.sigma_max=16", "sampler.sigma_min=1", "init=photo.png", "strength=0.25")
+    assert sample("target=1", "seeds=0", "steps=40", "out=o", *words) == 0
+    walked = OmegaConf.load("o/config.yaml").sampler
+    assert (walked.steps, walked.sigma_max, walked.sigma_min) == (10, 2.0, 1.0)
 
 
 def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,7 +213,8 @@ def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFi
 
 
 def test_labels_say_probability_and_class() -> None:
-    first = Classifier(Network(torch.nn.Flatten(), Preprocessing(), name="n", labels=["cat, feline", "dog"]), 0)
+    body = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    first = Classifier(Network(body, Preprocessing(), name="n", labels=["cat, feline", "dog"]), 0)
     condition = first & 0.5 * ~first.with_target("dog")
     dog = {"log_prob": -0.7, "prob": 0.5}
     row = {"terms": [{"prob": 0.25, "log_prob": -1.4}, {"terms": [{"terms": [dog]}]}], "log_prob": -1.0}
@@ -407,13 +405,6 @@ def test_too_little_memory_halves_the_batch_and_loses_nothing(
     err = capsys.readouterr().err
     assert "ppgn: cpu has too little memory for 8 chains at a time; going on with 4\n" in err
     assert "30/30" in err
-
-
-def test_a_batch_size_of_auto_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert Request.read(["target=1", "device=cpu"]).batch_size == 8
-    assert Request.read(["target=1"]).batch_size == 256
-    assert Request.read(["target=1", "batch_size=3"]).batch_size == 3
 
 
 def test_a_new_run_replaces_the_old_one(sample: Run) -> None:

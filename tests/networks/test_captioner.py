@@ -160,7 +160,7 @@ def test_a_row_is_the_same_in_any_batch() -> None:
 
 def test_unknown_words_are_named_with_their_nearest() -> None:
     captioner = tiny(words=("dog", "dogs", "grass"))
-    with pytest.raises(InputError, match=r"does not know 'dgos' \(nearest: dogs, dog\), 'zx' \(nothing is near\)"):
+    with pytest.raises(InputError, match=r"does not know 'dgos' \(nearest: dogs, dog\), 'zx' \(nearest: nothing\)"):
         captioner.encode("dgos zx grass dgos")
     with pytest.raises(InputError, match="caption '!' has no words"):
         captioner.encode("!")
