@@ -11,7 +11,9 @@ from ppgn import paths
 from ppgn.cli import fields, help, main
 
 COMMANDS = [[verb] for verb in help.VERBS] + [["train", program] for program in help.programs()]
-COMMANDS += [["evaluate", f"what={what}"] for what in fields.of_file(paths.conf() / "evaluate.yaml")["what"].help.split(", ")]
+COMMANDS += [
+    ["evaluate", f"what={what}"] for what in fields.of_file(paths.conf() / "evaluate.yaml")["what"].help.split(", ")
+]
 
 
 def shown(*words: str) -> str:
@@ -35,7 +37,10 @@ def test_overview_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(re.search(rf"^  {verb} +\w", text, re.MULTILINE) for verb in help.VERBS)
-    assert {path.stem for path in paths.conf().glob("*.yaml")} == {*help.VERBS, *(f"train_{p}" for p in help.programs())}
+    assert {path.stem for path in paths.conf().glob("*.yaml")} == {
+        *help.VERBS,
+        *(f"train_{p}" for p in help.programs()),
+    }
 
 
 @pytest.mark.parametrize("verb", ["sample", "inpaint", "facets", "units"])
@@ -75,7 +80,10 @@ def test_a_training_program_has_every_key_of_its_files(program: str) -> None:
             found = fields.of_file(paths.conf() / group / f"{option}.yaml")
             leaves |= {f"{group}.{key}" for key, field in found.items() if not isinstance(field.default, dict)}
     leaves = {key.removeprefix("defaults.") for key in leaves if "._" not in key}
-    assert leaves - {"model.generator", "model.encoder"} == {*keys("train", program)} - {"model.generator", "model.encoder"}
+    assert leaves - {"model.generator", "model.encoder"} == {*keys("train", program)} - {
+        "model.generator",
+        "model.encoder",
+    }
 
 
 def test_an_experiment_shows_in_the_defaults() -> None:
@@ -93,5 +101,9 @@ def test_every_file_says_what_it_is_and_what_each_key_is(name: str) -> None:
     if path.parent.name != "experiment":
         said = fields.of_file(path)
         every = fields.of_node(yaml.safe_load(path.read_text()), said)
-        leaves = [key for key, field in said.items() if not isinstance(field.default, dict) and "_" not in key.split(".")[-1][:1]]
+        leaves = [
+            key
+            for key, field in said.items()
+            if not isinstance(field.default, dict) and "_" not in key.split(".")[-1][:1]
+        ]
         assert [key for key in leaves if not every[key].help] == []
