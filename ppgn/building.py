@@ -117,7 +117,9 @@ def _trusted(target: Any, values: dict[str, Any], trust: str | Sequence[str]) ->
     trust = (trust,) if isinstance(trust, str) else trust
     ours = str(target).startswith(ROOMS) and colon == "."
     if not ours and not any(module in (known, f"{known}.py") or module.startswith(f"{known}.") for known in trust):
-        advice = f"if you trust that code, add trust={module}" if module and isinstance(target, str) else "get it anew"
+        advice = (
+            f"if you trust that code, add trust=[{module}]" if module and isinstance(target, str) else "get it anew"
+        )
         raise InputError(f"checkpoint: refuses to build '{target}', which is not a part of ppgn; {advice}")
     refusal = InputError(f"checkpoint: refuses to build '{target}', which is no constructor of '{module}'")
     try:

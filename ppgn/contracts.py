@@ -34,7 +34,6 @@ class Generator(Protocol):
 
     def __call__(self, h: Tensor) -> Tensor:
         """(B, *code_shape) -> (B, *signal_shape)."""
-        ...
 
 
 class Medium(Protocol):
@@ -45,19 +44,15 @@ class Medium(Protocol):
 
     def store(self, x: Tensor) -> Tensor:
         """Signals as G makes them, (N, *signal_shape) -> what a file keeps of them, as many rows."""
-        ...
 
     def restore(self, stored: Tensor) -> Tensor:
         """What `store` gave -> signals with values as G makes them, (N, *signal_shape), floating point."""
-        ...
 
     def show(self, stored: Tensor) -> Tensor:
         """What `store` gave -> pictures for people, uint8 (N, 3, H, W)."""
-        ...
 
     def write(self, path: Path, stored: Tensor) -> Path:
         """Write one stored signal to `path`, which lacks its suffix -> the path with it."""
-        ...
 
 
 @runtime_checkable
@@ -72,7 +67,6 @@ class Encoder(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, *signal_shape) -> (B, *code_shape)."""
-        ...
 
 
 @runtime_checkable
@@ -85,7 +79,6 @@ class Prior(Protocol):
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) and their signals x = G(h) -> R(h) − h, (B, *code_shape)."""
-        ...
 
 
 @runtime_checkable
@@ -94,11 +87,9 @@ class DensityPrior(Prior, Protocol):
 
     def log_prob(self, h: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> log p(h), (B,), up to one constant."""
-        ...
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) and their signals x = G(h) -> the exact gradient of `log_prob`, (B, *code_shape)."""
-        ...
 
 
 @runtime_checkable
@@ -115,7 +106,6 @@ class NoiseConditionalPrior(Prior, Protocol):
 
         It sees codes alone: x may be empty, (B, 0), because G draws R(h, σ) only afterwards.
         """
-        ...
 
 
 @runtime_checkable
@@ -130,7 +120,6 @@ class Condition(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, *signal_shape) -> (B,)."""
-        ...
 
 
 class Known(Protocol):
@@ -138,11 +127,9 @@ class Known(Protocol):
 
     def composite(self, x: Tensor) -> Tensor:
         """Signals (B, *signal_shape) -> the same with what is known put in."""
-        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """Signals (B, *signal_shape) -> the log p that the known part has there, (B,)."""
-        ...
 
 
 class NoiseSource(Protocol):
@@ -152,11 +139,9 @@ class NoiseSource(Protocol):
 
     def normal(self, stream: str, shape: Shape) -> Tensor:
         """Standard normal draws, (B, *shape)."""
-        ...
 
     def uniform(self, stream: str, shape: Shape) -> Tensor:
         """Draws from [0, 1), (B, *shape)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -177,7 +162,6 @@ class Target(Protocol):
     @property
     def code_shape(self) -> Shape:
         """The shape of one code."""
-        ...
 
     def evaluate(self, h: Tensor, noise: NoiseSource | None = None, *, density: bool = False) -> Evaluation:
         """Evaluate codes (B, *code_shape). `noise` feeds random views in front of the condition, if there are any.
@@ -185,7 +169,6 @@ class Target(Protocol):
         density: fill `log_prior` and `prior_score` too. Raises `InputError` where p(h | y) has no density, or views
             make it random.
         """
-        ...
 
     def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Target:
         """The same target for codes with noise N(0, σ²) added, (B, *code_shape), which G is shown denoised.
@@ -195,7 +178,6 @@ class Target(Protocol):
         differentiates the prior; "gaussian" takes ∂R/∂h as I / (1 + σ²), which it is where codes are N(0, I).
         Raises `InputError` where the prior is not noise-conditional, or σ is not one of its levels.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -228,12 +210,10 @@ class Kernel(Protocol):
     @abstractmethod
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
         """Evaluate the start codes (B, *code_shape)."""
-        ...
 
     @abstractmethod
     def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
         """Step number `i` of `steps` (a length for schedules; `i` may pass it)."""
-        ...
 
 
 @dataclass(frozen=True)

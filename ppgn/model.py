@@ -75,15 +75,12 @@ class PPGN(nn.Module):
             shapes = f"the generator reads codes {_code_shape(generator)}, the encoder writes {_code_shape(encoder)}"
             raise InputError(f"model: {shapes}; make them equal")
         for name, prior in (priors or {}).items():
-            self._add(name, prior)
-
-    def _add(self, name: str, prior: nn.Module) -> None:
-        """Put a trained prior beside the others."""
-        if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
-            raise InputError(f"model: '{name}' among its priors is none; expected an nn.Module with `residual`")
-        if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
-            raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {', '.join(BUILT_IN)}")
-        self.priors[name] = self._fitting(name, prior)
+            if not isinstance(prior, nn.Module) or not isinstance(prior, Prior):
+                raise InputError(f"model: '{name}' among its priors is none; expected an nn.Module with `residual`")
+            if name in BUILT_IN or not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                taken = ", ".join(BUILT_IN)
+                raise InputError(f"model: a prior cannot be named '{name}'; choose another word, not {taken}")
+            self.priors[name] = self._fitting(name, prior)
 
     def _fitting(self, name: str, prior: nn.Module) -> nn.Module:
         """The prior itself. Raises `InputError` where it is one of other codes."""
@@ -289,12 +286,19 @@ def load(
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
     Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
-    this package, and of the modules and files in `trust` ("mine", "mine.py"). A model itself is moved to the device.
+    this package, and of the modules and files in `trust` ("mine", "mine.py"). "module:Class" or "file.py:Class" of a
+    generator makes a model with random weights; a model itself is moved to the device.
+
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
     another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if ":" in str(name) and not str(name).endswith(".safetensors"):
+        made = building.build({"_target_": str(name)})
+        made = made if isinstance(made, PPGN) else PPGN(made)
+        made.name = str(name)
+        return made.to(device).eval().requires_grad_(False)
     if name in UNTRAINED and name not in files.shipped(FORMAT):
         raise UntrainedError(f"model '{name}' does not come along", *UNTRAINED[str(name)])
     path = files.find("model", name, FORMAT)

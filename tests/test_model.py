@@ -308,7 +308,7 @@ def test_targets_get_the_sampler_s_gradient_and_views_and_are_probed(model):
     assert released.transform is None
     assert annealed.transform == Annealed().transform
     for wrong in (lambda x: x.mean(), lambda x: x.mean((1, 2, 3)).detach()):
-        with pytest.raises(InputError, match="condition function"):
+        with pytest.raises(InputError, match="condition <lambda>"):
             model.targets([wrong], Annealed())
 
 

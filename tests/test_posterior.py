@@ -13,6 +13,7 @@ from ppgn.conditions.rows import EachRow
 from ppgn.contracts import Jacobian, Prior, Target
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.generators.resnet import ResNet
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior
 from ppgn.priors.gaussian import Gaussian
@@ -237,3 +238,21 @@ def test_a_network_that_is_shown_something_else_is_not_read() -> None:
         target = Posterior(TinyGenerator(), prior, asked, transform)
         evaluation = target.evaluate(CODES, noise())
         assert torch.equal(evaluation.prior_residual, prior.encoder(evaluation.image) - CODES)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_compiled_generator_gives_the_same_evaluations() -> None:
+    torch.manual_seed(0)
+    generator = ResNet(5, [8], [0]).eval().requires_grad_(False)
+    for parameter in generator.parameters():
+        parameter.normal_(std=0.3)
+    target = Posterior(generator, Gaussian(), TinyCondition(1, dtype=torch.float32))
+    batches = CODES.float(), CODES[:1].float()
+    plain = [rows.tensors(target.evaluate(h)) for h in batches]
+    torch.compiler.reset()
+    generator.compile(backend="aot_eager")  # traced and differentiated as for the compiler, then run by PyTorch
+    for h, expected in zip(batches, plain, strict=True):
+        for name, value in rows.tensors(target.evaluate(h)).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    torch.compiler.reset()

@@ -182,6 +182,6 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     accepted, expected = _ACCEPTED.get(type(default), ((), ""))
     if accepted and value is not None and type(value) not in accepted:
         raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}")
-    numbers = isinstance(default, list | tuple) and all(type(item) is float for item in default)
+    numbers = bool(default) and isinstance(default, list | tuple) and all(type(item) is float for item in default)
     if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
         raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {list(default)}")

@@ -24,6 +24,7 @@ from ppgn.errors import InputError, unknown
 
 MISSING = "???"  # the default of what has to be given
 PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
+_SHARED = re.compile(r"the fields of ([\w.]+)")  # behind **options: the class that declares them
 _SECTION = re.compile(r"--\s*(.*?)\s*--")
 _KEY = re.compile(r"(\s*)(?:- )?(?:override /)?([\w]+):(?: (.*))?")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -319,4 +320,9 @@ def _arguments(module: _Module, node: _Function, skip: int) -> dict[str, Field]:
         found = module.field(argument, argument.arg, default, before, section)
         fields[argument.arg], section = found, found.section
         before = max(argument.end_lineno or 0, getattr(default, "end_lineno", None) or 0)
+    shared = given.kwarg and _SHARED.fullmatch(module.trailing.get(given.kwarg.lineno, ""))
+    home = module.find(shared[1].split(".")) if shared else None
+    for name, field in (_parameters(*home) if home else {}).items():  # an own default and comment go into its place
+        own = fields.pop(name, field)
+        fields[name] = replace(field, default=own.default, help=own.help or field.help)
     return fields

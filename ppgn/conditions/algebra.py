@@ -31,9 +31,13 @@ class _Combination(Condition):
         other._modules = {"terms": nn.ModuleList(cast(Condition, term).with_gradient(kind) for term in self.terms)}
         return other
 
-    def _values(self, x: Tensor) -> Tensor:
-        """Each term's log p, (T, B)."""
-        return torch.stack([term(x) for term in self.terms])
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B,)."""
+        return self._combined(torch.stack([term(x) for term in self.terms]))
+
+    def _combined(self, values: Tensor) -> Tensor:
+        """Each term's log p, (T, B) -> (B,)."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def describe(self, images: Tensor) -> list[dict[str, Any]]:
@@ -46,17 +50,15 @@ class _Combination(Condition):
 class And(_Combination):
     """All of them: Σ log p, a product of experts."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B,)."""
-        return self._values(x).sum(0)
+    def _combined(self, values: Tensor) -> Tensor:
+        return values.sum(0)
 
 
 class Or(_Combination):
     """Any of them: log Σ p, a sum of experts (no log-probability where they overlap: it may exceed 0)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B,)."""
-        return self._values(x).logsumexp(0)
+    def _combined(self, values: Tensor) -> Tensor:
+        return values.logsumexp(0)
 
 
 class Weighted(_Combination):
@@ -68,9 +70,8 @@ class Weighted(_Combination):
             raise InputError(f"weight {weight} of a condition: expected a finite number")
         self.weight = float(weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B,)."""
-        return self.weight * self._values(x)[0]
+    def _combined(self, values: Tensor) -> Tensor:
+        return self.weight * values[0]
 
 
 class Not(_Combination):
@@ -78,15 +79,9 @@ class Not(_Combination):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""
-        return self._term.complement(x)
+        return cast(Condition, self.terms[0]).complement(x)
 
     def complement(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the operand's own log p, (B,)."""
-        log_p: Tensor = self._term(x)
+        log_p: Tensor = self.terms[0](x)
         return log_p
-
-    @property
-    def _term(self) -> Condition:
-        term = self.terms[0]
-        assert isinstance(term, Condition)
-        return term

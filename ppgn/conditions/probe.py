@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from ppgn.conditions.base import Plain
 from ppgn.contracts import Condition, Shape
 from ppgn.errors import InputError
 
@@ -22,29 +23,24 @@ def probe(
     Raises `InputError` where it is in training mode, fails, does not give finite numbers (B,), cannot be differentiated
     with respect to the images, or lets one row of a batch influence another.
     """
-    name = type(getattr(condition, "body", condition)).__name__
+    body = condition.body if isinstance(condition, Plain) else condition
+    name = getattr(body, "__name__", type(body).__name__)
+    inner = condition.modules() if isinstance(condition, nn.Module) else ()
+    if any(module.training and isinstance(module, _BatchNorm | _DropoutNd) for module in inner):
+        raise InputError(f"condition {name} is in training mode; put it in evaluation mode first: .eval()")
     rows = max(2, int(getattr(condition, "rows", 2)))
     x = torch.rand((rows, *signal_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = x.to(device, dtype).requires_grad_(True)
-    problem = _training(condition)
-    if not problem:
-        try:
-            with torch.enable_grad():
-                problem = _judge(condition(x), x)
-        except InputError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({reason})") from error
+    try:
+        with torch.enable_grad():
+            problem = _judge(condition(x), x)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({reason})") from error
     if problem:
         raise InputError(f"condition {name} {problem}")
-
-
-def _training(condition: Condition) -> str:
-    inner = condition.modules() if isinstance(condition, nn.Module) else ()
-    if any(module.training and isinstance(module, _BatchNorm | _DropoutNd) for module in inner):
-        return "is in training mode; put it in evaluation mode first: .eval()"
-    return ""
 
 
 def _judge(value: object, x: Tensor) -> str:

@@ -32,7 +32,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"|": operator.or_, "&": oper
 
 def condition(
     what: Any = "imagenet", target: str | int | None = None, settings: Mapping[str, Any] | None = None
-) -> Any:
+) -> Condition:
     """What to draw, as a `ppgn.conditions.base.Condition`: images (B, 3, H, W) in [0, 1] -> log p(y | x), (B,).
 
     what: a name ("imagenet", "places", "unit", "caption", "torchscript"), "module:Class" or "file.py:Class", each alone
@@ -62,8 +62,7 @@ def conditions(
     """
     given, settings = what, dict(settings or {})
     if isinstance(what, Mapping) and "expression" in what:
-        given, settings = what["expression"], {**what, **settings}
-        del settings["expression"]
+        given, settings = what["expression"], {k: v for k, v in what.items() if k != "expression"} | settings
     tree: Node = Leaf("", None)
     named = {"": given}
     if isinstance(given, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ppgn import building
+from ppgn.conditions import words
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -22,25 +23,15 @@ from ppgn.photographs import Photographs
 
 
 def captions(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    model: Any = "natural64",
     data: Any = None,  # a folder like Flickr8k: val_images.npy and val_captions.jsonl, a line {"captions": [...]} each
     judge: Any = None,  # a captioner of another seed and network than the condition's: a file, a name or module:Class
     *,
     n: int = 100,  # photographs with a sentence each, among which the right one is to be found
     count: int = 30,  # sentences that are drawn
-    # -- how samples are drawn --
-    condition: Any = "caption",  # the captioner that is asked for the sentences
+    condition: Any = "caption",
     seeds: Any = "0",  # the chains of the first sentence; they go on counting from sentence to sentence
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
-    steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
-    batch_size: int = 8,  # pictures or chains at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    **options: Any,  # the fields of Task
 ) -> Table:
     """Samples of sentences beside their start codes and the photographs that the sentences were written about.
 
@@ -49,28 +40,40 @@ def captions(
     the share of ranks up to 10; "plain_rank", the median rank by log p(sentence | x) alone, which favours short
     sentences. Intervals are over sentences. Raises `InputError`.
     """
-    task = Task.of("captions", locals())
+    task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
+    table = task.begin("captions", judge=judge, count=count)
     if judge is None:
         raise InputError(
             "judge is missing: give judge=FILE, a captioner of another seed and network than the condition"
         )
     named = isinstance(judge, str) and (":" not in judge or "/" in judge)
-    other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.device)
-    (own,) = task.conditions([task.photographs.captions[0][0]])
-    drawer = task.model()
-    readers = [other, *([own.captioner] if hasattr(own, "captioner") else [])]
-    rows, sentences, chosen = readable(task.photographs, readers, n, count)
+    other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.where)
+    drawer = task.load()
+    rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
     pictures = task.photographs.take(rows, side_of(drawer))
     names = [sentences[number] for number in chosen]
     asked = task.conditions(names)
     chains = task.source(drawer, own_seeds=True)
     sources = {
-        "samples": lambda: chains.draw(asked, "samples", progress),
+        "samples": lambda: chains.draw(asked, "samples", task.progress),
         "white_noise": lambda: chains.start_codes().draw(asked),
         "photographs": lambda: Drawn(pictures[chosen], torch.arange(count)),
     }
     panel = Panel(asked, ranking(other, pictures, sentences, chosen))
-    return compare(task.table, panel, sources, names, ranked_among=n)
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, ranked_among=n)
+    return table
+
+
+def _readers(condition: Any) -> list[Any]:
+    """The captioner that a condition by name, mapping or as it is looks through, if it is known."""
+    if not isinstance(condition, str | Mapping):
+        return [condition.captioner] if hasattr(condition, "captioner") else []
+    settings = dict(condition) if isinstance(condition, Mapping) else {"expression": condition}
+    name = settings.pop("expression", settings)
+    named = isinstance(name, Mapping) or not words.is_expression(name)
+    node = building.merged(building.node("condition", name), settings) if named else {}
+    return [building.build(node["captioner"])] if "captioner" in node else []
 
 
 def readable(
@@ -111,7 +114,7 @@ def ranking(
     usual = marginal(log_probs(judge, photographs, sentences))
 
     def ranked(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        own = torch.tensor(asked)[targets]
+        own = torch.tensor(asked)[targets].tolist()
         log_p = log_probs(judge, pictures, sentences)
         rank = true_caption_ranks(log_p - usual, own).double()
         plain = true_caption_ranks(log_p, own).double()

@@ -3,63 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppgn import building
 from ppgn.contracts import Condition
 from ppgn.evaluation.sources import Drawn, grid
-from ppgn.evaluation.table import Figures, Table
+from ppgn.evaluation.table import Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
-from ppgn.networks import labels
+from ppgn.runs import describe
 
-Judge = Callable[
-    [Tensor, Tensor], Mapping[str, Tensor]
-]  # pictures (N, 3, H, W), what each asks for (N,) -> values (N,)
+# Pictures uint8 (N, 3, H, W) and the number of what each asks for (N,) -> values (N,) by name.
+Judge = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
-class Recognition:
-    """Judges pictures of conditions by a classifier: whether it finds the class among its 1 and 5 best, "top1", "top5".
+def classes_of(classifier: accuracy.Judge, conditions: Sequence[Any]) -> list[int] | None:
+    """The classes of conditions in a classifier's labels, None where these are not those of their networks."""
+    theirs = {tuple(getattr(getattr(one, "network", None), "labels", None) or ()) for one in conditions}
+    return [one.index for one in conditions] if classifier.labels and theirs == {classifier.labels} else None
 
-    `index` is the class of every condition in the judge's labels, None where these are not the condition's own.
-    """
 
-    def __init__(self, judge: Any, conditions: Sequence[Condition], batch_size: int, device: torch.device) -> None:
-        self.judge = classifier(judge, batch_size, device)
-        networks = [getattr(condition, "network", None) for condition in conditions]
-        known = bool(self.judge.labels) and all(
-            tuple(getattr(network, "labels", None) or ()) == self.judge.labels for network in networks
-        )
-        self.index = torch.tensor([condition.index for condition in conditions]) if known else None  # type: ignore[attr-defined]
+def recognition(classifier: accuracy.Judge, classes: Sequence[int] | None) -> Judge:
+    """Whether a classifier finds the class asked for among its 1 and 5 best, "top1" and "top5"; None: nothing."""
 
-    @property
-    def imagenet(self) -> list[int] | None:
-        """The class of every condition in ImageNet, None where that is not the judge's."""
-        known = self.index is not None and self.judge.labels == labels.imagenet()
-        return self.index.tolist() if known and self.index is not None else None
-
-    def __call__(self, pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Nothing where the classes are not the judge's."""
-        if self.index is None:
+    def judge(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        if classes is None:
             return {}
-        logits = self.judge(pictures)
-        return {f"top{k}": accuracy.top_k(logits, self.index[targets], k).double() for k in (1, 5)}
+        logits, index = classifier(pictures), torch.tensor(classes)[targets]
+        return {f"top{k}": accuracy.top_k(logits, index, k).double() for k in (1, 5)}
 
-
-def classifier(judge: Any, batch_size: int, device: torch.device) -> accuracy.Judge:
-    """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or a module itself."""
-    if isinstance(judge, accuracy.Judge):
-        return judge.to(device)
-    named = isinstance(judge, str) and ":" not in judge
-    return accuracy.Judge(judge if named else building.part("judge", judge), batch_size).to(device)
+    return judge
 
 
 class Panel:
-    """Figures of pictures of conditions by a judge, by features, and by the `real` pictures that they are compared with.
+    """Measures pictures of conditions by a judge, and by features beside those of `real` pictures, if there are some.
 
     Intervals are over conditions: a resample draws whole ones with all they have.
     """
@@ -68,26 +48,49 @@ class Panel:
         self, conditions: Sequence[Condition], judge: Judge, features: fidelity.Features | None = None, real: Any = None
     ) -> None:
         self.conditions, self.judge, self.features = conditions, judge, features
-        self.real = None if features is None else features(real)
+        self.real: Any = None if features is None else features(real)
 
-    def values(self, drawn: Drawn) -> dict[str, Tensor]:
-        """Of each picture "log_prob", the condition's own log p, and what the judge says, (N,) each."""
-        return {"log_prob": own(self.conditions, drawn)["log_prob"], **self.judge(drawn.pictures, drawn.targets)}
+    def add(
+        self,
+        table: Table,
+        name: str,
+        drawn: Drawn,
+        figures: Sequence[str] = (),
+        asked: Sequence[str] | None = None,
+        values: Mapping[str, Tensor] | None = None,
+        **facts: Any,
+    ) -> None:
+        """Give a table the row of what was drawn, with a grid of it.
 
-    def figures(self, drawn: Drawn, names: Iterable[str], values: Mapping[str, Tensor] | None = None) -> Figures:
-        """Those of these names, None for one that cannot be measured."""
+        figures: the names of those wanted, None for one that cannot be measured. asked: what the conditions ask for;
+        then figures are "log_prob", the conditions' own log p, and all that the judge says, and every picture's values
+        are told too. values: further ones, (N,) each. facts: what else is to be told.
+        """
+        said = {**self.judge(drawn.pictures, drawn.targets), **(values or {})}
+        if asked is not None:
+            said = {"log_prob": own(self.conditions, drawn)["log_prob"], **said}
+            figures = (*said, "seconds")
+        if drawn.seeds:
+            facts["failed"] = drawn.failed
+        if drawn.seeds and asked is not None:
+            rows = zip(drawn.targets.tolist(), drawn.seeds, *(value.tolist() for value in said.values()), strict=True)
+            facts["pictures"] = [
+                {"target": asked[number], "seed": seed, **dict(zip(said, row, strict=True))}
+                for number, seed, *row in rows
+            ]
+        grids = {f"grid_{name}": grid(drawn, asked)} if drawn.seeds else {}
+        table.add(name, self.figures(drawn, figures, said), grids, **facts)
+
+    def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
+        """Figures by name: means of `values` (N,), of ranks the median, and those of the pictures' features."""
         present, place = drawn.targets.unique(return_inverse=True)
         weights = bootstrap.draws(len(present))
-        rows = weights[:, place]
-        values = dict(values or self.judge(drawn.pictures, drawn.targets))
+        rows, every = weights[:, place], dict(values)
         if "p" in names:
-            values["p"] = own(self.conditions, drawn)["p"]
+            every["p"] = own(self.conditions, drawn)["p"]
         if drawn.seconds is not None:
-            values["seconds"] = drawn.seconds
-        found: dict[str, Estimate | None] = {
-            key: median(value, rows) if key.endswith("rank") else bootstrap.mean(value, rows)
-            for key, value in values.items()
-        }
+            every["seconds"] = drawn.seconds
+        found: dict[str, Estimate | None] = {}
         if self.features is not None:
             features, each = self.features(drawn.pictures), place.tolist()
             found["kid"] = fidelity.kid(features, self.real, rows)
@@ -96,69 +99,22 @@ class Panel:
             if "between" in names and len(present) > 1:
                 found["between"] = bootstrap.mean(diversity.between_classes(features, each), weights)
             if "frechet" in names:
-                near = fidelity.DensityCoverage(self.real, features)
                 found["frechet"] = fidelity.frechet(features, self.real, rows)
-                found["density"] = bootstrap.estimate(near.density, rows)
-                found["coverage"] = bootstrap.estimate(near.coverage, rows, centred=True)
-            if drawn.later is not None:
-                found["mixing"] = bootstrap.mean(diversity.paired(features, self.features(drawn.later)), rows)
+                found["density"], found["coverage"] = fidelity.density_coverage(self.real, features, rows)
+            if drawn.beside is not None:
+                every["mixing"] = every["distance"] = diversity.paired(features, self.features(drawn.beside))
+        for name, value in every.items():
+            found[name] = bootstrap.median(value, rows) if name.endswith("rank") else bootstrap.mean(value, rows)
         return {name: found.get(name) for name in names}
 
 
-def compare(
-    table: Table, panel: Panel, sources: Mapping[str, Callable[[], Drawn]], names: Sequence[str], **facts: Any
-) -> Table:
-    """A row for every source: means over pictures, of ranks the median, and every drawn picture's own values.
-
-    `names` are what the conditions ask for.
-    """
-    for name, source in sources.items():
-        drawn = source()
-        values = panel.values(drawn)
-        figures = panel.figures(drawn, [*values, "seconds"], values)
-        told = [
-            {"target": names[number], "seed": seed, **dict(zip(values, row, strict=True))}
-            for number, seed, *row in zip(
-                drawn.targets.tolist(), drawn.seeds, *(v.tolist() for v in values.values()), strict=bool(drawn.seeds)
-            )
-        ]
-        grids = {f"grid_{name}": grid(drawn, names)} if drawn.seeds else {}
-        table.add(name, figures, grids, **facts, **({"pictures": told} if drawn.seeds else {}))
-    return table
-
-
-def own(conditions: Sequence[Condition], drawn: Drawn, batch_size: int = 16) -> dict[str, Tensor]:
-    """ "log_prob" and "p" of every picture by its own condition, without a sampler's views, (N,) float64."""
-    found = {name: torch.empty(len(drawn.pictures), dtype=torch.float64) for name in ("log_prob", "p")}
+def own(conditions: Sequence[Condition], drawn: Drawn) -> dict[str, Tensor]:
+    """The "log_prob" and "p" of every picture by its own condition, without a sampler's views, (N,) float64."""
+    found = torch.empty(2, len(drawn.pictures), dtype=torch.float64)
     for number in drawn.targets.unique().tolist():
-        rows = (drawn.targets == number).nonzero().flatten()
-        said = describe(conditions[number], drawn.pictures[rows], batch_size)
-        found["log_prob"][rows] = torch.tensor([row["log_prob"] for row in said], dtype=torch.float64)
+        rows = drawn.targets == number
+        said = describe(conditions[number], drawn.pictures[rows])
+        log_p = [row["log_prob"] for row in said]
         p = [row["prob"] if "prob" in row else math.exp(row["log_prob"]) for row in said]
-        found["p"][rows] = torch.tensor(p, dtype=torch.float64)
-    return found
-
-
-@torch.no_grad()
-def describe(condition: Condition, pictures: Tensor, batch_size: int = 16) -> list[dict[str, Any]]:
-    """What a condition says of uint8 pictures (N, 3, H, W): of each a mapping with "log_prob"."""
-    weight = next(iter(condition.parameters()), pictures) if isinstance(condition, nn.Module) else pictures
-    like = weight if weight.is_floating_point() else torch.zeros((), device=weight.device)
-    said: list[dict[str, Any]] = []
-    for batch in pictures.split(batch_size):
-        x = batch.to(like) / 255
-        told = condition.describe(x) if hasattr(condition, "describe") else [{} for _ in x]
-        missing = condition(x).tolist() if any("log_prob" not in row for row in told) else [None] * len(x)
-        said += [row if value is None else {**row, "log_prob": value} for row, value in zip(told, missing, strict=True)]
-    return said
-
-
-def median(values: Tensor, weights: Tensor) -> Estimate:
-    """The median of values (N,), the lower of two in the middle, with its interval over row weights (R, N)."""
-    ordered, order = values.double().sort()
-
-    def weighted(rows: Tensor) -> Tensor:
-        below = rows[:, order].cumsum(1)
-        return ordered[(below >= below[:, -1:] / 2).double().argmax(1)]
-
-    return bootstrap.estimate(weighted, weights)
+        found[:, rows] = torch.tensor([log_p, p], dtype=torch.float64)
+    return {"log_prob": found[0], "p": found[1]}

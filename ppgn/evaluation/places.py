@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -21,32 +21,22 @@ from ppgn.photographs import Photographs
 
 # Scenes that MIT Places and MiniPlaces share: coasts and peaks, fields, streets, buildings, rooms.
 SCENES = (
-    *("coast", "mountain", "volcano", "desert/sand", "iceberg", "rainforest", "corn_field", "golf_course", "highway"),
-    *("harbor", "bridge", "skyscraper", "lighthouse", "church/outdoor", "bedroom", "kitchen", "classroom"),
-    *("supermarket", "bookstore", "bathroom"),
-)
+    "coast", "mountain", "volcano", "desert/sand", "iceberg", "rainforest", "corn_field", "golf_course", "highway",
+    "harbor", "bridge", "skyscraper", "lighthouse", "church/outdoor", "bedroom", "kitchen", "classroom",
+    "supermarket", "bookstore", "bathroom",
+)  # fmt: skip
 
 
 def places(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    model: Any = "natural64",
     classes: Sequence[str | int] = SCENES,  # names of scenes, as the data tell them; by default 20 varied ones
     # a folder like MiniPlaces: {train,val}_images.npy, {train,val}_labels.npy and classes.json
     data: Any = None,
     *,
     n: int = 3000,  # photographs that the probe learns from, as many of each scene
-    # -- how samples are drawn --
-    condition: Any = "places",  # the network that is asked for the scenes
+    condition: Any = "places",
     seeds: Any = "0-1",  # the chains of the first scene; they go on counting from scene to scene
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
-    steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
-    batch_size: int = 8,  # pictures or chains at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    **options: Any,  # the fields of Task
 ) -> Table:
     """Samples of scenes beside their start codes and the validation photographs.
 
@@ -54,18 +44,21 @@ def places(
     fitted to training photographs, takes for the scene among all of these. Intervals are over scenes. Raises
     `InputError`.
     """
-    task = Task.of("places", locals())
-    drawer = task.model()
+    task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
+    table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))
     asked, features = task.conditions(names), task.features()
     chains = task.source(drawer, own_seeds=True)
     sources = {
-        "samples": lambda: chains.draw(asked, "samples", progress),
+        "samples": lambda: chains.draw(asked, "samples", task.progress),
         "white_noise": lambda: chains.start_codes().draw(asked),
         "photographs": lambda: val,
     }
-    return compare(task.table, Panel(asked, probing(features, train)), sources, names, judged_among=len(names))
+    panel = Panel(asked, probing(features, train))
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, judged_among=len(names))
+    return table
 
 
 def scenes(

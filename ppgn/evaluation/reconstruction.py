@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.errors import InputError
 from ppgn.evaluation.sources import bar
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
 from ppgn.media import images
 from ppgn.metrics import bootstrap, fidelity
-from ppgn.metrics.bootstrap import Estimate
 from ppgn.model import PPGN
 from ppgn.photographs import square
 
@@ -24,17 +22,9 @@ SHOWN = 8  # pictures in a row of a grid
 
 
 def reconstruction(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
-    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
-    *,
-    n: int = 2000,  # how many of them, spread evenly; as many others are compared with
-    # -- on which machine --
-    batch_size: int = 8,  # pictures at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and pictures
-    progress: bool = False,
+    model: Any = "natural64",
+    data: Any = None,
+    **options: Any,  # the fields of Task
 ) -> Table:
     """How much of a photograph is left after E and G, beside photographs blurred through fewer pixels.
 
@@ -42,44 +32,42 @@ def reconstruction(
     have the Fréchet distance to the originals, KID to the others, PSNR in dB to the originals, and the cosine
     similarity of the code of what was drawn to the original's. Intervals are over pictures. Raises `InputError`.
     """
-    task = Task.of("reconstruction", locals())
-    drawer = task.model()
-    if drawer.encoder is None:
-        raise InputError(f"model {task.name} has no encoder, so it cannot reconstruct; give another model")
-    pictures = task.spread(2 * n, drawer)
+    task = Task(model=model, data=data, **options)
+    table, drawer, size = task.begin("reconstruction"), task.load(encoder=True), task.batch_size
+    pictures = task.spread(2 * task.n, drawer)
     originals, others = pictures[::2], pictures[1::2]
     features = task.features()
     side = originals.shape[-1]
     blurs = [pixels for pixels in BLURS if pixels < side]
-    with bar(progress, 4 + len(blurs), "reconstruction", "set") as sets:
+    with bar(task.progress, 4 + len(blurs), "reconstruction", "set") as sets:
         of_originals, of_others = features(originals), features(others)
-        codes = _encode(drawer, originals, batch_size)
+        codes = _encode(drawer, originals, size)
         sets.update(2)
 
         def compare(name: str, pictures: Tensor, grids: Any = None) -> None:
             of_pictures = features(pictures)
-            cosine = F.cosine_similarity(_encode(drawer, pictures, batch_size), codes)
+            cosine = F.cosine_similarity(_encode(drawer, pictures, size), codes)
             figures = {
-                "frechet": Estimate(fidelity.frechet_distance(of_pictures, of_originals)),
+                "frechet": fidelity.frechet(of_pictures, of_originals),
                 "kid": fidelity.kid(of_pictures, of_others),
                 "psnr": bootstrap.mean(fidelity.psnr(pictures, originals)),
                 "cosine": bootstrap.mean(cosine),
             }
-            task.table.add(name, figures, grids)
+            table.add(name, figures, grids)
             sets.update()
 
-        drawn = square(torch.cat([drawer.decode(part).cpu() for part in codes.split(batch_size)]), side)
-        shown = [some[:: math.ceil(n / SHOWN)] for some in (originals, drawn)]
+        drawn = square(torch.cat([drawer.decode(part).cpu() for part in codes.split(size)]), side)
+        shown = [some[:: math.ceil(task.n / SHOWN)] for some in (originals, drawn)]
         compare("reconstruction", drawn, {"grid": images.grid(torch.cat(shown), columns=len(shown[0]))})
         real = {
-            "frechet": Estimate(fidelity.frechet_distance(of_others, of_originals)),
+            "frechet": fidelity.frechet(of_others, of_originals),
             "kid": fidelity.kid(of_originals, of_others),
         }
-        task.table.add("other real", real)
+        table.add("other real", real)
         sets.update()
         for pixels in blurs:
             compare(f"blur {pixels} px", blur(originals, pixels))
-    return task.table
+    return table
 
 
 def _encode(model: PPGN, pictures: Tensor, batch_size: int) -> Tensor:

@@ -8,49 +8,37 @@ from typing import Any
 
 import torch
 
+from ppgn.contracts import Condition
 from ppgn.errors import unknown
-from ppgn.evaluation.judges import Panel, Recognition
-from ppgn.evaluation.sources import Drawn, grid, side_of
+from ppgn.evaluation.judges import Panel, classes_of, recognition
+from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
-from ppgn.photographs import Photographs
+from ppgn.networks import labels
 from ppgn.samplers.langevin import Langevin
 
 # ImageNet classes that Tiny ImageNet has too: animals, vehicles, food, buildings, things, clothes, land.
 CLASSES = (
-    *("goldfish", "bullfrog", "tarantula", "jellyfish", "king penguin", "golden retriever", "Persian cat", "lion"),
-    *("ladybug", "monarch", "African elephant", "lesser panda", "sports car", "school bus", "freight car", "tractor"),
-    *("gondola", "lifeboat", "pizza", "banana", "orange", "bell pepper", "mushroom", "acorn", "espresso", "barn"),
-    *("suspension bridge", "triumphal arch", "obelisk", "beacon", "teapot", "umbrella", "frying pan", "hourglass"),
-    *("military uniform", "kimono", "bow tie", "alp", "seashore", "coral reef"),
-)
+    "goldfish", "bullfrog", "tarantula", "jellyfish", "king penguin", "golden retriever", "Persian cat", "lion",
+    "ladybug", "monarch", "African elephant", "lesser panda", "sports car", "school bus", "freight car", "tractor",
+    "gondola", "lifeboat", "pizza", "banana", "orange", "bell pepper", "mushroom", "acorn", "espresso", "barn",
+    "suspension bridge", "triumphal arch", "obelisk", "beacon", "teapot", "umbrella", "frying pan", "hourglass",
+    "military uniform", "kimono", "bow tie", "alp", "seashore", "coral reef",
+)  # fmt: skip
 SYSTEMS = ("default", "white_noise", "dgn_am", "pixels")
 FIGURES = ("p", "top1", "top5", "kid", "within", "between", "seconds")
 
 
 def samples(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    model: Any = "natural64",
     classes: Sequence[str | int] = CLASSES,  # names or indices; by default 40 varied classes of ImageNet
-    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
+    data: Any = None,
     *,
-    n: int = 2000,  # how many of them are compared with, spread evenly
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
-    # -- how samples are drawn --
-    condition: Any = "imagenet",  # the network that is asked for the classes
-    seeds: Any = "0-7",  # the chains of each class
     # what is compared: prior and sampler as given; the start codes N(0, I) as they are; the sampler ppgn with the
     # condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
     systems: Sequence[str] = SYSTEMS,
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
-    steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
-    batch_size: int = 8,  # pictures or chains at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    **options: Any,  # the fields of Task
 ) -> Table:
     """Samples of every class from every seed by each system, below photographs of these classes if the data tell them.
 
@@ -61,36 +49,36 @@ def samples(
     for name in systems:
         if name not in SYSTEMS:
             raise unknown("system", name, SYSTEMS)
-    task = Task.of("samples", locals())
-    drawer = task.model()
-    chains = task.source(drawer)
+    task = Task(model=model, data=data, **options)
+    table, drawer = task.begin("samples", classes=classes, judge=judge, systems=systems), task.load()
+    chains, asked = task.source(drawer), task.conditions(classes)
     sources = {
         "default": chains,
         "white_noise": chains.start_codes(),
         "dgn_am": replace(chains, sampler=Langevin(epsilon1=0.0, epsilon3=0.0)),
         "pixels": chains.on_pixels(),
     }
-    asked = task.conditions(classes)
-    recognition = Recognition(judge, asked, batch_size, task.device)
-    panel = Panel(asked, recognition, task.features(), task.spread(n, drawer))
-    photos = photographs_of(recognition, task.photographs, len(task.seeds), side_of(drawer), n)
+    panel, photos = panel_of(task, judge, asked, side_of(drawer))
     if photos is not None:
-        task.table.add("photos", panel.figures(photos, FIGURES))
+        panel.add(table, "photos", photos, FIGURES)
     for name in systems:
-        drawn = sources[name].draw(asked, name, progress)
-        task.table.add(name, panel.figures(drawn, FIGURES), {f"grid_{name}": grid(drawn)}, failed=drawn.failed)
-    return task.table
+        panel.add(table, name, sources[name].draw(asked, name, task.progress), FIGURES)
+    return table
 
 
-def photographs_of(judge: Recognition, data: Photographs, each: int, side: int, apart: int) -> Drawn | None:
-    """`each` photographs of every class, none of them among the `apart` that are compared with.
+def panel_of(task: Task, judge: Any, conditions: Sequence[Condition], side: int) -> tuple[Panel, Drawn | None]:
+    """A panel for pictures of classes, and as many photographs of each as there are seeds, to be measured first.
 
-    Classes of which there are fewer are left out; None where that leaves too little.
+    None of these is among those that pictures are compared with. Classes of which there are fewer photographs
+    are left out; None where that leaves too little, and where the classes are not ImageNet's.
     """
-    wanted = judge.imagenet or []
-    found = data.of_classes(wanted, each, side, apart=apart)
-    present = [number for number, index in enumerate(wanted) if index in found]
+    classifier, data, each = task.classifier(judge), task.photographs, len(task.seed_list)
+    classes = classes_of(classifier, conditions)
+    panel = Panel(conditions, recognition(classifier, classes), task.features(), data.spread(task.n, side))
+    known = classes if classes is not None and classifier.labels == labels.imagenet() else []
+    found = data.of_classes(known, each, side, apart=task.n)
+    present = [number for number, index in enumerate(known) if index in found]
     if len(present) * each < 2:
-        return None
-    pictures = torch.cat([found[wanted[number]] for number in present])
-    return Drawn(pictures, torch.tensor(present).repeat_interleave(each))
+        return panel, None
+    pictures = torch.cat([found[known[number]] for number in present])
+    return panel, Drawn(pictures, torch.tensor(present).repeat_interleave(each))

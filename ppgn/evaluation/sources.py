@@ -29,14 +29,14 @@ PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures uint8 (N, 3, S, S), condition after condition, the index of each one's condition (N,), and how it went."""
+    """Pictures uint8 (N, 3, S, S), condition after condition, the number of each one's condition (N,), how it went."""
 
     pictures: Tensor
     targets: Tensor
     seeds: tuple[int, ...] = ()
     seconds: Tensor | None = None  # (N,), what each took
     failed: int = 0  # chains that met a number that is not finite
-    later: Tensor | None = None  # what the same chains drew as many steps on
+    beside: Tensor | None = None  # (N, 3, S, S): what the same chain drew as many steps on, or an original
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Source:
     grey: bool = False  # whether chains start from grey pictures with a little noise instead of codes N(0, I)
 
     @staticmethod
-    def of(model: PPGN, sampler: Any, prior: str | Prior | None, seeds: tuple[int, ...], **more: Any) -> Source:
+    def of(model: PPGN, sampler: Any, prior: Any, seeds: tuple[int, ...], **more: Any) -> Source:
         """Chains of a sampler and a prior by name, mapping or object; None is the prior that suits the sampler."""
         made = Sampler.of(building.part("sampler", sampler))
         return Source(model, made, model.choose_prior(prior, made), seeds, **more)
@@ -84,47 +84,38 @@ class Source:
         self, conditions: Sequence[Condition], name: str = "", progress: bool = False, side: int | None = None
     ) -> Drawn:
         """The pictures of all conditions, `side` pixels wide; a bar called `name` shows the progress."""
-        every = [[(number, seed) for seed in self._seeds_of(number)] for number in range(len(conditions))]
+        step = len(self.seeds) * self.own_seeds
+        every = [[(number, seed + number * step) for seed in self.seeds] for number in range(len(conditions))]
         groups = [[row for rows in every for row in rows]] if self.own_seeds else every
-        size = self.batch_size
+        size, kept = self.batch_size, 1 + (self.onward and self.sampler is not None)
         batches = [rows[first : first + size] for rows in groups for first in range(0, len(rows), size)]
-        side, failed = side or side_of(self.model), 0
         drawn: list[Tensor] = []
-        seconds: list[Tensor] = []
-        with bar(progress, self.length * len(batches) * (1 + self.onward), name, "step") as steps:
+        seconds: list[float] = []
+        failed = 0
+        with bar(progress, self.length * len(batches) * kept, name, "step") as steps:
             for batch in batches:
-                started, numbers, seeds = (
-                    time.perf_counter(),
-                    [number for number, _ in batch],
-                    [seed for _, seed in batch],
-                )
+                started, (numbers, seeds) = time.perf_counter(), zip(*batch, strict=True)
                 if self.sampler is None:
                     stream = "init" if self.own_seeds else f"init {numbers[0]}"
                     pictures = self.model.decode(self._codes(seeds, stream).to(self.model.device)).cpu()
                 else:
-                    asked = each_row([conditions[number] for number in numbers])
                     samples = self.model.sample(
-                        [asked] * (1 + self.onward),
+                        [each_row([conditions[number] for number in numbers])] * kept,
                         seeds,
                         sampler=self.sampler,
                         prior=self.prior,
                         steps=self.steps,
                         init=self._codes(seeds, "init") if self.grey else None,
                         batch_size=len(seeds),
-                        callback=lambda *_, steps=steps: cast(None, steps.update() and None),
+                        callback=lambda *_, steps=steps: steps.update() and None,
                     )
                     pictures, failed = samples.images, failed + len(samples.failed)
-                drawn.append(square(pictures, side))
-                each = (time.perf_counter() - started) / len(pictures)
-                seconds.append(torch.full((len(seeds),), each, dtype=torch.float64))
-        kept = 1 + (self.onward and self.sampler is not None)
+                drawn.append(square(pictures, side or side_of(self.model)))
+                seconds += [(time.perf_counter() - started) / len(pictures)] * len(seeds)
         shown = torch.cat(drawn)
-        targets = torch.tensor([number for batch in batches for number, _ in batch])
-        told = tuple(seed for batch in batches for _, seed in batch)
-        return Drawn(shown[::kept], targets, told, torch.cat(seconds), failed, shown[1::2] if kept > 1 else None)
-
-    def _seeds_of(self, number: int) -> list[int]:
-        return [seed + number * len(self.seeds) * self.own_seeds for seed in self.seeds]
+        targets, told = zip(*(row for batch in batches for row in batch), strict=True)
+        later = shown[1::2] if kept > 1 else None
+        return Drawn(shown[::kept], torch.tensor(targets), told, torch.tensor(seconds), failed, later)
 
     def _codes(self, seeds: Sequence[int], stream: str) -> Tensor:
         codes = Noise(seeds).normal(stream, cast(Generator, self.model.generator).code_shape)

@@ -17,14 +17,14 @@ from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 
 Figures = Mapping[str, Estimate | None]  # None: cannot be measured
-FREE = ("model", "data", "batch_size", "device", "out", "progress")  # arguments that decide no figure, or stand apart
 
 
 @dataclass
 class Table:
     """Rows of figures by name, in the order measured; with `out` all is written there after every row.
 
-    `about` says what was measured: what, model, data, device and settings.
+    `about` says what was measured: what, model, data, device and settings. Raises `InputError` for an `out` that cannot
+    be written to.
     """
 
     about: dict[str, Any]
@@ -33,14 +33,9 @@ class Table:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # what else is known of a row, JSON-able
     grids: dict[str, Image.Image] = field(default_factory=dict)  # by the name of their file
 
-    @staticmethod
-    def of(what: str, given: Mapping[str, Any], **more: Any) -> Table:
-        """An empty table of what was `given`, the arguments of a function, to say; `more` goes first."""
-        settings = {key: value for name, value in given.items() if name not in FREE for key, value in flat(name, value)}
-        out = None if given["out"] is None else Path(given["out"]).expanduser()
-        if out is not None:
-            paths.check_writable(out, 50_000_000)
-        return Table({"what": what, **{key: str(value) for key, value in more.items()}, "settings": settings}, out)
+    def __post_init__(self) -> None:
+        if self.out is not None:
+            paths.check_writable(self.out, 50_000_000)
 
     def add(self, name: str, figures: Figures, grids: Mapping[str, Image.Image] | None = None, **facts: Any) -> None:
         """Take a row of figures, with pictures and further facts."""
@@ -51,18 +46,12 @@ class Table:
 
     def save(self, folder: str | Path) -> None:
         """Write evaluation.json and the pictures, NAME.png each. Raises `InputError` where the system refuses."""
-        rows = {
-            name: {key: _to_json(estimate) for key, estimate in figures.items()} | self.facts[name]
-            for name, figures in self.rows.items()
-        }
+        rows = {name: plain({**figures, **self.facts[name]}) for name, figures in self.rows.items()}
         report = self.about | {"versions": files.versions(), "interval": bootstrap.LEVEL, "rows": rows}
         text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
         paths.write(Path(folder) / "evaluation.json", text + "\n")
         for name, grid in self.grids.items():
             images.write(Path(folder) / f"{name}.png", grid)
-
-    def __getitem__(self, name: str) -> Figures:
-        return self.rows[name]
 
     def __str__(self) -> str:
         """Aligned columns, intervals in brackets, and below them what was skipped."""
@@ -89,22 +78,17 @@ class Table:
         return [["", *columns], *rows]
 
 
-def flat(name: str, value: Any) -> list[tuple[str, Any]]:
-    """An argument called `name` by dotted keys, JSON-able: what a mapping or a dataclass holds one by one, other objects by name."""
+def plain(value: Any) -> Any:
+    """What JSON can say of a value: of other objects their class and fields, None for a number that is not finite."""
     if is_dataclass(value) and not isinstance(value, type):
-        value = {"_target_": type(value).__name__, **asdict(value)}
+        value = ({} if isinstance(value, Estimate) else {"_target_": type(value).__name__}) | asdict(value)
     if isinstance(value, Mapping):
-        return [pair for key, inner in value.items() for pair in flat(f"{name}.{key}".strip("."), inner)]
-    if isinstance(value, tuple | list | range):
-        return [(name, [flat(name, item)[0][1] for item in value])]
-    plain = value is None or isinstance(value, str | int | float | bool)
-    return [(name, value if plain else type(value).__name__)]
-
-
-def _to_json(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    return {key: end if end is not None and math.isfinite(end) else None for key, end in asdict(estimate).items()}
+    return value if value is None or isinstance(value, str | int | float) else type(value).__name__
 
 
 def _cell(estimate: Estimate | None) -> str:

@@ -1,90 +1,127 @@
-"""What all evaluations are given: checked, loaded, and the table that they fill."""
+"""What all evaluations are given: declared, checked and loaded once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 import ppgn.model
+from ppgn import arguments, building
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError
 from ppgn.evaluation.sources import Source, side_of
-from ppgn.evaluation.table import Table
-from ppgn.metrics import fidelity
+from ppgn.evaluation.table import Table, plain
+from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
-from ppgn.cli.config import seeds as seeds_of
-from ppgn.cli.sample import read_device as device_of
+
+FREE = ("model", "data", "batch_size", "device", "out", "progress", "trust")  # what decides no figure, or stands apart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """The arguments of an evaluation."""
+    """The arguments that evaluations share. Each part is a name, "module:Class", a mapping or the object itself."""
 
-    given: Mapping[str, Any]
-    photographs: Photographs
-    device: torch.device
-    seeds: tuple[int, ...]
-    table: Table
+    # -- what to measure --
+    model: Any = "natural64"  # what draws: a name that `ppgn models` lists, or a .safetensors file
+    # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or else picture files
+    data: Any = None
+    n: int = 2000  # how many photographs are compared with, spread evenly
+    # -- how samples are drawn --
+    condition: Any = "imagenet"  # the network that is asked for the targets
+    seeds: Any = "0-7"  # the chains of each target
+    prior: Any = None  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed"  # the kernel and its settings
+    steps: int | None = None  # steps for each sample; null is the sampler's own number
+    # -- how it is run --
+    trust: Any = ()  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
+    batch_size: int = 8  # pictures or chains at a time
+    device: Any = "auto"  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    progress: bool = False
+    out: Any = None  # a folder, to which every row is written as soon as it is measured
 
-    @staticmethod
-    def of(what: str, given: Mapping[str, Any]) -> Task:
-        """Check what was `given`, by name. Raises `InputError`; nothing big is loaded before."""
-        for name, least in (("n", 2), ("count", 2), ("steps", 1), ("batch_size", 1)):
-            value = given.get(name)
-            if name in given and (name, value) != ("steps", None) and (type(value) is not int or value < least):
-                raise InputError(f"{name}={value} cannot be used; expected a whole number from {least} on")
-        if given["data"] is None:
+    def begin(self, what: str, **more: Any) -> Table:
+        """Check these arguments and `more`, those of the evaluation alone -> its table, still empty.
+
+        Raises `InputError`. No network is loaded before.
+        """
+        for name, value, least in (("n", self.n, 2), ("batch_size", self.batch_size, 1), ("steps", self.steps, 1)):
+            if (name, value) != ("steps", None):
+                arguments.whole(name, value, least)
+        if self.data is None:
             raise InputError("data is missing: give data=FOLDER, with photographs in it")
-        for name in ("classes", "layers", "systems", "experiments"):
-            check_names(name, given.get(name, ("any",)))
-        seeds = seeds_of(given.get("seeds", 0))
-        if "classes" in given and len(given["classes"]) * len(seeds) < 2:
+        for name, value in more.items():
+            if name == "count":
+                arguments.whole(name, value, 2)
+            listed = name in ("classes", "layers", "systems", "experiment")
+            if listed and (isinstance(value, str) or not value or len(set(value)) < len(value)):
+                shown = value if isinstance(value, str) else ",".join(map(str, value))
+                raise InputError(f"{name}=[{shown}]: expected one name or more, each once")
+        if len(more.get("classes", "two")) * len(self.seed_list) < 2:
             raise InputError("classes and seeds make a single sample; give two classes or seeds, or more")
-        found, device = Photographs.find(given["data"]), device_of(given["device"])
-        table = Table.of(what, given, model=name_of(given["model"]), data=found.root, device=device)
-        return Task(given, found, device, seeds, table)
+        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in FREE} | more
+        where = {"model": self.called, "data": self.photographs.root, "device": str(self.where)}
+        out = None if self.out is None else Path(self.out).expanduser()
+        return Table({"what": what, **where, "settings": plain(given)}, out)
 
-    def model(self, name: str | PPGN | None = None) -> PPGN:
-        """The model, or another one by `name`. Raises `InputError` for one that draws no RGB pictures."""
-        asked = self.given["model"] if name is None else name
-        found = asked.to(self.device) if isinstance(asked, PPGN) else ppgn.model.load(asked, self.device)
+    @property
+    def called(self) -> str:
+        """The name of the model."""
+        name = self.model.name or self.model.card.get("name") if isinstance(self.model, PPGN) else self.model
+        return str(name)
+
+    @cached_property
+    def photographs(self) -> Photographs:
+        """Those of the folder."""
+        return Photographs.find(self.data)
+
+    @cached_property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds as numbers."""
+        return arguments.seeds(self.seeds)
+
+    @cached_property
+    def where(self) -> torch.device:
+        """The device."""
+        return arguments.device(self.device)
+
+    def load(self, model: Any = None, *, encoder: bool = False) -> PPGN:
+        """The model, or another one. Raises `InputError` for one that draws no RGB pictures, or lacks an `encoder`."""
+        found = ppgn.model.load(self.model if model is None else model, self.where, self.trust)
         shape = tuple(cast(Generator, found.generator).signal_shape)
         if len(shape) != 3 or shape[0] != 3:
             raise InputError(f"model: it draws signals of the shape {shape}; only RGB pictures (3, H, W) can be judged")
+        if encoder and found.encoder is None:
+            raise InputError(f"model {self.called} has no encoder, which this needs; give another model")
         return found
 
-    def conditions(self, targets: Sequence[str | int], gradient: str = "full", **settings: Any) -> list[Condition]:
-        """The condition asked for, one for every target."""
-        place: dict[str, Any] = {"device": self.device, "dtype": torch.float32}
-        return words.conditions(self.given["condition"], targets, settings=settings, gradient=gradient, **place)
+    def conditions(self, targets: Sequence[str | int], **settings: Any) -> Sequence[Condition]:
+        """The condition of every target."""
+        return words.conditions(self.condition, targets, settings=settings, device=self.where, dtype=torch.float32)
 
     def source(self, model: PPGN, **more: Any) -> Source:
-        """Chains of the sampler and prior asked for."""
-        given = {"sampler": self.given["sampler"], "prior": self.given["prior"], "seeds": self.seeds}
-        return Source.of(model, **given | {"steps": self.given["steps"], "batch_size": self.given["batch_size"]} | more)
-
-    def features(self) -> Callable[[Tensor], Tensor]:
-        """What pictures are compared by."""
-        return fidelity.Features(self.given["batch_size"]).to(self.device)
+        """Chains as these arguments have them, or as `more` has them."""
+        given = {"sampler": self.sampler, "prior": self.prior, "steps": self.steps, "batch_size": self.batch_size}
+        return Source.of(model, seeds=self.seed_list, **given | more)
 
     def spread(self, count: int, model: PPGN) -> Tensor:
-        """So many photographs, as large as the model's pictures are when they are judged."""
+        """So many photographs, uint8 (count, 3, S, S), as large as the model's pictures when they are judged."""
         return self.photographs.spread(count, side_of(model))
 
+    def features(self) -> fidelity.Features:
+        """What pictures are compared by."""
+        return fidelity.Features(self.batch_size).to(self.where)
 
-def name_of(model: Any) -> str:
-    """What a model is called."""
-    return str(model.card.get("name", "unnamed")) if isinstance(model, PPGN) else str(model)
-
-
-def check_names(name: str, values: Any) -> None:
-    """Raise `InputError` unless an argument lists one name or more, each once."""
-    if isinstance(values, str) or not values or len(set(values)) < len(values):
-        listed = values if isinstance(values, str) else ",".join(map(str, values))
-        raise InputError(f"{name}=[{listed}]: expected one name or more, each once")
+    def classifier(self, judge: Any) -> accuracy.Judge:
+        """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or the module itself."""
+        if isinstance(judge, accuracy.Judge):
+            return judge.to(self.where)
+        named = isinstance(judge, str) and ":" not in judge
+        return accuracy.Judge(judge if named else building.part("judge", judge), self.batch_size).to(self.where)

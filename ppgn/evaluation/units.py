@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -21,25 +21,14 @@ QUANTILE = 0.99  # of a unit's activation on photographs
 
 
 def units(
-    # -- what to measure --
-    model: Any = "natural64",  # a name that `ppgn models` lists, or a .safetensors file
+    model: Any = "natural64",
     layers: Sequence[str] = ("blocks.2", "blocks.4", "blocks.6"),  # of the condition's network
-    data: Any = None,  # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or picture files
+    data: Any = None,
     *,
-    n: int = 2000,  # how many of them, spread evenly
     count: int = 50,  # units, picked at random, the same every time
-    # -- how samples are drawn --
     condition: Any = "unit",  # the network that they are units of; its layer and target are set here
     seeds: Any = "0",  # the chains of the first unit; they go on counting from unit to unit
-    prior: Any = None,  # what keeps the pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
-    steps: int | None = None,  # steps for each sample; null is the sampler's own number
-    # -- on which machine --
-    batch_size: int = 8,  # pictures or chains at a time
-    device: str = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
-    # -- what comes out --
-    out: Any = None,  # a folder for evaluation.json and a grid for every row
-    progress: bool = False,
+    **options: Any,  # the fields of Task
 ) -> Table:
     """Samples of random units beside gradient ascent on pixels, start codes, and a photograph for each unit.
 
@@ -47,25 +36,26 @@ def units(
     other photographs; "sd", how many standard deviations of these it is above their mean. Intervals are over units.
     Raises `InputError`.
     """
-    task = Task.of("units", locals())
-    drawer = task.model()
-    of_layers = {layer: task.conditions([0], layer=layer)[0].network.classes for layer in layers}
-    picked = pick(of_layers, count)
-    asked: list[Any] = []
-    for layer in of_layers:
-        asked += task.conditions([number for name, number in picked if name == layer], layer=layer)
-    every = task.spread(n + count, drawer)
+    task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
+    table, drawer = task.begin("units", layers=layers, count=count), task.load()
+    first: dict[str, Any] = {layer: task.conditions([0], layer=layer)[0] for layer in layers}
+    picked = pick({layer: unit.network.classes for layer, unit in first.items()}, count)
+    asked = [first[layer].with_target(number).eval() for layer, number in picked]
+    every = task.spread(task.n + count, drawer)
     apart = torch.zeros(len(every), dtype=torch.bool)
     apart[np.linspace(0, len(every) - 1, count).astype(int)] = True
     chains = task.source(drawer, own_seeds=True)
     sources = {
-        "samples": lambda: chains.draw(asked, "samples", progress),
-        "pixels": lambda: chains.on_pixels().draw(asked, "pixels", progress),
+        "samples": lambda: chains.draw(asked, "samples", task.progress),
+        "pixels": lambda: chains.on_pixels().draw(asked, "pixels", task.progress),
         "white_noise": lambda: chains.start_codes().draw(asked),
         "photographs": lambda: Drawn(every[apart], torch.arange(count)),
     }
-    panel = Panel(asked, percentiles(asked, every[~apart], batch_size))
-    return compare(task.table, panel, sources, [f"{layer} {number}" for layer, number in picked], photographs=n)
+    panel = Panel(asked, percentiles(asked, every[~apart], task.batch_size))
+    names = [f"{layer} {number}" for layer, number in picked]
+    for name, source in sources.items():
+        panel.add(table, name, source(), asked=names, photographs=task.n)
+    return table
 
 
 def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:

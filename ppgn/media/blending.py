@@ -1,4 +1,4 @@
-"""Filling holes so smoothly that no seam shows: the discrete Laplace equation."""
+"""Filling holes without a visible seam: the discrete Laplace equation."""
 
 from __future__ import annotations
 

@@ -55,3 +55,14 @@ def mean(values: Tensor, weights: Tensor | None = None) -> Estimate:
     values = values.double()
     weights = draws(len(values)) if weights is None else weights
     return estimate(lambda w: w @ values / w.sum(dim=1), weights)
+
+
+def median(values: Tensor, weights: Tensor) -> Estimate:
+    """The median of values (N,), the lower of two in the middle, with its interval over row weights (R, N)."""
+    ordered, order = values.double().sort()
+
+    def weighted(rows: Tensor) -> Tensor:
+        below = rows[:, order].cumsum(1)
+        return ordered[(below >= below[:, -1:] / 2).double().argmax(1)]
+
+    return estimate(weighted, weights)

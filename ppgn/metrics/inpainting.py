@@ -65,13 +65,7 @@ def navier_stokes(picture: Tensor, hole: Tensor) -> Tensor:
     return _opencv(picture, hole, "INPAINT_NS")
 
 
-FILLS: dict[str, Filler] = {
-    "mean_colour": mean_colour,
-    "harmonic": harmonic,
-    "biharmonic": biharmonic,
-    "telea": telea,
-    "navier_stokes": navier_stokes,
-}
+FILLS: dict[str, Filler] = {fill.__name__: fill for fill in (mean_colour, harmonic, biharmonic, telea, navier_stokes)}
 
 
 def _opencv(picture: Tensor, hole: Tensor, method: str) -> Tensor:

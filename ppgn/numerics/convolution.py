@@ -19,9 +19,9 @@ class AlikeInAnyBatch(TorchFunctionMode):
     """While it is entered, a CPU convolves an image in single precision alike in a batch of any size.
 
     PyTorch has two libraries for that and chooses by the number of images; they round differently, and a long chain
-    amplifies what was rounded. Here, on one thread, a pointwise convolution is a matrix product for every image, in the
-    memory as it lies, which is faster as well; otherwise a small lone image is convolved twice, since two go the other
-    way. It reaches Python code, not what runs inside a TorchScript.
+    amplifies the difference. Here a pointwise convolution on one thread is a matrix product for every image, without
+    moving memory, which is also faster; any other convolution of a small lone image runs on two copies of it, for which
+    PyTorch takes the library of larger batches. It reaches Python code, not the inside of a TorchScript.
 
     Source of the choice: `use_mkldnn` in PyTorch's ATen/native/Convolution.cpp.
     """
@@ -33,7 +33,7 @@ class AlikeInAnyBatch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Every call of a PyTorch function comes by here."""
+        """PyTorch calls this in place of every function of its own."""
         kwargs = kwargs or {}
         if func not in CONVOLUTIONS or len(args) < 2 or args[0].device.type != "cpu":
             return func(*args, **kwargs)

@@ -17,7 +17,7 @@ from ppgn.priors.denoiser import Denoiser, preconditioning, vector_dim, zero
 class DAE(Denoiser):
     """A multilayer perceptron on codes (D,), of hidden `widths`, that removes noise of standard deviation `sigma`.
 
-    `skip` adds what it finds to the best linear denoiser of whitened codes, h / (1 + σ²); without it the network's
+    With `skip` the network corrects the best linear denoiser of whitened codes, h / (1 + σ²); without it the network's
     output is R(h), as published, with widths 2048–1024–500–1024–2048 for 4096 features.
 
     Source: PPGN (arXiv 1612.00005), PPGN-h; activations and σ are not given there.
@@ -34,7 +34,7 @@ class DAE(Denoiser):
         self.skip = skip
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy codes (B, D) -> R(h), (B, D). The noise levels are taken to be `self.sigma`."""
+        """Noisy codes (B, D) -> R(h), (B, D). Every noise level counts as `self.sigma`."""
         c_skip, c_out, c_in = preconditioning(sigma) if self.skip else (0.0, 1.0, 1.0)
         found: Tensor = self.net(c_in * h)
         return c_skip * h + c_out * found
@@ -77,7 +77,7 @@ class ImageDAE(Denoiser):
         self.head = zero(nn.Conv2d(widths[0], 3, 3, padding=1))
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy images (B, 3, H, W) -> R(h), alike. The noise levels are taken to be `self.sigma`."""
+        """Noisy images (B, 3, H, W) -> R(h), alike. Every noise level counts as `self.sigma`."""
         y = self.stem((2 * h - 1).contiguous(memory_format=torch.channels_last))
         kept: list[Tensor] = []
         for level, block in enumerate(self.encoders):

@@ -74,7 +74,7 @@ def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def zero(layer: nn.Module) -> nn.Module:
-    """The same layer with all parameters 0: what begins as no correction at all."""
+    """The same layer with all parameters set to 0."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()

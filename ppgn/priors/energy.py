@@ -46,7 +46,7 @@ class EnergyDAE(Denoiser):
         return self._score(h)
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy codes (B, D) -> R(h), (B, D). The noise levels are taken to be `self.sigma`."""
+        """Noisy codes (B, D) -> R(h), (B, D). Every noise level counts as `self.sigma`."""
         return h + self.sigma**2 * self._score(h)
 
     def _score(self, h: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from ppgn.contracts import Condition, Shape
 class Joint(nn.Module):
     """What the encoder reads off the drawing, minus what was to be drawn: R(h) − h = E(G(h)) − h.
 
-    It refers to the encoder and does not own it: the encoder is no module of it. It has no density; nothing is
-    differentiated through the encoder here. Source: PPGN (arXiv 1612.00005), Joint and Noiseless Joint PPGN-h.
+    The encoder is not registered as its submodule. It has no density, and the encoder is not differentiated.
+    Source: PPGN (arXiv 1612.00005), Joint and Noiseless Joint PPGN-h.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self._encoder = (encoder,)  # a tuple, so that it is not registered
+        self._encoder = (encoder,)  # in a tuple it is not registered
 
     @property
     def encoder(self) -> Any:
@@ -39,7 +39,7 @@ class Joint(nn.Module):
 
     @contextmanager
     def beside(self, condition: Condition, x: Tensor) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-        """`residual`, by what the condition's pass of x gives the encoder, if anything: see `contracts.Prior`."""
+        """A `residual` that may use what the condition computes from x: see `contracts.Prior`."""
         beside = getattr(self.encoder, "beside", None)
         with nullcontext(self.encoder) if beside is None else beside(condition, x) as encode:
             yield lambda h, x: _minus(encode, x, h)

@@ -24,7 +24,7 @@ def draw(prior: NoiseConditionalPrior, code_shape: Shape, noise: Noise, *, steps
 
 @dataclass(frozen=True)
 class _Unconditional:
-    """p(h) as a `contracts.Target`: nothing is asked, so nothing needs to be seen, and images are empty, (B, 0)."""
+    """p(h) as a `contracts.Target`; without a condition nothing is drawn, and images are empty, (B, 0)."""
 
     prior: Prior
     code_shape: Shape

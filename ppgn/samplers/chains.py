@@ -68,9 +68,9 @@ def run_chains(
         a CPU bit for bit (CUDA sums the gradient of an interpolation in no fixed order); `tag` is text that says what
         the targets are, so that they do not go on under others.
 
-    At a switch the code stays, the step number i runs on, and the evaluation at hand makes one more step: with all
-    targets this evaluates 1 + steps · len(targets) times. A chain that meets a non-finite number is frozen, the
-    others go on, and its seed is in `Samples.failed`. Raises `InputError` for settings that cannot be.
+    Between targets the code stays, the step number i runs on, and the last evaluation serves one more step: the walk
+    evaluates 1 + steps · len(targets) times. A chain that meets a non-finite number is frozen, the others go on, and
+    its seed is in `Samples.failed`. Raises `InputError` for settings that cannot be.
 
     Source of the walk through targets: the released sampler of PPGN (arXiv 1612.00005).
     """
@@ -143,7 +143,7 @@ def sample(
             kernel,
             Noise(seeds[batch], device, dtype),
             init=init if init is None or len(init) == 1 else init[batch],
-            callback=None if callback is None else _over_batches(callback, number, len(starts)),
+            callback=callback and _over_batches(callback, number, len(starts)),
             checkpoint=checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{number}"),
             **options,
         )

@@ -19,10 +19,10 @@ LEAST = 4  # draws that a chain must have
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What recorded chains tell; effective sample size (of all chains together) and R-hat are per scalar, by name.
+    """Diagnostics of recorded chains; effective sample size (of all chains together) and R-hat by scalar's name.
 
-    R-hat near 1 says that the chains, each cut in halves, agree; 1.01 is the usual bound. Source: Vehtari et al. 2021
-    (arXiv 1903.08008).
+    R-hat near 1 means that the chains, each cut in halves, agree; 1.01 is the usual bound.
+    Source: Vehtari et al. 2021 (arXiv 1903.08008).
     """
 
     acceptance: float | None  # share of accepted steps; None for a kernel without a test
@@ -32,11 +32,11 @@ class Diagnosis:
 
 @dataclass
 class Recorder:
-    """A callback of `run_chains` that writes down scalars of every state, for one batch of chains.
+    """A callback of `run_chains` that records scalars of every `every`-th state, for one batch of chains.
 
-    The scalars: log_condition, log p(y | x); energy, −log p(h) − log p(y | x), where the target has a density; and
+    The scalars are log_condition, log p(y | x); energy, −log p(h) − log p(y | x), if the target has a density; and
     `projections` fixed random directions of the code, projection0 and so on, standard normal for codes N(0, I).
-    `every`: one state in so many is recorded. Nothing here waits for the device.
+    Nothing here waits for the device.
     """
 
     projections: int = 4
@@ -46,7 +46,7 @@ class Recorder:
     _directions: Tensor | None = field(default=None, repr=False)
 
     def __call__(self, step: int, total: int, state: State, info: Info) -> None:
-        """Write down `state`, reached after `step` steps."""
+        """Record `state`, reached after `step` steps."""
         if step % self.every:
             return
         evaluation, code = state.evaluation, state.code.flatten(1)

@@ -41,7 +41,7 @@ class Langevin(Sampler):
     epsilon3: float = 0.02  # standard deviation of the noise: more is more diverse
     lr: float = 1.0  # step length at the start
     lr_end: float = 0.1  # and at the end, linear in between
-    schedule: Schedule = "target"  # anew with every target of a chain, or chain: once, and on past its end
+    schedule: Schedule = "target"  # target: anew with every target of a chain; chain: once, and on past its end
     normalize: Normalize = "condition"  # what is scaled per sample: condition (its gradient), drift (the whole), none
     clip: tuple[float, float] | None = None  # [low, high] for every coordinate of a code
     decay: float = 1.0  # factor on a new code, behind clip

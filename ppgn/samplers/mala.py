@@ -26,9 +26,9 @@ class Mala(Sampler):
     The target is p(h) · p(y | G(h))^weight. For the first `warmup` steps under every target each chain adapts its own ε
     by dual averaging towards `ACCEPTANCE`; their average is its ε from then on. Only what comes after is a draw.
 
-    The state carries the evaluation of its code, so a step evaluates once, the first under another target twice. A
-    proposal that is not finite has density 0 and is rejected; a row whose start is not finite stays there, not alive.
-    The target must have a density and no random views. The test is exact up to rounding.
+    The state carries the evaluation of its code, so a step evaluates once, or twice if it is the first under another
+    target. A proposal that is not finite is rejected; a row whose start is not finite stays there, and `alive` is False
+    for it. The target must have a density and no random views. The test is exact up to rounding.
 
     Source: Roberts & Tweedie 1996; the adaptation is Hoffman & Gelman 2014 (arXiv 1111.4246), section 3.2.
     """
@@ -104,7 +104,7 @@ def log_correction(h: Tensor, gradient: Tensor, proposal: Tensor, its_gradient: 
 
 
 def _turned(state: State, target: Target, noise: NoiseSource) -> State:
-    """`state` under another target: what was known of its code was said by the last one. It adapts anew."""
+    """`state` evaluated anew under another target; the adaptation starts again."""
     evaluation = target.evaluate(state.code, noise, density=True)
     alive = state.alive & rows.finite(*rows.tensors(evaluation).values())
     evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)

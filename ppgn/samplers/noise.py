@@ -48,11 +48,11 @@ class Noise:
         return self._next("uniform", stream, shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on from here: the seeds and the calls so far, plain Python."""
+        """The seeds and the number of calls so far, in plain Python."""
         return {"seeds": list(self.seeds), "calls": dict(self._calls)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the noise that gave `state` stood. Raises `InputError` where its seeds were others."""
+        """Continue from `state`. Raises `InputError` if it is of other seeds."""
         if tuple(state["seeds"]) != self.seeds:
             raise InputError(f"the saved noise is of seeds {list(state['seeds'])}, this chain's are {list(self.seeds)}")
         self._calls = dict(state["calls"])

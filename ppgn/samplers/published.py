@@ -45,7 +45,7 @@ class DGNAM(Langevin):
     priors: ClassVar[tuple[str, ...]] = ("gaussian",)  # without weight, and it costs nothing
 
     epsilon1: float = 0.0
-    epsilon2: float = 1.0
+    epsilon2: float = 1.0  # weight of the condition's gradient
     epsilon3: float = 0.0
     lr: float = 2.14  # mean change per coordinate at the start: 8 for fc6, whose standard deviation is 3.74
     lr_end: float = 1e-10

@@ -30,7 +30,7 @@ class Sampler(Kernel):
     priors: ClassVar[tuple[str, ...]] = ("joint", "gaussian")  # names that suit it, the best first
 
     steps: int = 100  # steps under every target
-    class_gradient: ClassGradient = "full"  # gradient of log p_k: full, or truncated to logit k, 1 − p_k there
+    class_gradient: ClassGradient = "full"  # gradient of log p_k: full, or truncated to that of logit k times 1 − p_k
     views: int = 0  # random views of the drawing per step, in front of the condition; 0 for none
     shift: float = 0.05  # a view moves by up to this share of the image's side
     zoom: float = 1.3  # and magnifies by up to this factor

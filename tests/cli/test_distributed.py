@@ -99,7 +99,9 @@ def test_chains_left_unfinished_are_dealt_to_the_processes_there_are(tmp_path: P
         return Results(folder, {}, {}, [], {})
 
     def found(results: Results) -> dict[str, str]:
-        return {str(p.relative_to(str(results.folder))): p.read_text() for p in Path(str(results.folder)).rglob("chains*")}
+        return {
+            str(p.relative_to(str(results.folder))): p.read_text() for p in Path(str(results.folder)).rglob("chains*")
+        }
 
     chains = "chains-0.safetensors"
     for count, keep, expected in (

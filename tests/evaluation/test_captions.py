@@ -64,7 +64,7 @@ def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path) 
     same(evaluation.captions, typed, data="said", n=3, count=2, judge="captioner", steps=2)
     table = evaluation.captions(tiny / "model.safetensors", "said", "captioner", n=3, count=2, steps=1, device="cpu")
     assert [row["target"] for row in table.facts["white_noise"]["pictures"]] == [captions[0][0], captions[2][0]]
-    rank = table["samples"]["rank"]
+    rank = table.rows["samples"]["rank"]
     assert rank is not None
     assert 1 <= rank.value <= 3
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn import evaluation
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import Panel, compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.places import probing, scenes
 from ppgn.evaluation.sources import Source
 from ppgn.evaluation.table import Table
@@ -55,7 +55,8 @@ def test_scenes_are_judged_by_a_probe(miniplaces: Path, model: PPGN) -> None:
     assert judge(val.pictures, val.targets)["top1"].tolist() == [1, 0, 1]  # the middle one, 140, is nearer to the light
     asked = [Grey(0), Grey(1)]
     start = Source.of(model, "annealed", None, (0, 5), own_seeds=True).start_codes().draw(asked)
-    table = compare(Table.of("places", {"out": None}), Panel(asked, judge), {"start": lambda: start}, ["dark", "light"])
+    table = Table({})
+    Panel(asked, judge).add(table, "start", start, asked=["dark", "light"])
     light = start.pictures.float().mean((1, 2, 3)) > 121.7
     told = [row["top1"] for row in table.facts["start"]["pictures"]]
     assert told == (light == torch.tensor([0, 0, 1, 1])).double().tolist()

@@ -29,19 +29,19 @@ def test_figures_are_those_of_what_is_drawn_again(model: PPGN, photos: np.ndarra
     drawn = images.to_uint8(model.decode(model.encode(originals / 255)))
     features = fidelity.Features()
     expected = {
-        "frechet": fidelity.frechet_distance(features(drawn), features(originals)),
-        "kid": fidelity.KID(features(drawn), features(others))().item(),
+        "frechet": fidelity.frechet(features(drawn), features(originals)).value,
+        "kid": fidelity.kid(features(drawn), features(others)).value,
         "psnr": fidelity.psnr(drawn, originals).mean().item(),
     }
-    found = {name: figure for name, figure in table["reconstruction"].items() if figure is not None}
+    found = {name: figure for name, figure in table.rows["reconstruction"].items() if figure is not None}
     assert {name: found[name].value for name in expected} == pytest.approx(expected, rel=1e-3)
     assert found["psnr"].low is not None
     assert found["psnr"].high is not None
     assert found["psnr"].low < found["psnr"].value < found["psnr"].high
-    blurred = table["blur 8 px"]["psnr"]
+    blurred = table.rows["blur 8 px"]["psnr"]
     assert blurred is not None
     assert blurred.value > found["psnr"].value
-    assert set(table["other real"]) == {"frechet", "kid"}
+    assert set(table.rows["other real"]) == {"frechet", "kid"}
 
     grid = torch.from_numpy(np.array(Image.open("out/grid.png"))).permute(2, 0, 1)
     assert grid.shape == (3, 2 * 18 + 2, 8 * 18 + 2)

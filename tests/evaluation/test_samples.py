@@ -13,8 +13,11 @@ from PIL import Image
 
 from ppgn import evaluation
 from ppgn.conditions import words
-from ppgn.evaluation.judges import Panel, Recognition
-from ppgn.evaluation.samples import photographs_of
+from ppgn.evaluation.judges import Panel
+from ppgn.evaluation.samples import panel_of
+from ppgn.evaluation.sources import Drawn
+from ppgn.evaluation.table import Table
+from ppgn.evaluation.task import Task
 from ppgn.media import images
 from ppgn.metrics import accuracy, diversity, fidelity
 from ppgn.model import PPGN
@@ -70,24 +73,27 @@ def test_photographs_of_the_classes_are_the_reference(photos: np.ndarray) -> Non
     """Two photographs of each class that are not among the four compared with; of class 9 there is one only."""
     told = [0, 0, 1, 0, 1, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3]  # the first, of class 1, is compared with
     store(Path("photos/set"), photos, labels=told, classes=[{"imagenet_index": k} for k in (1, 5, 9)] + [{}])
-    data = Photographs.find("photos")
     asked = words.conditions("imagenet", [5, 9, 1], settings=TINY)
-    judge = Recognition("efficientnet_lite2", asked, 8, torch.device("cpu"))
-    assert data.rows(4) == [0, 6, 12, 19]
-    drawn = photographs_of(judge, data, 2, 16, 4)
+
+    def reference(count: int) -> tuple[Panel, Drawn | None]:
+        return panel_of(Task(data="photos", n=4, seeds=range(count), device="cpu"), "efficientnet_lite2", asked, 16)
+
+    assert Photographs.find("photos").rows(4) == [0, 6, 12, 19]
+    panel, drawn = reference(2)
     assert drawn is not None
     expected = torch.from_numpy(photos).permute(0, 3, 1, 2)[[2, 9, 1, 5]]
     assert torch.equal(drawn.pictures, expected)
     assert drawn.targets.tolist() == [0, 0, 2, 2]
-    panel = Panel(asked, judge, fidelity.Features(), data.spread(4, 16))
-    figures = panel.figures(drawn, ["top5", "within"])
+    table = Table({})
+    panel.add(table, "photos", drawn, ["top5", "within"])
     hits = accuracy.top_k(accuracy.Judge()(expected), [5, 5, 1, 1], 5).double().mean().item()
     apart = diversity.within_class(fidelity.Features()(expected), [5, 5, 1, 1]).mean().item()
-    assert {name: figure.value for name, figure in figures.items() if figure} == pytest.approx(
-        {"top5": hits, "within": apart}, rel=1e-4
-    )
-    assert photographs_of(judge, data, 4, 16, 4) is not None  # three and six: class 1 is left out
-    assert photographs_of(judge, data, 7, 16, 4) is None
+    found = {name: figure.value for name, figure in table.rows["photos"].items() if figure}
+    assert found == pytest.approx({"top5": hits, "within": apart}, rel=1e-4)
+    _, five = reference(5)
+    assert five is not None
+    assert five.targets.tolist() == [0] * 5  # of class 1 there are three
+    assert reference(7)[1] is None
 
 
 def test_a_finished_system_is_kept_when_the_next_is_interrupted(

@@ -52,12 +52,12 @@ def test_start_codes_are_those_of_the_chains_or_of_each_condition(model: PPGN) -
 def test_a_chain_goes_on_to_a_later_picture(model: PPGN) -> None:
     conditions = [Grey(0.1), Grey(0.9)]
     drawn = chains(model, onward=True, own_seeds=False).draw(conditions)
-    assert drawn.later is not None
+    assert drawn.beside is not None
     for number, condition in enumerate(conditions):
         both = model.sample([condition, condition], [0, 5], sampler=Annealed(), steps=2)
         assert both.steps == (2, 4, 2, 4)
         assert torch.equal(drawn.pictures[drawn.targets == number], both.images[::2])
-        assert torch.equal(drawn.later[drawn.targets == number], both.images[1::2])
+        assert torch.equal(drawn.beside[drawn.targets == number], both.images[1::2])
 
 
 def test_ascent_on_pixels_brightens_what_should_be_bright(model: PPGN) -> None:

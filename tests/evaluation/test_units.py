@@ -50,7 +50,7 @@ def test_units_are_judged_by_the_percentiles_of_photographs() -> None:
     judge = percentiles(of_units(("first", 0), ("first", 1)), real)
     found = judge(grey(199, 198, 60), torch.tensor([0, 1, 1]))
     assert found["above"].tolist() == [1, 0, 0]  # the second unit likes it dark
-    centre, spread = 100.0, float(torch.arange(0.0, 202, 2).std())
+    spread = float(torch.arange(0.0, 202, 2).std())
     assert found["sd"].tolist() == pytest.approx([99 / spread, -98 / spread, 40 / spread], rel=1e-4)
 
 

@@ -1,0 +1,160 @@
+"""`ppgn.sample`: a function of the library, and exactly what the command line draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ppgn
+from ppgn import files
+from ppgn.cli import main
+from ppgn.contracts import State
+from ppgn.errors import InputError
+from ppgn.media import images
+from ppgn.model import PPGN
+from ppgn.networks.network import Network, Preprocessing
+from ppgn.runs import FORMAT
+from ppgn.samplers.annealed import Annealed
+from ppgn.samplers.langevin import Langevin
+from tests.tiny import TinyEncoder, TinyGenerator
+
+
+class Red(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * (x[:, 0] - x[:, 1:].mean(dim=1)).mean(dim=(1, 2))
+
+
+def model() -> PPGN:
+    parts = TinyGenerator(dtype=torch.float32), TinyEncoder(dtype=torch.float32)
+    return PPGN(*parts).requires_grad_(False).eval()
+
+
+def test_any_module_is_a_condition_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = ppgn.sample(Red(), model=model(), seeds=range(3), steps=4)
+    assert drawn.images.shape == (3, 3, 4, 4)
+    assert drawn.seeds == (0, 1, 2)
+    assert drawn.codes.shape == (3, 5)
+    assert drawn.grid().size[0] > 12
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_condition_pulls(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, red = model(), Red()
+    with_it = ppgn.sample(red, model=net, seeds=range(8), steps=30, sampler=Annealed(epsilon2=3.0, sigma_max=3.0))
+    without = ppgn.sample(red, model=net, seeds=range(8), steps=30, sampler=Annealed(epsilon2=0.0, sigma_max=3.0))
+    assert with_it.log_prob.mean() > without.log_prob.mean() + 0.1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"target": 2},
+        {"target": [0, 3], "sampler": "ppgn", "prior": "joint"},
+        {"target": 1, "burn_in": 1, "thin": 2, "threshold": 0.01},
+        {"target": 1, "sampler": "released", "labels": True},
+    ],
+)
+def test_the_command_line_calls_exactly_this(tiny: Path, tmp_path: Path, words: dict[str, Any]) -> None:
+    settings = {"path": f"{tiny}/classifier.ts", "size": 16}
+    common = {"seeds": "0-2", "steps": 5, "device": "cpu", "model": f"{tiny}/model.safetensors"}
+    given: dict[str, Any] = words | common
+    run = ppgn.sample(**given, condition={"expression": "torchscript", **settings}, out=tmp_path / "python")
+    typed = [f"{key}={str(value).replace(' ', '').replace('True', 'true')}" for key, value in given.items()]
+    typed += ["condition=torchscript", *(f"condition.{key}={value}" for key, value in settings.items())]
+    assert main(["sample", *typed, f"out={tmp_path / 'words'}"]) == 0
+    run.save(tmp_path / "later")
+    wanted, said = files.load(tmp_path / "words" / "samples.safetensors", FORMAT)
+    for folder in ("python", "later"):
+        tensors, metadata = files.load(tmp_path / folder / "samples.safetensors", FORMAT)
+        assert tensors.keys() == wanted.keys()
+        assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+        assert metadata["settings"] == said["settings"]
+        assert (tmp_path / folder / "grid.png").read_bytes() == (tmp_path / "words" / "grid.png").read_bytes()
+
+
+def test_the_class_gradient_of_a_sampler_reaches_the_condition(tiny: Path) -> None:
+    condition = {"expression": "torchscript", "path": f"{tiny}/classifier.ts", "size": 16}
+    given: dict[str, Any] = {"condition": condition, "model": tiny / "model.safetensors", "seeds": 0, "steps": 8}
+    drawn = [ppgn.sample(1, **given, sampler=Langevin(class_gradient=kind)) for kind in ("full", "truncated")]
+    assert not torch.equal(drawn[0].codes, drawn[1].codes)
+
+
+def test_a_prior_and_a_network_may_be_objects() -> None:
+    net = model()
+    body = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    from ppgn.conditions.classifier import Classifier
+
+    condition = Classifier(Network(body, Preprocessing(4), name="mine"), 1)
+    named = ppgn.sample(condition, model=net, prior="gaussian", seeds="0-1", steps=4)
+    given = ppgn.sample(condition, model=net, prior=net.priors["gaussian"], seeds=[0, 1], steps=4)
+    assert torch.equal(named.codes, given.codes)
+
+
+def test_strength_starts_where_the_photo_is(tmp_path: Path) -> None:
+    net, photo = model(), torch.rand(3, 9, 7)
+    near = ppgn.sample(Red(), model=net, init=photo, strength=0.01, seeds=0, sampler=Annealed(epsilon2=0.0))
+    code = net.encode(images.fit(photo, (4, 4))[None])
+    assert torch.allclose(near.codes, code, atol=0.3)
+    images.write(tmp_path / "photo.png", photo)
+    read = ppgn.sample(Red(), model=net, init=tmp_path / "photo.png", seeds=0, steps=10)
+    assert read.report()["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"seeds": "0-2,1"}, "twice"),
+        ({"seeds": -1}, "seeds"),
+        ({"steps": 0}, "steps"),
+        ({"batch_size": 1.5}, "batch_size"),
+        ({"device": "tpu"}, "device"),
+        ({"precision": "float8"}, "precision"),
+        ({"strength": 0.5}, "init"),
+        ({"threshold": 2}, "threshold"),
+        ({"thin": 0}, "thin"),
+        ({"burn_in": -1}, "burn_in"),
+        ({"sampler": "anealed"}, "annealed"),
+        ({"prior": "jiont"}, "joint"),
+        ({"resume": True}, "out"),
+        ({"target": "goldfish"}, "target"),
+        ({"animate": "a.txt"}, "animate"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_the_first_step(words: dict[str, Any], said: str) -> None:
+    def moved(*_: object) -> None:
+        raise AssertionError("a chain has moved")
+
+    class Still(Annealed):
+        init = moved  # type: ignore[assignment]
+
+    given: dict[str, Any] = {"condition": Red(), "model": model(), "sampler": Still()} | words
+    with pytest.raises(InputError, match=said):
+        ppgn.sample(**given)
+
+
+def test_a_condition_that_no_chain_can_follow_is_refused() -> None:
+    class Blind(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach().mean((1, 2, 3))
+
+    with pytest.raises(InputError, match="differentiated"):
+        ppgn.sample(Blind(), model=model(), seeds=0, steps=2)
+
+
+def test_the_bar_counts_every_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    ppgn.sample(Red(), model=model(), seeds=range(3), batch_size=2, steps=4, progress=True)
+    assert "8/8" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_once_a_single_chain_does_not_fit() -> None:
+    class Greedy(Annealed):
+        def step(self, state: State, *given: Any) -> Any:
+            raise torch.OutOfMemoryError("no")
+
+    with pytest.raises(InputError, match="too little memory for one chain"):
+        ppgn.sample(Red(), model=model(), seeds=range(2), steps=2, sampler=Greedy())
