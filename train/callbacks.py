@@ -16,6 +16,32 @@ from ppgn.model import PPGN
 from train.data import ArrayData, FolderData, steps_done
 
 
+class Periodic(lightning.Callback):
+    """Calls `write` every `every_steps` steps and at the end, where no step is without it."""
+
+    written = -1  # steps done at the last call
+
+    def __init__(self, every_steps: int) -> None:
+        self.every_steps = every_steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write after every `every_steps`-th step."""
+        if steps_done(module) % self.every_steps == 0:
+            self.on_train_end(trainer, module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Write what was reached, unless that was just done."""
+        if steps_done(module) != self.written:
+            self.written = steps_done(module)
+            self.write(trainer, module)
+
+    def write(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Called in every process, with the trainer and what it trains."""
+        raise NotImplementedError
+
+
 class HasAverage(Protocol):
     """A training module that can hand out what it would ship."""
 
@@ -24,33 +50,23 @@ class HasAverage(Protocol):
         ...
 
 
-class Export(lightning.Callback):
-    """Writes, every `every_steps` steps and at the end, the averaged model and a picture of what it does.
+class Export(Periodic):
+    """Writes the averaged model and a picture of what it does.
 
     `folder/NAME.safetensors` is a PPGN checkpoint; `folder/preview.png` shows held-out originals over their
     reconstructions and also goes to TensorBoard.
     """
 
     def __init__(self, folder: Path, name: str, every_steps: int, previews: int) -> None:
-        self.folder, self.name, self.every_steps, self.previews = folder, name, every_steps, previews
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Export after every `every_steps`-th step."""
-        if steps_done(module) % self.every_steps == 0:
-            self._write(trainer, module)
-
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Export what was reached."""
-        self._write(trainer, module)
+        super().__init__(every_steps)
+        self.folder, self.name, self.previews = folder, name, previews
 
     @torch.no_grad()
-    def _write(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def write(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Write both, in the first process."""
         if not trainer.is_global_zero:
             return
-        model = cast(HasAverage, module).averaged()
-        step = steps_done(module)
+        model, step = cast(HasAverage, module).averaged(), steps_done(module)
         model.save(self.folder / f"{self.name}.safetensors", card={"name": self.name, "step": step})
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ArrayData | FolderData)
@@ -77,13 +93,10 @@ class SaveLast(lightning.Callback):
     ) -> None:
         """Save if it is time; the first process decides for all."""
         if trainer.strategy.broadcast(time.monotonic() - self.saved >= 60 * self.minutes):
-            self._save(trainer)
+            self.on_train_end(trainer, module)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save what was reached."""
-        self._save(trainer)
-
-    def _save(self, trainer: lightning.Trainer) -> None:
         part = self.path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:

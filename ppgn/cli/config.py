@@ -131,7 +131,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
         for override in overrides:
             if override not in chosen:
-                if not override.is_add():
+                if not override.is_add() and "._" not in override.key_or_group:
                     _check(override, known)
                 OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))

@@ -129,7 +129,8 @@ def _sections(every: Iterable[Field]) -> str:
         if field.help and not (isinstance(field.default, dict) and field.default):
             sections.setdefault(field.section, []).append(field)
     parts = [
-        (f"{name}\n" if name else "") + _listed((f"{field.name}={_value(field.default)}", field.help) for field in found)
+        (f"{name}\n" if name else "")
+        + _listed((f"{field.name}={_value(field.default)}", field.help) for field in found)
         for name, found in sections.items()
     ]
     return "\n\n".join(parts)
