@@ -42,7 +42,9 @@ class Photo:
     def of(picture: Image.Image, file: str) -> Photo:
         """Raises `InputError` for a picture of more than 8 bits a channel."""
         if picture.mode.startswith(("I", "F")):
-            raise InputError(f"'{file}' has more than 8 bits a channel, which a result would lose; convert it to 8 bits")
+            raise InputError(
+                f"'{file}' has more than 8 bits a channel, which a result would lose; convert it to 8 bits"
+            )
         pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
         if not picture.has_transparency_data:
             return Photo(file, pixels)

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
+from ppgn.encoders.imputation import LEAST, RESIDUAL, observe
 from torch import Tensor, nn
 
 from ppgn.encoders.features import FeatureEncoder
-from ppgn.encoders.imputation import LEAST, RESIDUAL, observe
 from ppgn.errors import InputError
 from ppgn.media.blending import poisson_blend
 from ppgn.networks.network import Network, Preprocessing
