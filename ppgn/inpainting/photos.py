@@ -42,7 +42,9 @@ class Photo:
     def of(picture: Image.Image, file: str) -> Photo:
         """Raises `InputError` for a picture of more than 8 bits a channel."""
         if picture.mode.startswith(("I", "F")):
-            raise InputError(f"'{file}' has more than 8 bits a channel, which a result would lose; convert it to 8 bits")
+            raise InputError(
+                f"'{file}' has more than 8 bits a channel, which a result would lose; convert it to 8 bits"
+            )
         pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
         if not picture.has_transparency_data:
             return Photo(file, pixels)
@@ -80,12 +82,12 @@ def photos(given: Any) -> list[Photo]:
             found.append(Photo(name, images.to_uint8(one).cpu()))
         elif isinstance(one, Image.Image):
             found.append(Photo.of(one, name))
-        elif Path(one).expanduser().is_dir():
-            inside = Photographs.find(Path(one).expanduser())
+        elif (place := Path(str(one)).expanduser()).is_dir():
+            inside = Photographs.find(place)
             found += [Photo.of(_load(path), str(path)) for path in inside.files]
             found += [Photo(f"photo-{row}", inside[row]) for row in range(len(inside) - len(inside.files))]
         else:
-            found.append(Photo.of(_load(Path(one).expanduser()), str(one)))
+            found.append(Photo.of(_load(place), str(one)))
     stems = [photo.stem for photo in found]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
