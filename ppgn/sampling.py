@@ -104,7 +104,7 @@ def sample(
         target, condition = None, target
     asked = arguments.targets(target)
     where, worker = arguments.device(device), worker or Worker()
-    walker = _walker(sampler, steps, _strength(strength, init))
+    walker = walker_of(sampler, steps, _strength(strength, init))
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
     dtype = _precision(precision)
@@ -182,7 +182,7 @@ def _strength(strength: float | None, init: Any) -> float:
     return share
 
 
-def _walker(sampler: Any, steps: int | None, strength: float) -> Sampler:
+def walker_of(sampler: Any, steps: int | None, strength: float) -> Sampler:
     """The sampler, with the steps asked for, of which it walks the last part."""
     walker = Sampler.of(building.part("sampler", sampler))
     if steps is not None:

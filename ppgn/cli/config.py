@@ -69,6 +69,9 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         node = building.node(outer, names[outer]) if outer == "sampler" else arguments.get(outer) or {}
         node = {"expression": names[outer]} if outer == "condition" else node
         arguments[outer] = building.merged(node, changes)
+    for key, field in known.items():
+        if field.default == fields.MISSING and "." not in key and field.name not in arguments:
+            raise InputError(f"{key} is missing: add {key}=VALUE")
     return function, arguments, settings
 
 

@@ -33,6 +33,7 @@ from ppgn.sampling import as_config, called, enough_memory
 ALONE = "imagenet"  # the condition that asks for nothing where there is no target
 TILE = 256  # pixels that a picture takes at most in grid.png
 SHOWN = 12  # photos in grid.png
+MOST_PIXELS = 1_000_000_000  # of all photos, which are held in memory
 
 
 def inpaint(
@@ -90,11 +91,16 @@ def inpaint(
     size = arguments.whole("batch_size", batch_size)
     taken = photos(image)
     pixels = sum(photo.pixels[0].numel() for photo in taken)
+    if pixels > MOST_PIXELS:
+        raise InputError(
+            f"image: {pixels / 1e6:.0f} megapixels in all; at most {MOST_PIXELS // 10**6}; give fewer photos"
+        )
     folder = None if out is None else Path(out).expanduser()
     if folder is not None:
         paths.check_writable(folder, 4 * pixels * len(chains) + 10_000_000)
-    for photo in taken:
-        Problem.of(photo.pixels, photo.hole(hole), (1, 1))
+    holes = [photo.hole(hole) for photo in taken]
+    for photo, place in zip(taken, holes, strict=True):
+        Problem.of(photo.pixels, place, (1, 1))  # refuses what cannot be
     made = words.conditions(condition, [wanted], device=where, dtype=torch.float32)[0] if asked else None
     net = ppgn.model.load(model, where, trust)
     resolution, chosen = size_of(net), net.choose_prior(prior, settings.sampler)
@@ -114,9 +120,9 @@ def inpaint(
     completed = Completed(folder, config, about, settings, made, chains)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
     with enough_memory(where, size), _Bar(len(taken) * len(batches) * settings.sampler.steps, shown=progress) as bar:
-        for photo in taken:
+        for photo, place in zip(taken, holes, strict=True):
             started = time.perf_counter()
-            problem = Problem.of(photo.pixels, photo.hole(hole), resolution)
+            problem = Problem.of(photo.pixels, place, resolution)
             parts = [
                 complete(net, [problem] * len(some), some, settings, condition=made, prior=chosen, callback=bar.step)
                 for some in batches

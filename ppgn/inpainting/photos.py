@@ -82,12 +82,12 @@ def photos(given: Any) -> list[Photo]:
             found.append(Photo(name, images.to_uint8(one).cpu()))
         elif isinstance(one, Image.Image):
             found.append(Photo.of(one, name))
-        elif Path(one).expanduser().is_dir():
-            inside = Photographs.find(Path(one).expanduser())
+        elif (place := Path(str(one)).expanduser()).is_dir():
+            inside = Photographs.find(place)
             found += [Photo.of(_load(path), str(path)) for path in inside.files]
             found += [Photo(f"photo-{row}", inside[row]) for row in range(len(inside) - len(inside.files))]
         else:
-            found.append(Photo.of(_load(Path(one).expanduser()), str(one)))
+            found.append(Photo.of(_load(place), str(one)))
     stems = [photo.stem for photo in found]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
