@@ -4,7 +4,6 @@ All pictures are reduced to 64 px. Intervals are 95 % bootstrap ones.
 """
 
 from ppgn.evaluation.captions import captions
-
 from ppgn.evaluation.inpainting import inpainting
 from ppgn.evaluation.places import places
 from ppgn.evaluation.reconstruction import reconstruction
