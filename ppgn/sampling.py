@@ -114,7 +114,7 @@ def sample(
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     net = ppgn.model.load(model, where, trust).to(dtype)
     chosen = net.choose_prior(prior, walker)
-    config = _config(given, net, walker, chosen, sampler, condition)
+    config = as_config(given, net, walker, chosen, sampler, condition)
     about = {
         "condition": config["condition"]["expression"],
         "target": config["target"],
@@ -230,7 +230,7 @@ def _check(given: Mapping[str, Any], folder: Path | None) -> None:
         raise InputError("resume=true has nothing to go on from: give out=FOLDER")
 
 
-def _config(
+def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""
