@@ -16,5 +16,5 @@ if __name__ == "__main__":
     cfg, _ = configs.compose("train_generator", sys.argv[2:])
     module = generator.run(cfg, {})
     rank = module.global_rank
-    batch, _ = next(iter(module.trainer.train_dataloader))
-    torch.save({"weights": weights(module), "batch": batch}, Path(sys.argv[1]) / f"{rank}.pt")
+    batch = next(iter(module.trainer.train_dataloader))
+    torch.save({"weights": weights(module), "batch": batch[0]}, Path(sys.argv[1]) / f"{rank}.pt")
