@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from tqdm import tqdm
 
 from ppgn.media import images
 from ppgn.model import PPGN
@@ -102,6 +104,30 @@ class SaveLast(lightning.Callback):
         if trainer.is_global_zero:
             part.replace(self.path)
         self.saved = time.monotonic()
+
+
+class Progress(lightning.Callback):
+    """A bar on stderr: the steps of `steps` that are done, over all resumptions, and what was logged last."""
+
+    bar: tqdm[NoReturn] | None = None
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move on; the bar appears with the first step, so that an error before it stays a single line."""
+        if trainer.is_global_zero:
+            done, interval = steps_done(module), 0.1 if sys.stderr.isatty() else 10.0
+            self.bar = self.bar or tqdm(total=self.steps, initial=done - 1, unit="step", mininterval=interval)
+            self.bar.set_postfix({name: f"{value:.3g}" for name, value in trainer.progress_bar_metrics.items()}, False)
+            self.bar.update(done - self.bar.n)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Stop(lightning.Callback):

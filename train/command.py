@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppgn import paths
 from ppgn.errors import InputError
-from train.callbacks import SaveLast, Stop
+from train.callbacks import Progress, SaveLast, Stop
 
 # What Lightning and its libraries say of themselves, and of what is meant to be so.
 NOISE = (
@@ -73,7 +73,14 @@ def fit(
 ) -> None:
     """Train to `steps` or for `minutes`, from `last_state` on; `out` gets config.yaml and a state to resume."""
     folder = Path(config.out).expanduser()
-    callbacks = [export, SaveLast(folder / "last.ckpt", config.save_minutes), Stop(config.steps, config.minutes)]
-    trainer: lightning.Trainer = build(config.trainer, callbacks=callbacks, default_root_dir=str(folder))
+    callbacks: list[lightning.Callback] = [
+        export,
+        SaveLast(folder / "last.ckpt", config.save_minutes),
+        Stop(config.steps, config.minutes),
+    ]
+    if config.trainer.enable_progress_bar:  # Lightning's own counts epochs, of which there are none
+        callbacks.append(Progress(config.steps))
+    more = {"callbacks": callbacks, "default_root_dir": str(folder), "enable_progress_bar": False}
+    trainer: lightning.Trainer = build(config.trainer, **more)
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(config))
     trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)

@@ -179,7 +179,7 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
         outer = known.get(key.partition(".")[0])
         free = outer is not None and outer.name not in PARTS and (outer.default is None or outer.default == {})
         if not free:
-            raise unknown("key", key, known)
+            raise unknown("key", key, known, hint="use target=NAME" if key.endswith(".target") else "")
         return
     default = known[key].default
     accepted, expected = _ACCEPTED.get(type(default), ((), ""))

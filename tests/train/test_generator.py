@@ -263,7 +263,7 @@ class FlatDiscriminator(Discriminator):
 
 
 @pytest.mark.parametrize(
-    ("override", "words"),
+    ("override", "expected"),
     [
         ("data.names=[nowhere]", "no folder"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
@@ -275,9 +275,38 @@ class FlatDiscriminator(Discriminator):
         ("steps=many", "steps is a whole number"),
     ],
 )
-def test_bad_settings_are_named(data, tmp_path, capsys, override, words):
+def test_bad_settings_are_named(data, tmp_path, capsys, override, expected):
     words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", *override.split()]
     assert main(["train", "generator", *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("ppgn: ")
-    assert words in said
+    assert expected in said
+
+
+def test_the_adversarial_loss_grows_to_its_weight_over_the_ramp(data, tmp_path, monkeypatch):
+    ramps, losses = [], []
+    step = generator.GeneratorTraining._train_generator
+    monkeypatch.setattr(
+        generator.GeneratorTraining,
+        "_train_generator",
+        lambda self, pair, *, ramp: ramps.append(ramp) or step(self, pair, ramp=ramp),
+    )
+    words = ["training.start=1", "training.ramp=4", "training.balanced=false", "training.weights.adversarial=2.0"]
+    module = train(config(data, tmp_path / "run", "steps=6", *words))
+    assert ramps == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    monkeypatch.setattr(module, "_update", lambda which, loss: losses.append(float(loss.detach())))
+    torch.manual_seed(0)
+    pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8))
+    module.discriminator.eval()  # spectral norms stay as they are
+    noted = [step(module, pair, ramp=ramp) for ramp in (0.5, 1.0)]
+    assert losses[1] - losses[0] == pytest.approx(0.5 * 2.0 * float(noted[0]["adversarial"]), rel=1e-3)
+
+
+def test_the_average_is_a_copy_until_its_warmup_is_over(data, tmp_path):
+    def differs(steps: int) -> bool:
+        words = ["training.ema_warmup=2", "training.ema=0.9", f"steps={steps}"]
+        module = train(config(data, tmp_path / f"run{steps}", *words))
+        averaged = module.average.module.state_dict()
+        return any(not torch.equal(value, averaged[k]) for k, value in module.model.generator.state_dict().items())
+
+    assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]

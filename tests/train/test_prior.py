@@ -214,3 +214,31 @@ def test_the_state_of_another_prior_is_refused(root, tmp_path, capsys):
     assert list(ppgn.model.load(tmp_path / "tiny0.safetensors").priors)[-1] == "noise_conditional"
     assert main(["train", "prior", *words, "prior.width=12", "prior.depth=1"]) == 2
     assert "last.ckpt is of another model; give resume=false" in capsys.readouterr().err
+
+
+def test_the_loss_is_a_share_of_what_the_best_linear_denoiser_leaves_at_every_level():
+    """An untrained prior is that denoiser, so that its loss is 1 wherever the noise levels lie."""
+    torch.manual_seed(0)
+    codes = torch.randn(4000, 6)
+    for low, high in ((0.1, 0.2), (0.1, 3.0), (2.0, 3.0)):
+        untrained = building.build(
+            {
+                "_target_": "ppgn.priors.noise_conditional.NoiseConditional",
+                "code_shape": [6], "width": 8, "depth": 1, "sigmas": [low, high], "sigma": low,
+            }
+        )  # fmt: skip
+        module = prior.PriorTraining(
+            untrained, 1.0, 5, optimizer=torch.optim.SGD, lr_warmup=1, ema=0.9, ema_warmup=1, seed=0, log_every=1
+        )
+        module.log = lambda *_, **__: None
+        assert float(module.training_step(codes, 0)) == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_average_is_a_copy_until_its_warmup_is_over(root, tmp_path):
+    def differs(steps: int) -> bool:
+        words = [*SMALL, "training.ema_warmup=2", "training.ema=0.9", f"steps={steps}"]
+        module = train(config(root, tmp_path / f"run{steps}", *words))
+        averaged = module.average.module.state_dict()
+        return any(not torch.equal(value, averaged[k]) for k, value in module.prior.state_dict().items())
+
+    assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]
