@@ -140,12 +140,14 @@ class Facets:
     @property
     def images(self) -> Tensor:
         """The samples, uint8 (facets, seeds, 3, H, W)."""
-        return self.samples.images.unflatten(0, (len(self), -1))
+        pictures: Tensor = self.samples.images.unflatten(0, (len(self), -1))
+        return pictures
 
     @property
     def codes(self) -> Tensor:
         """Their codes, (facets, seeds, *code_shape)."""
-        return self.samples.codes.unflatten(0, (len(self), -1))
+        codes: Tensor = self.samples.codes.unflatten(0, (len(self), -1))
+        return codes
 
     def grid(self) -> Image.Image:
         """A row per facet: pictures, a white gap, samples."""
