@@ -190,7 +190,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _classes(folder: Path, split: str, count: int) -> tuple[list[dict[str, Any]], list[int]]:
-    """The entries of classes.json, and the place there of each of `count` photographs; both empty without such files."""
+    """The entries of classes.json, and the place there of each of `count` photographs; both empty if not told."""
     path = folder / f"{split}_labels.npy"
     if not path.exists() or not (folder / "classes.json").exists():
         return [], []

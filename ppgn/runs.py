@@ -236,7 +236,8 @@ class Run:
             self.walked, failed = tuple(progress["walked"]), tuple(progress["failed"])
             self.seconds, self.chain_steps = progress["seconds"], progress["chain_steps"]
             columns: dict[str, Any] = {name: tuple(tensors[name].tolist()) for name in COLUMNS}
-            self.samples = Samples(**{known: tensors[n] for n, known in self._stored.items()}, **columns, failed=failed)
+            columns |= {known: tensors[name] for name, known in self._stored.items()}
+            self.samples = Samples(**columns, failed=failed)
             self.rows = self._describe(self.samples)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"cannot resume from '{path}': it is damaged ({error}); {ADVICE}") from error

@@ -104,7 +104,7 @@ def sample(
         target, condition = None, target
     asked = arguments.targets(target)
     where, worker = arguments.device(device), worker or Worker()
-    walker = _walker(sampler, steps, _strength(strength, init))
+    walker = walker_of(sampler, steps, _strength(strength, init))
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
     dtype = _precision(precision)
@@ -114,7 +114,7 @@ def sample(
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     net = ppgn.model.load(model, where, trust).to(dtype)
     chosen = net.choose_prior(prior, walker)
-    config = _config(given, net, walker, chosen, sampler, condition)
+    config = as_config(given, net, walker, chosen, sampler, condition)
     about = {
         "condition": config["condition"]["expression"],
         "target": config["target"],
@@ -182,7 +182,7 @@ def _strength(strength: float | None, init: Any) -> float:
     return share
 
 
-def _walker(sampler: Any, steps: int | None, strength: float) -> Sampler:
+def walker_of(sampler: Any, steps: int | None, strength: float) -> Sampler:
     """The sampler, with the steps asked for, of which it walks the last part."""
     walker = Sampler.of(building.part("sampler", sampler))
     if steps is not None:
@@ -230,7 +230,7 @@ def _check(given: Mapping[str, Any], folder: Path | None) -> None:
         raise InputError("resume=true has nothing to go on from: give out=FOLDER")
 
 
-def _config(
+def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""

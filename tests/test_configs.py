@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ppgn import paths
+from ppgn import building, paths
 from ppgn.cli import config as configs
-from ppgn.cli.sample import Request
+from ppgn.cli import fields
+from ppgn.conditions import words
 from ppgn.conditions.classifier import Classifier
-from ppgn.model import PPGN, build
+from ppgn.model import PPGN
 from ppgn.samplers.sampler import Sampler
 
-GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "training"}
-EXPERIMENTS = [None, *configs.experiments("train_generator")]
+GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "trainer", "training"}
+TRAINED = ("generator", "encoder", "training", "data", "trainer")  # groups of conf/train_generator.yaml
+EXPERIMENTS = [None, *fields.experiments({*fields.of_file(paths.conf() / "train_generator.yaml"), *TRAINED})]
 
 
 def test_every_group_is_tested_here() -> None:
@@ -42,7 +43,7 @@ def test_prior(option: str) -> None:
     shape = {"image_dae": [3, 64, 64], "dae_published": [4096]}.get(option, [512])
     settings: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "prior" / f"{option}.yaml"))
     with torch.device("meta"):
-        assert build({**settings, "code_shape": shape}).code_shape == tuple(shape)
+        assert building.build({**settings, "code_shape": shape}).code_shape == tuple(shape)
 
 
 @pytest.mark.parametrize("option", paths.options("encoder"))
@@ -62,15 +63,13 @@ def test_encoder(option: str) -> None:
 def test_condition(option: str, tmp_path: Path) -> None:
     classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
     torch.jit.script(classifier.eval()).save(tmp_path / "classifier.ts")
-    words = {
-        "torchscript": [f"condition.path={tmp_path}/classifier.ts", "condition.size=16"],
-        "places": ["condition.network.weights=null", "condition.network.size=64"],
-        "unit": ["condition.layer=blocks.1", "condition.network.size=64"],
-    }.get(option, [])
-    target = "target=a dog runs" if option == "caption" else "target=2"
-    settings, _ = configs.compose("sample", [f"condition={option}", target, "sampler=released", *words])
-    condition = configs.build(settings.condition)
-    assert condition.gradient == "truncated"
+    settings = {
+        "torchscript": {"path": f"{tmp_path}/classifier.ts", "size": 16},
+        "places": {"network.weights": None, "network.size": 64},
+        "unit": {"layer": "blocks.1", "network.size": 64},
+    }.get(option, {})
+    target = "a dog runs" if option == "caption" else 2
+    (condition,) = words.conditions(option, [target], settings=settings)
     if isinstance(condition, Classifier):
         assert condition.index == 2
     assert condition(torch.rand(1, 3, 64, 64)).shape == (1,)
@@ -78,34 +77,25 @@ def test_condition(option: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", paths.options("sampler"))
 def test_sampler(option: str) -> None:
-    settings, _ = configs.compose("sample", [f"sampler={option}", "target=2"])
-    sampler = configs.build(settings.sampler)
+    """A file says which class it is and nothing more: the values are the class's own."""
+    assert list(building.node("sampler", option)) == ["_target_"]
+    sampler = building.part("sampler", option)
     assert isinstance(sampler, Sampler)
-    assert sampler.steps == settings.sampler.steps
-    # What the file says is what the function does by itself.
-    module, _, name = settings.sampler._target_.rpartition(".")
-    assert repr(sampler) == repr(getattr(__import__(module, fromlist=[name]), name)())
+    for name, field in fields.of_part("sampler", option).items():
+        assert getattr(sampler, name) == field.default
+        assert field.help
 
 
-def test_sample_defaults() -> None:
-    request = Request.read(["target=goldfish"])
-    assert request.seeds == tuple(range(8))
-    assert request.out == Path("outputs/imagenet-goldfish")
-    assert request.options == {"condition": "imagenet", "sampler": "annealed"}
-    assert request.prior is None
-
-
-def training(experiment: str | None, root: Path) -> DictConfig:
+def training(experiment: str | None, root: Path) -> tuple[DictConfig, dict[str, str]]:
     words = [] if experiment is None else [f"experiment={experiment}"]
     words += [f"data.root={root}", f"out={root}", "trainer.accelerator=cpu", "trainer.precision=32-true"]
-    with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
-        return compose("train_generator", words, return_hydra_config=True)
+    return configs.compose("train_generator", words)
 
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment(experiment: str | None, tmp_path: Path) -> None:
-    cfg = training(experiment, tmp_path)
+    cfg, _ = training(experiment, tmp_path)
     with torch.device("meta"):  # shapes without weights
         model = PPGN.from_config(OmegaConf.to_container(cfg.model, resolve=True))  # type: ignore[arg-type]
         module = instantiate(cfg.training, model=model)
@@ -115,6 +105,6 @@ def test_experiment(experiment: str | None, tmp_path: Path) -> None:
 
 
 def test_the_experiments_use_every_training_and_data_file(tmp_path: Path) -> None:
-    choices = [training(experiment, tmp_path).hydra.runtime.choices for experiment in EXPERIMENTS]
+    choices = [training(experiment, tmp_path)[1] for experiment in EXPERIMENTS]
     for group in ("training", "data"):
         assert {choice[group] for choice in choices} == set(paths.options(group))

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
@@ -57,10 +58,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_wheel_has_conf_and_checkpoints_and_no_training_code(wheel: Path) -> None:
+def test_wheel_has_conf_checkpoints_and_training_code_inside_the_package(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("conf", "checkpoints"):
-        files = [path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()]
+    for folder in ("conf", "checkpoints", "train"):
+        every = (path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
+        files = [path.relative_to(ROOT).as_posix() for path in every]
         assert files
         assert {f"ppgn/{file}" for file in files} <= names
     tops = {name.split("/")[0] for name in names}
@@ -86,3 +88,28 @@ def test_installed_wheel_samples_from_another_directory(environment: Path, tmp_p
     report = json.loads((out / "report.json").read_text())
     assert [row["seed"] for row in report["samples"]] == [0, 1]
     assert all(len(row["top5"]) == 5 for row in report["samples"])
+
+
+def test_installed_wheel_trains_in_an_empty_folder(environment: Path, tmp_path: Path) -> None:
+    for program in ("generator", "prior", "captioner"):
+        text = run(environment / "bin" / "ppgn", "train", program, "--help", cwd=tmp_path)
+        assert text.startswith(f"usage: ppgn train {program} data.root=DATA")
+        assert "data.batch_size=" in text
+    (tmp_path / "photos").mkdir()
+    for split in ("train", "val"):
+        np.save(
+            tmp_path / "photos" / f"{split}_images.npy",
+            np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8),
+        )
+    words = [
+        "prior=image_dae",
+        "model=null",
+        "size=8",
+        "prior.widths=[4,4]",
+        "steps=2",
+        "data.root=.",
+        "data.names=[photos]",
+    ]
+    said = run(environment / "bin" / "ppgn", "train", "prior", *words, "trainer.accelerator=cpu", cwd=tmp_path)
+    assert all(line.startswith("step 2: ") for line in said.splitlines())
+    assert (tmp_path / "runs" / "prior" / "pixels.safetensors").is_file()

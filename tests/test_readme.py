@@ -4,51 +4,68 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ppgn import paths
+import ppgn
+from ppgn import paths, sampling
 from ppgn.cli import config, help
-from ppgn.contracts import Samples
-from ppgn.model import PPGN
 
+VERBS = ("sample", "inpaint", "facets", "evaluate")
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-EXAMPLES = (
-    "".join(text for language, text in BLOCKS if language != "python") + help.sample().partition("\nexamples\n")[2]
-)
-COMMANDS = [command.strip() for command in re.findall(r"\bppgn sample ([^#\n]*=[^#\n]*)", EXAMPLES)]
+SHOWN = "".join(text for language, text in BLOCKS if language != "python")
+COMMANDS = [
+    (verb, command.strip())
+    for text in (SHOWN, *(help.command([name, "--help"]).rpartition("\nexample")[2] for name in VERBS))
+    for verb, command in re.findall(r"\bppgn (sample|inpaint|facets|evaluate) ([^#\n\[]*=[^#\n]*)", text)
+]
+EXTEND = re.findall(r"^\| [^|]+ \|.*\| `((?:condition|prior|sampler|model)=.*)` \|$", README, re.MULTILINE)
 
 
 def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Samples] = []
-    sample = PPGN.sample
+    drawn: list[Any] = []
+    sample = sampling.sample
 
-    def few(model: PPGN, condition: Any, seeds: Sequence[int]) -> Samples:
-        drawn.append(sample(model, condition, seeds[:2], steps=2))
+    def few(*given: Any, **words: Any) -> Any:
+        drawn.append(sample(*given, **words | {"seeds": [0, 1], "steps": 2, "progress": False}))
         return drawn[-1]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PPGN, "sample", few)
+    monkeypatch.setattr(sampling, "sample", few)
     names: dict[str, Any] = {}
     for language, text in BLOCKS:
         if language == "python":
             exec(compile(text, "README.md", "exec"), names)
-    assert len(drawn) == 2
-    assert all(len(samples) == 2 for samples in drawn)
+    assert [len(samples) for samples in drawn] == [2, 2, 2]
+    assert (tmp_path / "outputs" / "goldfish" / "grid.png").exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_understood(command: str) -> None:
+@pytest.mark.parametrize(("verb", "command"), COMMANDS)
+def test_commands_are_understood(verb: str, command: str) -> None:
     words = shlex.split(command)
     if "--multirun" in words:
         words.remove("--multirun")
         words = [f"{key}={first}" for key, (first, *_) in map(config.values, words)]
-    settings, _ = config.compose("sample", words)
-    assert config.leaves(settings)["target"]
+    function, given, _ = config.read(verb, words)
+    assert function.startswith("ppgn.")
+    assert given
+
+
+@pytest.mark.parametrize("words", EXTEND)
+def test_each_row_of_the_table_of_extensions_works(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent / "outside")
+    key, _, value = shlex.split(words)[0].partition("=")
+    parts: dict[str, Any] = {"model": "mine.py:Generator", "condition": "mine.py:Red", "sampler": "ppgn"}
+    run = partial(ppgn.sample, seeds=[0, 1], steps=3, **parts | {key: value})
+    assert run().images.shape == (2, 3, 16, 16)
+
+
+def test_every_kind_of_part_has_a_row() -> None:
+    assert {words.partition("=")[0] for words in EXTEND} == {"condition", "prior", "sampler", "model"}
 
 
 def test_names_every_sampler_prior_and_experiment() -> None:

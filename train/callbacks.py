@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from tqdm import tqdm
 
 from ppgn.media import images
 from ppgn.model import PPGN
 from train.data import ArrayData, FolderData, steps_done
+
+
+class Periodic(lightning.Callback):
+    """Calls `write` every `every_steps` steps and at the end, where no step is without it."""
+
+    written = -1  # steps done at the last call
+
+    def __init__(self, every_steps: int) -> None:
+        self.every_steps = every_steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write after every `every_steps`-th step."""
+        if steps_done(module) % self.every_steps == 0:
+            self.on_train_end(trainer, module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Write what was reached, unless that was just done."""
+        if steps_done(module) != self.written:
+            self.written = steps_done(module)
+            self.write(trainer, module)
+
+    def write(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Called in every process, with the trainer and what it trains."""
+        raise NotImplementedError
 
 
 class HasAverage(Protocol):
@@ -24,33 +52,23 @@ class HasAverage(Protocol):
         ...
 
 
-class Export(lightning.Callback):
-    """Writes, every `every_steps` steps and at the end, the averaged model and a picture of what it does.
+class Export(Periodic):
+    """Writes the averaged model and a picture of what it does.
 
     `folder/NAME.safetensors` is a PPGN checkpoint; `folder/preview.png` shows held-out originals over their
     reconstructions and also goes to TensorBoard.
     """
 
     def __init__(self, folder: Path, name: str, every_steps: int, previews: int) -> None:
-        self.folder, self.name, self.every_steps, self.previews = folder, name, every_steps, previews
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Export after every `every_steps`-th step."""
-        if steps_done(module) % self.every_steps == 0:
-            self._write(trainer, module)
-
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Export what was reached."""
-        self._write(trainer, module)
+        super().__init__(every_steps)
+        self.folder, self.name, self.previews = folder, name, previews
 
     @torch.no_grad()
-    def _write(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def write(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Write both, in the first process."""
         if not trainer.is_global_zero:
             return
-        model = cast(HasAverage, module).averaged()
-        step = steps_done(module)
+        model, step = cast(HasAverage, module).averaged(), steps_done(module)
         model.save(self.folder / f"{self.name}.safetensors", card={"name": self.name, "step": step})
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ArrayData | FolderData)
@@ -77,18 +95,39 @@ class SaveLast(lightning.Callback):
     ) -> None:
         """Save if it is time; the first process decides for all."""
         if trainer.strategy.broadcast(time.monotonic() - self.saved >= 60 * self.minutes):
-            self._save(trainer)
+            self.on_train_end(trainer, module)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save what was reached."""
-        self._save(trainer)
-
-    def _save(self, trainer: lightning.Trainer) -> None:
         part = self.path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
             part.replace(self.path)
         self.saved = time.monotonic()
+
+
+class Progress(lightning.Callback):
+    """A bar on stderr: the steps of `steps` that are done, over all resumptions, and what was logged last."""
+
+    bar: tqdm[NoReturn] | None = None
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move on; the bar appears with the first step, so that an error before it stays a single line."""
+        if trainer.is_global_zero:
+            done, interval = steps_done(module), 0.1 if sys.stderr.isatty() else 10.0
+            self.bar = self.bar or tqdm(total=self.steps, initial=done - 1, unit="step", mininterval=interval)
+            self.bar.set_postfix({name: f"{value:.3g}" for name, value in trainer.progress_bar_metrics.items()}, False)
+            self.bar.update(done - self.bar.n)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Stop(lightning.Callback):

@@ -32,7 +32,8 @@ class Discriminator(nn.Module):
 class DeePSiMDiscriminator(Discriminator):
     """The published discriminator: five convolutions on the 227 px image, two layers on the code, joined by two more.
 
-    Widths, kernels and the slope 0.3 follow the specification 1.3; two outputs for a softmax, real = 0 and fake = 1.
+    Widths, kernels and the slope 0.3 are those of Dosovitskiy & Brox (2016); two outputs for a softmax, real = 0 and
+    fake = 1.
     """
 
     def __init__(self, code_dim: int = 4096, outputs: int = 2) -> None:

@@ -1,14 +1,13 @@
 """Train a generator: codes of real images back to those images.
 
-    python train/generator.py experiment=natural64_cpu data.root=DATA
+    ppgn train generator experiment=natural64_cpu data.root=DATA
 
-One step follows Nguyen et al. (2016) and its released training code (specification 1.5): h = E(x), x̂ = G(h); the
+One step follows Nguyen et al. (2016), section 3.4, and the training code released with it: h = E(x), x̂ = G(h); the
 discriminator learns to tell x from x̂ given h; then G descends the image, feature, code and adversarial losses.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,13 +21,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ppgn.cli import config as configs
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN, load
 from ppgn.networks.network import Network
 from train.callbacks import Export
-from train.command import command, fit, last_state
+from train.command import build, fit, last_state, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
 from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradient_norm, image_loss
@@ -140,7 +138,7 @@ class GeneratorTraining(lightning.LightningModule):
         return optimizers
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what the model's parts share and what packages bring along; keep all else that a step reads."""
+        """Leave out the priors and what packages bring along; keep all else that a step reads."""
         brought = [name for name, part in self.named_modules() if isinstance(part, Network) and part.restorable]
         left_out = ["model.priors.", *(f"{name}." for name in brought)]
         state = checkpoint["state_dict"]
@@ -151,12 +149,7 @@ class GeneratorTraining(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fill in what `on_save_checkpoint` left out."""
-        kept = checkpoint["state_dict"]
-        encoder = "model.encoder."
-        shared = {
-            k.replace(encoder, "model.priors.joint.encoder."): v for k, v in kept.items() if k.startswith(encoder)
-        }
-        checkpoint["state_dict"] = {**self.state_dict(), **shared, **kept}
+        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
         self.random = checkpoint.get("random")
         if self.balance is not None:
             self.balance.load_state_dict(checkpoint["balance"])
@@ -168,8 +161,11 @@ class GeneratorTraining(lightning.LightningModule):
 
     # One step
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        """One update of D and one of G, where the balance rule lets them, from uint8 images (B, 3, S, S)."""
+    def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
+        """One update of D and one of G, where the balance rule lets them.
+
+        A batch is uint8 images (B, 3, S, S), with or without their places in the data (B,).
+        """
         step = int(self.steps_done)
         if step in self.halve_at:
             self._halve_learning_rates()
@@ -188,9 +184,10 @@ class GeneratorTraining(lightning.LightningModule):
         if step % self.log_every == 0:
             self.log_dict(logs, prog_bar=True)
 
-    def _draw(self, batch: Tensor) -> Pair:
+    def _draw(self, batch: Tensor | Sequence[Tensor]) -> Pair:
         """Encode a uint8 batch and let G draw it."""
-        x = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         window = random_window(x.shape[-1], self.crop)
         with torch.no_grad():
             h = self.model.encoder(x)
@@ -320,35 +317,24 @@ def start_from(model: PPGN, name: str) -> None:
             raise InputError(text) from error
 
 
-def run(cfg: DictConfig) -> GeneratorTraining:
+def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorTraining:
     """Build what the configuration names, train it, and return the trained module.
 
     Goes on from `out/last.ckpt` where that exists and `resume` is true. Raises `InputError` for bad settings.
     """
-    lightning.seed_everything(cfg.seed, workers=True)
+    prepare(cfg)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config)
-    data = configs.build(cfg.data)
+    data = build(cfg.data)
     resumes = last_state(cfg) is not None
     if not resumes and cfg.weights is not None:
         start_from(model, cfg.weights)
     elif not resumes and model.encoder.dim is not None:
         kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
-    module: GeneratorTraining = configs.build(cfg.training, model=model)
+    module: GeneratorTraining = build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
     export = Export(Path(cfg.out).expanduser(), cfg.name, cfg.export_every, cfg.previews)
     fit(cfg, module, data, export)
     return module
-
-
-def main(words: Sequence[str]) -> int:
-    """Train with `words`, key=value each, over conf/train_generator.yaml -> exit status, 2 for bad input."""
-    return command("generator", words, lambda cfg, _: run(cfg))
-
-
-if __name__ == "__main__":
-    from train import generator  # the module that configurations name, not a second copy of it
-
-    sys.exit(generator.main(sys.argv[1:]))

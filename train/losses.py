@@ -49,7 +49,7 @@ class Adversarial(Protocol):
 
 
 class SoftmaxAdversarial:
-    """The published adversarial loss: two-way softmax, real = 0 and fake = 1 (specification 1.3, 1.4)."""
+    """The published adversarial loss: two-way softmax, real = 0 and fake = 1 (Nguyen et al. 2016, section 3.4)."""
 
     def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits (B, 2) of real and generated images, one tensor a head -> (loss on real, loss on fake)."""
@@ -80,7 +80,7 @@ class HingeAdversarial:
 
 
 class BalanceRule:
-    """Freezes whichever network is too far ahead, by r = (L_D,real + L_D,fake) / L_G (specification 1.5).
+    """Freezes whichever network is too far ahead, by r = (L_D,real + L_D,fake) / L_G (DeePSiM's training code).
 
     r < `low`: the discriminator is frozen until r > `resume`. r > `high`: the generator is frozen until r < `low`.
     """

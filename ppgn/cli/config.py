@@ -69,6 +69,9 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         node = building.node(outer, names[outer]) if outer == "sampler" else arguments.get(outer) or {}
         node = {"expression": names[outer]} if outer == "condition" else node
         arguments[outer] = building.merged(node, changes)
+    for key, field in known.items():
+        if field.default == fields.MISSING and "." not in key and field.name not in arguments:
+            raise InputError(f"{key} is missing: add {key}=VALUE")
     return function, arguments, settings
 
 
@@ -131,7 +134,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
         for override in overrides:
             if override not in chosen:
-                if not override.is_add():
+                if not override.is_add() and "._" not in override.key_or_group:
                     _check(override, known)
                 OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
@@ -176,7 +179,7 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
         outer = known.get(key.partition(".")[0])
         free = outer is not None and outer.name not in PARTS and (outer.default is None or outer.default == {})
         if not free:
-            raise unknown("key", key, known)
+            raise unknown("key", key, known, hint="use target=NAME" if key.endswith(".target") else "")
         return
     default = known[key].default
     accepted, expected = _ACCEPTED.get(type(default), ((), ""))

@@ -210,10 +210,9 @@ class _Module:
 
     @staticmethod
     def _named(statement: ast.stmt, name: str) -> Iterator[ast.AST]:
-        if (isinstance(statement, _Function | ast.ClassDef) and statement.name == name) or (
-            isinstance(statement, ast.ImportFrom) and name in [a.asname or a.name for a in statement.names]
-        ):
-            yield statement
+        if isinstance(statement, _Function | ast.ClassDef | ast.ImportFrom):
+            names = [a.asname or a.name for a in getattr(statement, "names", [])] or [getattr(statement, "name", "")]
+            yield from [statement] if name in names else []
         elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):
@@ -225,8 +224,8 @@ class _Module:
             return MISSING
         if isinstance(node, ast.Tuple | ast.List):
             parts = [self.literal(x.value) if isinstance(x, ast.Starred) else [self.literal(x)] for x in node.elts]
-            found = [item for part in parts for item in part]
-            return tuple(found) if isinstance(node, ast.Tuple) else found
+            items = [item for part in parts for item in part]
+            return tuple(items) if isinstance(node, ast.Tuple) else items
         try:
             return ast.literal_eval(node)
         except ValueError:
@@ -292,12 +291,12 @@ def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         before, section = node.lineno, ""
         for item in node.body:
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                if "ClassVar" not in ast.unparse(item.annotation) and "init=False" not in ast.unparse(item):
-                    name = item.target.id
-                    own = module.field(item, name, _plain(item.value), before, section)
-                    fields[name] = replace(own, help=own.help or fields.get(name, own).help)
-                    section = own.section
+            plain = isinstance(item, ast.AnnAssign) and not re.search("ClassVar|init=False", ast.unparse(item))
+            if plain and isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                name = item.target.id
+                own = module.field(item, name, _plain(item.value), before, section)
+                fields[name] = replace(own, help=own.help or fields.get(name, own).help)
+                section = own.section
             before = item.end_lineno or before
     return fields
 

@@ -24,11 +24,11 @@ def main(words: Sequence[str]) -> int:
     named = settings["condition"]
     if given.get("out") is None:
         given["out"] = str(Path("outputs") / slug(named, *arguments.targets(given.get("target", named))))
-    count = [arguments.whole(name, settings[name]) for name in ("devices", "num_nodes")]
-    if given.get("animate") is not None and count != [1, 1]:
+    devices, num_nodes = (arguments.whole(name, settings[name]) for name in ("devices", "num_nodes"))
+    if given.get("animate") is not None and (devices, num_nodes) != (1, 1):
         raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
     where = arguments.device(given.get("device", "auto"))
-    with workers(*count, where, ["sample", *words]) as (device, worker):
+    with workers(devices, num_nodes, where, ["sample", *words]) as (device, worker):
         run = sample(**given | {"device": device}, progress=True, worker=worker)
     if worker.rank > 0:
         return 0

@@ -36,8 +36,6 @@ def _import() -> None:
     folder = paths.train()
     known = sys.modules.get("train")
     if known is None or str(folder) not in list(known.__path__):
-        place = {"submodule_search_locations": [str(folder)]}
-        spec = importlib.util.spec_from_file_location("train", folder / "__init__.py", **place)
-        package = importlib.util.module_from_spec(cast(ModuleSpec, spec))
-        sys.modules["train"] = package
-        cast(ModuleSpec, spec).loader.exec_module(package)  # type: ignore[union-attr]
+        file = folder / "__init__.py"
+        spec = importlib.util.spec_from_file_location("train", file, submodule_search_locations=[str(folder)])
+        sys.modules["train"] = importlib.util.module_from_spec(cast(ModuleSpec, spec))

@@ -4,8 +4,7 @@ All pictures are reduced to 64 px. Intervals are 95 % bootstrap ones.
 """
 
 from ppgn.evaluation.captions import captions
-
-# from ppgn.evaluation.inpainting import inpainting
+from ppgn.evaluation.inpainting import inpainting
 from ppgn.evaluation.places import places
 from ppgn.evaluation.reconstruction import reconstruction
 from ppgn.evaluation.samples import samples
@@ -13,4 +12,4 @@ from ppgn.evaluation.table import Table
 from ppgn.evaluation.units import units
 from ppgn.evaluation.variants import variants
 
-__all__ = ["Table", "captions", "places", "reconstruction", "samples", "units", "variants"]
+__all__ = ["Table", "captions", "inpainting", "places", "reconstruction", "samples", "units", "variants"]

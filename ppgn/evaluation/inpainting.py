@@ -65,7 +65,8 @@ def inpainting(
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
     originals, others = pictures[::step], pictures[torch.arange(len(pictures)) % step > 0]
-    known = [task.photographs.imagenet[row] for row in task.photographs.rows(step * n)]
+    told = task.photographs.imagenet
+    known = [told[row] for row in task.photographs.rows(step * n)]
     classes: Any = [] if None in known else known[::step]
     classifier = task.classifier(judge)
     index = classes if classes and classifier.labels == labels.imagenet() else None

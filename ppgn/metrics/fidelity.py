@@ -66,7 +66,8 @@ def frechet(x: Tensor, y: Tensor, weights: Tensor | None = None) -> Estimate:
         centred = inner - shift - shift[:, None] + w @ shift / count
         values = torch.linalg.eigvalsh(scale[:, None] * centred * scale)[-x.shape[1] :]  # the others are 0
         variance = (scale[:, None] * (rows - mean)).square().sum()
-        return mean.square().sum() + variance + of_y.trace() - 2 * values.clamp_min(0).sqrt().sum()
+        apart: Tensor = mean.square().sum() + variance + of_y.trace() - 2 * values.clamp_min(0).sqrt().sum()
+        return apart
 
     resamples = x.new_empty(0, len(x)) if weights is None else weights[:FRECHET_RESAMPLES]
     return estimate(lambda rows: torch.stack([distance(w) for w in rows]), resamples, centred=True)

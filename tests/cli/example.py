@@ -23,6 +23,6 @@ def draw(
     share: float = 0.5,  # of something
     labels: bool = False,  # whether to write them
     context: Any = None,  # settings of another part
-    unsaid=3,  # noqa: ANN001
+    unsaid=3,
 ) -> None:
     """Draw something."""

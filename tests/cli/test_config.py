@@ -79,7 +79,7 @@ def test_expressions_have_the_settings_of_their_members_below_their_names() -> N
     assert arguments(f"condition={text}") == {"condition": text}
     given = arguments(f"condition={text}", "condition.places.network.size=64")
     assert given == {"condition": {"expression": text, "places": {"network.size": 64}}}
-    with pytest.raises(InputError, match="unknown key 'condition.unit.layer'"):
+    with pytest.raises(InputError, match=r"unknown key 'condition\.unit\.layer'"):
         arguments(f"condition={text}", "condition.unit.layer=x")
 
 
@@ -88,7 +88,7 @@ def test_parts_from_outside_have_the_keys_that_their_source_names(tmp_path: Path
     name = f"{tmp_path}/mine.py:Red"
     assert arguments(f"condition={name}") == {"condition": name}
     assert arguments(f"sampler={name}", "sampler.weight=3") == {"sampler": {"_target_": name, "weight": 3}}
-    with pytest.raises(InputError, match="unknown key 'condition.weigth'; nearest: condition.weight"):
+    with pytest.raises(InputError, match=r"unknown key .*weigth.*nearest: condition\.weight"):
         arguments(f"condition={name}", "condition.weigth=3")
 
 

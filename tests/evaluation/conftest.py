@@ -15,7 +15,6 @@ from torch import Tensor
 import ppgn.model
 from ppgn.conditions.base import Condition
 from ppgn.model import PPGN
-from tests.cli.conftest import tiny as tiny
 
 Settings = dict[str, Any]
 
@@ -76,7 +75,7 @@ def classifier(tiny: Path) -> Settings:
 
 @pytest.fixture
 def same(tiny: Path, photos: np.ndarray) -> Callable[..., None]:
-    """Whether a function of the library and `ppgn evaluate` give the same table, seconds apart, and the same pictures."""
+    """Checks that a function of the library and `ppgn evaluate` give the same table, but for seconds, and pictures."""
     from ppgn.cli import main
 
     def check(function: Callable[..., Any], words: Sequence[str], **given: Any) -> None:

@@ -12,9 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from ppgn.cli import config as configs
+from ppgn.cli import main
+from ppgn.errors import InputError
 from ppgn.networks import captioner as captioners
 from tests.networks.test_captioner import tiny
 from train import captioner
+from train.cache import PROBES
+from train.command import build
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = ("red", "green", "blue")
@@ -29,7 +33,7 @@ TINY = [
     "training.lr_warmup=1",
     "training.log_every=1",
     "trainer.accelerator=cpu",
-    "+trainer.enable_progress_bar=false",
+    "trainer.enable_progress_bar=false",
 ]
 """Overrides that make every training tiny."""
 
@@ -56,9 +60,13 @@ def config(root: Path, out: Path, *words: str):
     return configs.compose("train_captioner", [*TINY, f"data.root={root}", f"out={out}", *words])[0]
 
 
+def train(cfg):
+    return captioner.run(cfg, {})
+
+
 def test_it_learns_to_name_the_colours(root, tmp_path, capsys):
     words = ["steps=150", "export_every=150", "captioner.dropout=0.0", "captioner.width=16"]
-    module = captioner.run(config(root, tmp_path, *words, "training.optimizer.lr=0.02"))
+    module = train(config(root, tmp_path, *words, "training.optimizer.lr=0.02"))
     assert int(module.steps_done) == 150
     found = captioners.load(tmp_path / "captioner.safetensors")
     assert set(found.words) == {"a", "picture", *COLOURS}  # the others are too rare
@@ -81,23 +89,23 @@ class Killed(captioner.CaptionerTraining):
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(root, tmp_path):
     words = ["steps=5", "save_minutes=0", f"features={tmp_path}/features.safetensors"]
-    expected = captioner.run(config(root, tmp_path / "whole", *words)).state_dict()
+    expected = train(config(root, tmp_path / "whole", *words)).state_dict()
     with pytest.raises(RuntimeError, match="killed"):
-        captioner.run(config(root, tmp_path / "parts", *words, "training._target_=tests.train.test_captioner.Killed"))
-    resumed = captioner.run(config(root, tmp_path / "parts", *words))
+        train(config(root, tmp_path / "parts", *words, "training._target_=tests.train.test_captioner.Killed"))
+    resumed = train(config(root, tmp_path / "parts", *words))
     assert int(resumed.steps_done) == 5
     for name, value in expected.items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    with pytest.raises(captioner.InputError, match=r"last\.ckpt is of another captioner; give resume=false"):
-        captioner.run(config(root, tmp_path / "parts", *words, "captioner.width=12"))
+    with pytest.raises(InputError, match=r"last\.ckpt is of another model; give resume=false"):
+        train(config(root, tmp_path / "parts", *words, "captioner.width=12"))
 
 
 def test_features_are_cached_for_one_network_and_its_images(root, tmp_path, monkeypatch):
     cfg = config(root, tmp_path)
-    data = configs.build(cfg.data)
+    data = build(cfg.data)
     images = {split: data.images(split) for split in ("train", "val")}
-    network = configs.build(cfg.network)
-    model = configs.build(cfg.captioner, network=network, words=["a"])
+    network = build(cfg.network)
+    model = build(cfg.captioner, network=network, words=["a"])
     path = tmp_path / "features.safetensors"
     found = captioner.load_features(model, images, path, cfg)
     assert {split: tuple(value.shape) for split, value in found.items()} == {
@@ -112,9 +120,9 @@ def test_features_are_cached_for_one_network_and_its_images(root, tmp_path, monk
     monkeypatch.setattr(captioner, "look", lambda c, x, *a: sizes.append(len(x)) or look(c, x, *a))
     again = captioner.load_features(model, images, path, cfg)
     assert torch.equal(again["train"], found["train"])
-    assert sizes == [captioner.PROBES] * 2
+    assert sizes == [PROBES] * 2
     captioner.load_features(model, {**images, "train": 255 - images["train"]}, path, cfg)
-    assert sizes[2:] == [captioner.PROBES] * 2 + [24, 24, 6, 6]
+    assert sizes[2:] == [PROBES] * 2 + [24, 24, 6, 6]
 
 
 def test_batches_depend_on_seed_and_number_alone():
@@ -151,7 +159,7 @@ def test_bleu_by_hand():
 
 def test_it_stops_when_reports_do_not_improve(root, tmp_path):
     words = ["steps=400", "export_every=1", "patience=2", "training.optimizer.lr=0.0"]
-    module = captioner.run(config(root, tmp_path, *words))
+    module = train(config(root, tmp_path, *words))
     assert int(module.steps_done) == 3  # the first report is the best
     assert json.loads((tmp_path / "captioner.json").read_text())["step"] == 1
 
@@ -159,7 +167,7 @@ def test_it_stops_when_reports_do_not_improve(root, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data.names=[nowhere]"], "no captions in"),
+        (["data.names=[nowhere]"], "no folder"),
         (["network.name=efficientnet_lite9"], "unknown network 'efficientnet_lite9'"),
         (["captioner.width=wide"], "captioner.width is a whole number"),
         (["step=3"], "unknown key 'step'; nearest: steps"),
@@ -168,9 +176,9 @@ def test_it_stops_when_reports_do_not_improve(root, tmp_path):
 def test_bad_settings_are_named(root, tmp_path, capsys, words, said):
     given = {word.split("=")[0] for word in words}
     always = [word for word in [*TINY, f"data.root={root}", f"out={tmp_path}"] if word.split("=")[0] not in given]
-    assert captioner.main([*always, *words]) == 2
+    assert main(["train", "captioner", *always, *words]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("train/captioner.py: ")
+    assert last.startswith("ppgn: ")
     assert said in last
 
 
@@ -181,5 +189,5 @@ def test_images_and_captions_must_match(root, tmp_path, capsys):
         lines = file.read_bytes()
         (folder / file.name).write_bytes(lines if file.suffix == ".npy" else b"\n".join(lines.splitlines()[:-1]))
     words = [*TINY[1:], "data.names=[odd]", f"data.root={tmp_path}", f"out={tmp_path}/run"]
-    assert captioner.main(words) == 2
-    assert "24 images of train, but captions of 23" in capsys.readouterr().err
+    assert main(["train", "captioner", *words]) == 2
+    assert "23 of 24" in capsys.readouterr().err

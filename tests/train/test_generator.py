@@ -12,6 +12,7 @@ import torch
 
 import ppgn.model
 from ppgn.cli import config as configs
+from ppgn.cli import main
 from ppgn.errors import InputError
 from train import generator
 from train.discriminators import Discriminator
@@ -27,7 +28,7 @@ TINY = [
     "encoder.pool=[2,2]",
     "encoder.weights=[1.0,1.0]",
     "encoder.dim=6",
-    "+encoder.network.weights=null",
+    "encoder.network.weights=null",
     "training.log_every=1",
     "data.batch_size=4",
     "data.names=[tiny]",
@@ -36,12 +37,12 @@ TINY = [
     "previews=2",
     "export_every=2",
     "trainer.accelerator=cpu",
-    "+trainer.enable_progress_bar=false",
+    "trainer.enable_progress_bar=false",
 ]
 """Overrides that make every network tiny."""
 PROJECTED = [
     "training.comparator={name: timm/test_efficientnet, size: 32}",
-    "+training.comparator.weights=null",
+    "training.comparator.weights=null",
     "training.layers=[blocks.1]",
     "training.discriminator.channels=[24]",
     "training.discriminator.width=4",
@@ -62,6 +63,10 @@ def config(data: Path, out: Path, *overrides: str, recipe: Sequence[str] = PROJE
     return configs.compose("train_generator", [*TINY, *recipe, f"data.root={data}", f"out={out}", *overrides])[0]
 
 
+def train(cfg):
+    return generator.run(cfg, {})
+
+
 def weights(module: generator.GeneratorTraining) -> dict[str, torch.Tensor]:
     return {
         k: v.clone() for k, v in module.state_dict().items() if k.startswith(("model.generator", "average", "disc"))
@@ -69,7 +74,7 @@ def weights(module: generator.GeneratorTraining) -> dict[str, torch.Tensor]:
 
 
 def test_training_changes_both_networks_and_exports_what_it_shows(data, tmp_path):
-    module = generator.run(config(data, tmp_path / "run", "steps=4", "training.start=1", "training.ramp=2"))
+    module = train(config(data, tmp_path / "run", "steps=4", "training.start=1", "training.ramp=2"))
     assert int(module.steps_done) == 4
     assert {"image", "feature", "adversarial", "d_real", "d_fake", "balance"} <= set(module.trainer.logged_metrics)
     assert (tmp_path / "run" / "preview.png").stat().st_size > 0
@@ -82,9 +87,9 @@ def test_training_changes_both_networks_and_exports_what_it_shows(data, tmp_path
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
     start = ["training.start=1", "training.ramp=2", "training.noise=0.1"]
-    whole = generator.run(config(data, tmp_path / "whole", "steps=5", *start))
-    generator.run(config(data, tmp_path / "parts", "steps=3", *start))
-    resumed = generator.run(config(data, tmp_path / "parts", "steps=5", *start))
+    whole = train(config(data, tmp_path / "whole", "steps=5", *start))
+    train(config(data, tmp_path / "parts", "steps=3", *start))
+    resumed = train(config(data, tmp_path / "parts", "steps=5", *start))
     assert int(resumed.steps_done) == 5
     expected, found = weights(whole), weights(resumed)
     assert expected.keys() == found.keys()
@@ -94,7 +99,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
 
 def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
     overrides = ["training.discriminator.pixels=2", "training.weights={image: 3.0, feature: 0.5, adversarial: 9.0}"]
-    module = generator.run(config(data, tmp_path / "run", "steps=0", *overrides))
+    module = train(config(data, tmp_path / "run", "steps=0", *overrides))
     torch.manual_seed(0)
     x, drawn = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
     real, made = {"blocks.1": torch.randn(2, 24, 4, 4)}, {"blocks.1": torch.randn(2, 24, 4, 4, requires_grad=True)}
@@ -113,7 +118,7 @@ def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(da
     """Every loss computed again by hand, the random numbers drawn in the order of the path: h, then x, then h1."""
     joint = ["training.noise=0.3", "training.image_noise=0.2", "training.inner_noise=0.5", "training.crop=1.0"]
     joint += ["training.inner_layer=blocks.1", "training.weights.code=2.0"]
-    module = generator.run(config(data, tmp_path / "run", "steps=0", *joint))
+    module = train(config(data, tmp_path / "run", "steps=0", *joint))
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     module._update = lambda which, loss: None
     torch.manual_seed(5)
@@ -141,13 +146,13 @@ def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(da
 def test_noise_at_a_layer_that_is_not_there_is_refused(data, tmp_path):
     words = ["training.inner_noise=0.1", "training.inner_layer=block.1", "training.weights.code=1.0"]
     with pytest.raises(InputError, match=r"unknown training.inner_layer 'block.1'; nearest: blocks.1"):
-        generator.run(config(data, tmp_path / "run", "steps=0", *words))
+        train(config(data, tmp_path / "run", "steps=0", *words))
 
 
 def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
     """With noise on the drawing, features of two kinds: the noisy ones are compared, the clean ones judged."""
     words = ["training.image_noise=0.2", "training.start=0", "training.weights={image: 1.0, feature: 0.5}"]
-    module = generator.run(config(data, tmp_path / "run", "steps=0", *words))
+    module = train(config(data, tmp_path / "run", "steps=0", *words))
     torch.manual_seed(0)
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
     pair = module._draw(batch)
@@ -161,12 +166,12 @@ def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
 
 
 def test_the_discriminator_waits_for_its_start(data, tmp_path):
-    module = generator.run(config(data, tmp_path / "run", "steps=2", "training.start=2"))
+    module = train(config(data, tmp_path / "run", "steps=2", "training.start=2"))
     assert "adversarial" not in module.trainer.logged_metrics
 
 
 def test_encoder_and_comparator_stay_as_they_were(data, tmp_path):
-    module = generator.run(config(data, tmp_path / "run", "steps=2", "training.start=0", "training.weights.code=1.0"))
+    module = train(config(data, tmp_path / "run", "steps=2", "training.start=0", "training.weights.code=1.0"))
     frozen = [*module.model.encoder.parameters(), *module.comparator.parameters()]
     assert frozen
     assert all(p.grad is None and not p.requires_grad for p in frozen)
@@ -174,20 +179,20 @@ def test_encoder_and_comparator_stay_as_they_were(data, tmp_path):
 
 
 def test_a_finished_training_takes_no_further_step(data, tmp_path):
-    first = generator.run(config(data, tmp_path / "run", "steps=2"))
-    again = generator.run(config(data, tmp_path / "run", "steps=2"))
+    first = train(config(data, tmp_path / "run", "steps=2"))
+    again = train(config(data, tmp_path / "run", "steps=2"))
     assert int(again.steps_done) == 2
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(first).items())
 
 
 def test_training_ends_when_its_minutes_are_over(data, tmp_path):
-    assert int(generator.run(config(data, tmp_path / "run", "minutes=0", "steps=3")).steps_done) == 0
+    assert int(train(config(data, tmp_path / "run", "minutes=0", "steps=3")).steps_done) == 0
 
 
 def test_training_starts_from_the_weights_of_a_model(data, tmp_path):
-    first = generator.run(config(data, tmp_path / "first", "steps=2"))
+    first = train(config(data, tmp_path / "first", "steps=2"))
     given = tmp_path / "first" / "generator.safetensors"
-    again = generator.run(config(data, tmp_path / "again", "steps=0", "seed=7", f"weights={given}"))
+    again = train(config(data, tmp_path / "again", "steps=0", "seed=7", f"weights={given}"))
     saved = ppgn.model.load(given)
     for part in ("generator", "encoder"):
         expected, found = getattr(saved, part).state_dict(), getattr(again.model, part).state_dict()
@@ -196,10 +201,10 @@ def test_training_starts_from_the_weights_of_a_model(data, tmp_path):
 
 
 def test_weights_of_another_architecture_are_refused(data, tmp_path):
-    generator.run(config(data, tmp_path / "first", "steps=0"))
+    train(config(data, tmp_path / "first", "steps=0"))
     given = f"weights={tmp_path / 'first' / 'generator.safetensors'}"
     with pytest.raises(InputError, match="do not fit this generator; give its configuration"):
-        generator.run(config(data, tmp_path / "again", "steps=0", given, "generator.widths=[4,4]"))
+        train(config(data, tmp_path / "again", "steps=0", given, "generator.widths=[4,4]"))
 
 
 def test_windows_are_square_inside_the_image_and_of_every_allowed_size():
@@ -224,7 +229,7 @@ def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path)
     assert not torch.equal(first["batch"], second["batch"])  # each process has images of its own
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
-    alone = generator.run(config(data, tmp_path / "alone", "steps=0", "training.start=0"))
+    alone = train(config(data, tmp_path / "alone", "steps=0", "training.start=0"))
     moved = [name for name, value in weights(alone).items() if not torch.equal(value, first["weights"][name])]
     assert {name.split(".")[0] for name in moved} == {"model", "average", "discriminator"}
 
@@ -240,7 +245,7 @@ def test_published_recipe_runs_with_the_balance_rule(data, tmp_path):
         "training.balance={low: 100.0, resume: 200.0}",
         "training.halve_at=[1,2]",
     ]
-    module = generator.run(config(data, tmp_path / "run", "steps=3", recipe=recipe))
+    module = train(config(data, tmp_path / "run", "steps=3", recipe=recipe))
     assert not module.balance.train_discriminator  # r is below 100 at once
     assert "balance" not in module.trainer.logged_metrics
     assert [optimizer.param_groups[0]["lr"] for optimizer in module.optimizers()] == [1.25e-5, 1.25e-5]
@@ -258,9 +263,9 @@ class FlatDiscriminator(Discriminator):
 
 
 @pytest.mark.parametrize(
-    ("override", "words"),
+    ("override", "expected"),
     [
-        ("data.names=[nowhere]", "no file"),
+        ("data.names=[nowhere]", "no folder"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
         ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
         ("encoder.dim=100000", "dim=100000 is more than"),
@@ -270,13 +275,38 @@ class FlatDiscriminator(Discriminator):
         ("steps=many", "steps is a whole number"),
     ],
 )
-def test_bad_settings_are_named(data, tmp_path, capsys, override, words):
-    assert (
-        generator.main(
-            [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", *override.split()]
-        )
-        == 2
-    )
+def test_bad_settings_are_named(data, tmp_path, capsys, override, expected):
+    words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", *override.split()]
+    assert main(["train", "generator", *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("train/generator.py: ")
-    assert words in said
+    assert said.startswith("ppgn: ")
+    assert expected in said
+
+
+def test_the_adversarial_loss_grows_to_its_weight_over_the_ramp(data, tmp_path, monkeypatch):
+    ramps, losses = [], []
+    step = generator.GeneratorTraining._train_generator
+    monkeypatch.setattr(
+        generator.GeneratorTraining,
+        "_train_generator",
+        lambda self, pair, *, ramp: ramps.append(ramp) or step(self, pair, ramp=ramp),
+    )
+    words = ["training.start=1", "training.ramp=4", "training.balanced=false", "training.weights.adversarial=2.0"]
+    module = train(config(data, tmp_path / "run", "steps=6", *words))
+    assert ramps == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    monkeypatch.setattr(module, "_update", lambda which, loss: losses.append(float(loss.detach())))
+    torch.manual_seed(0)
+    pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8))
+    module.discriminator.eval()  # spectral norms stay as they are
+    noted = [step(module, pair, ramp=ramp) for ramp in (0.5, 1.0)]
+    assert losses[1] - losses[0] == pytest.approx(0.5 * 2.0 * float(noted[0]["adversarial"]), rel=1e-3)
+
+
+def test_the_average_is_a_copy_until_its_warmup_is_over(data, tmp_path):
+    def differs(steps: int) -> bool:
+        words = ["training.ema_warmup=2", "training.ema=0.9", f"steps={steps}"]
+        module = train(config(data, tmp_path / f"run{steps}", *words))
+        averaged = module.average.module.state_dict()
+        return any(not torch.equal(value, averaged[k]) for k, value in module.model.generator.state_dict().items())
+
+    assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]

@@ -9,9 +9,13 @@ import safetensors.torch
 import torch
 
 import ppgn.model
+from ppgn import building
 from ppgn.cli import config as configs
+from ppgn.cli import main
 from ppgn.model import PPGN
 from train import prior
+from train.cache import PROBES
+from train.command import build
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -35,7 +39,7 @@ TINY = [
     "training.lr_warmup=1",
     "training.log_every=1",
     "trainer.accelerator=cpu",
-    "+trainer.enable_progress_bar=false",
+    "trainer.enable_progress_bar=false",
 ]
 """Overrides that make every training tiny."""
 
@@ -61,11 +65,15 @@ def config(root: Path, out: Path, *words: str):
     return configs.compose("train_prior", [*TINY, *always, *words])[0]
 
 
+def train(cfg):
+    return prior.run(cfg, {"prior": "noise_conditional"})
+
+
 SMALL = ["prior.width=8", "prior.depth=1"]
 
 
 def test_the_model_with_its_prior_is_written_and_reported(root, tmp_path, capsys):
-    module = prior.run(config(root, tmp_path, *SMALL, "steps=3"))
+    module = train(config(root, tmp_path, *SMALL, "steps=3"))
     assert int(module.steps_done) == 3
     model = ppgn.model.load(tmp_path / "tiny0.safetensors")
     assert list(model.priors) == ["gaussian", "joint", "mine"]
@@ -83,7 +91,7 @@ def test_the_model_with_its_prior_is_written_and_reported(root, tmp_path, capsys
 
 
 def test_a_mixture_is_fitted_and_travels_with_the_model(root, tmp_path):
-    fitted = prior.run(config(root, tmp_path, "prior=mixture", "prior.components=2", "rounds=3"))
+    fitted = train(config(root, tmp_path, "prior=mixture", "prior.components=2", "rounds=3"))
     model = ppgn.model.load(tmp_path / "tiny0.safetensors")
     h, x = torch.randn(2, 6), torch.zeros(2, 0)
     assert not torch.allclose(fitted.means[0], fitted.means[1], atol=0.1)
@@ -102,10 +110,10 @@ class Killed(prior.PriorTraining):
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(root, tmp_path):
     words = [*SMALL, "steps=5", "save_minutes=0", f"codes={tmp_path}/codes.safetensors"]
-    expected = prior.run(config(root, tmp_path / "whole", *words)).state_dict()
+    expected = train(config(root, tmp_path / "whole", *words)).state_dict()
     with pytest.raises(RuntimeError, match="killed"):
-        prior.run(config(root, tmp_path / "parts", *words, "training._target_=tests.train.test_prior.Killed"))
-    resumed = prior.run(config(root, tmp_path / "parts", *words))
+        train(config(root, tmp_path / "parts", *words, "training._target_=tests.train.test_prior.Killed"))
+    resumed = train(config(root, tmp_path / "parts", *words))
     assert int(resumed.steps_done) == 5
     assert expected["prior.head.weight"].abs().sum() > 0
     for name, value in expected.items():
@@ -115,7 +123,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(root, tmp_path):
 def test_codes_are_cached_for_one_encoder_and_its_images(root, tmp_path, monkeypatch):
     cfg = config(root, tmp_path, "images=30", "mirrored=true")
     model, other = (ppgn.model.load(root / f"tiny{seed}.safetensors") for seed in (0, 1))
-    data = configs.build(cfg.data)
+    data = build(cfg.data)
     train, val = prior.load_codes(model, data, cfg)
     images = data.spread("train", 30).float() / 255
     expected = torch.cat([model.encode(images), model.encode(images.flip(-1))])
@@ -125,16 +133,16 @@ def test_codes_are_cached_for_one_encoder_and_its_images(root, tmp_path, monkeyp
     encode = prior.encode
     monkeypatch.setattr(prior, "encode", lambda m, x, *a, **k: sizes.append(len(x)) or encode(m, x, *a, **k))
     assert torch.equal(prior.load_codes(model, data, cfg)[0], train)
-    assert sizes == [prior.PROBES]
+    assert sizes == [PROBES]
     assert not torch.allclose(prior.load_codes(other, data, cfg)[0].float(), expected, atol=0.1)
-    assert sizes[1:] == [prior.PROBES, 30, 30, 8]
+    assert sizes[1:] == [PROBES, 30, 30, 8]
     cfg.mirrored = False
     assert len(prior.load_codes(other, data, cfg)[0]) == 30
 
 
 def test_pixels_are_codes_where_there_is_no_model(root, tmp_path):
     words = ["prior=image_dae", "prior.widths=[4,4]", "model=null", "size=8", "steps=2"]
-    prior.run(config(root, tmp_path, *words))
+    train(config(root, tmp_path, *words))
     model = ppgn.model.load(tmp_path / "pixels.safetensors")
     assert list(model.priors) == ["gaussian", "mine"]
     assert model.priors["mine"].code_shape == (3, 8, 8)
@@ -145,7 +153,7 @@ def test_pixels_are_codes_where_there_is_no_model(root, tmp_path):
 def test_every_prior_of_codes_is_trained_alike(root, tmp_path, option):
     sizes = {"dae": ["prior.widths=[8]"], "energy": SMALL}[option]
     cfg = config(root, tmp_path, f"prior={option}", *sizes, "steps=2")
-    module = prior.run(cfg)
+    module = train(cfg)
     assert any(parameter.abs().sum() > 0 for parameter in module.prior.state_dict().values())
     assert len(json.loads((tmp_path / "report.json").read_text())["levels"]) == 1
 
@@ -153,7 +161,7 @@ def test_every_prior_of_codes_is_trained_alike(root, tmp_path, option):
 def test_an_untrained_prior_is_as_good_as_the_linear_one_on_gaussian_codes():
     torch.manual_seed(0)
     codes = torch.randn(4000, 6)
-    untrained = ppgn.model.build(
+    untrained = building.build(
         {"_target_": "ppgn.priors.noise_conditional.NoiseConditional", "code_shape": [6], "width": 8, "depth": 1,
          "sigmas": [0.1, 3.0], "sigma": 0.5}
     )  # fmt: skip
@@ -178,7 +186,7 @@ def test_the_spectrum_holds_the_variances_of_independent_directions():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data.names=[nowhere]"], "no file"),
+        (["data.names=[nowhere]"], "no folder"),
         (["prior=dea"], "unknown prior 'dea'; nearest: dae"),
         (["name=joint"], "a prior cannot be named 'joint'"),
         (["model=natural65"], "unknown model 'natural65'; nearest: natural64"),
@@ -193,17 +201,44 @@ def test_the_spectrum_holds_the_variances_of_independent_directions():
 )
 def test_bad_settings_are_named(root, tmp_path, capsys, words, said):
     always = [*TINY, f"data.root={root}", f"model={root}/tiny0.safetensors", f"out={tmp_path}", "steps=1"]
-    assert (
-        prior.main([word for word in always if word.split("=")[0] not in {w.split("=")[0] for w in words}] + words) == 2
-    )
+    given = {word.split("=")[0] for word in words}
+    assert main(["train", "prior", *(word for word in always if word.split("=")[0] not in given), *words]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("train/prior.py: ")
+    assert last.startswith("ppgn: ")
     assert said in last
 
 
 def test_the_state_of_another_prior_is_refused(root, tmp_path, capsys):
     words = [*TINY, f"data.root={root}", f"model={root}/tiny0.safetensors", f"out={tmp_path}", "steps=1"]
-    assert prior.main([*words, *SMALL]) == 0
+    assert main(["train", "prior", *words, *SMALL]) == 0
     assert list(ppgn.model.load(tmp_path / "tiny0.safetensors").priors)[-1] == "noise_conditional"
-    assert prior.main([*words, "prior.width=12", "prior.depth=1"]) == 2
-    assert "last.ckpt is of another prior; give resume=false" in capsys.readouterr().err
+    assert main(["train", "prior", *words, "prior.width=12", "prior.depth=1"]) == 2
+    assert "last.ckpt is of another model; give resume=false" in capsys.readouterr().err
+
+
+def test_the_loss_is_a_share_of_what_the_best_linear_denoiser_leaves_at_every_level():
+    """An untrained prior is that denoiser, so that its loss is 1 wherever the noise levels lie."""
+    torch.manual_seed(0)
+    codes = torch.randn(4000, 6)
+    for low, high in ((0.1, 0.2), (0.1, 3.0), (2.0, 3.0)):
+        untrained = building.build(
+            {
+                "_target_": "ppgn.priors.noise_conditional.NoiseConditional",
+                "code_shape": [6], "width": 8, "depth": 1, "sigmas": [low, high], "sigma": low,
+            }
+        )  # fmt: skip
+        module = prior.PriorTraining(
+            untrained, 1.0, 5, optimizer=torch.optim.SGD, lr_warmup=1, ema=0.9, ema_warmup=1, seed=0, log_every=1
+        )
+        module.log = lambda *_, **__: None
+        assert float(module.training_step(codes, 0)) == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_average_is_a_copy_until_its_warmup_is_over(root, tmp_path):
+    def differs(steps: int) -> bool:
+        words = [*SMALL, "training.ema_warmup=2", "training.ema=0.9", f"steps={steps}"]
+        module = train(config(root, tmp_path / f"run{steps}", *words))
+        averaged = module.average.module.state_dict()
+        return any(not torch.equal(value, averaged[k]) for k, value in module.prior.state_dict().items())
+
+    assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]

@@ -14,7 +14,7 @@ from train import generator
 
 if __name__ == "__main__":
     cfg, _ = configs.compose("train_generator", sys.argv[2:])
-    module = generator.run(cfg)
+    module = generator.run(cfg, {})
     rank = module.global_rank
     batch = next(iter(module.trainer.train_dataloader))
-    torch.save({"weights": weights(module), "batch": batch}, Path(sys.argv[1]) / f"{rank}.pt")
+    torch.save({"weights": weights(module), "batch": batch[0]}, Path(sys.argv[1]) / f"{rank}.pt")

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor
 
+from ppgn.contracts import Generator, NoiseConditionalPrior
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.inpainting.problem import Problem
 from ppgn.media.blending import harmonic
+from ppgn.model import PPGN
+from ppgn.priors.observed import Observed
+from ppgn.samplers.ancestral import draw
+from ppgn.samplers.noise import Noise
 
 RESIDUAL = 0.1  # how much of what the code leaves out of the features counts as noise of what it says of them
 LEAST = 1e-6  # of a feature's variance over all pictures: the least noise
+
+
+def told(model: PPGN, prior: NoiseConditionalPrior, problems: Sequence[Problem], count: int) -> Observed:
+    """The prior that is told, row by row, what `observe` finds with `count` draws from it in the problems' holes."""
+    noise = Noise(range(-count, 0), model.device, model.dtype)  # no chain has such seeds
+    fills = model.decode(draw(prior, cast(Generator, model.generator).code_shape, noise))
+    said: dict[int, tuple[Tensor, Tensor]] = {}
+    for problem in problems:
+        if id(problem) not in said:
+            hole = (problem.known[0] == 0).to(fills.device)
+            said[id(problem)] = observe(model.encoder, problem.image.to(fills), hole, fills)
+    rows = [said[id(problem)] for problem in (problems if len(said) > 1 else problems[:1])]
+    precision, information = (torch.stack(part) for part in zip(*rows, strict=True))
+    return Observed(prior, precision, information.to(fills))
 
 
 @torch.no_grad()

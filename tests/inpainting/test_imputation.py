@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.encoders.features import FeatureEncoder
-from ppgn.encoders.imputation import LEAST, RESIDUAL, observe
 from ppgn.errors import InputError
+from ppgn.inpainting.imputation import LEAST, RESIDUAL, observe
 from ppgn.media.blending import poisson_blend
 from ppgn.networks.network import Network, Preprocessing
 

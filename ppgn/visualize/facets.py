@@ -1,0 +1,243 @@
+"""The facets of a target: groups of unlike pictures that it covers alike, each seen and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+import ppgn.model
+from ppgn import arguments, files, paths
+from ppgn.conditions import words
+from ppgn.contracts import Generator, Samples
+from ppgn.errors import InputError
+from ppgn.media import images
+from ppgn.networks.network import Network
+from ppgn.photographs import Photographs
+from ppgn.runs import describe
+from ppgn.sampling import PHOTO_STRENGTH, as_config, enough_memory, walker_of
+
+COMPONENTS = 50  # principal components that t-SNE sees, as published
+PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
+SHOWN = 5  # pictures of a facet in its row of grid.png
+
+
+def facets(
+    # -- what to draw --
+    target: Any,  # the class, unit or sentence whose kinds of pictures are drawn
+    photographs: Any,  # a folder of pictures of it: files in it or below, or val_images.npy, uint8 (N, S, S, 3)
+    *,
+    condition: Any = "imagenet",  # the network that judges: one of a single network
+    k: int = 10,  # facets
+    nearest: int = 15,  # pictures nearest a facet's centre, whose mean code its chains start from
+    layer: str | None = None,  # whose features are grouped; null is the last before the outputs
+    # -- how the chains walk --
+    seeds: Any = "0-3",  # samples of each facet: 0-15, [1,4,9], 3 or 0-3,8,10-12
+    model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
+    prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
+    sampler: Any = "annealed",  # the kernel and its settings
+    steps: int | None = None,  # null is the sampler's own number
+    # how far to leave the mean code, above 0 to 1: the share of the steps that is walked, the last one
+    strength: float = PHOTO_STRENGTH,
+    trust: Any = (),  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
+    # -- on which machine --
+    batch_size: int = 8,  # pictures or chains at a time
+    device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    progress: bool = False,
+    # -- what comes out --
+    out: Any = None,  # a folder
+) -> Facets:
+    """Group photographs of a target by its network's features and draw each group, a chain a seed -> `Facets`.
+
+    photographs: a folder, several, or `ppgn.photographs.Photographs`. out: files are written there at the end; without
+    it nothing is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
+
+    Raises `InputError` for what cannot be used, and where scikit-learn is not installed.
+    Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1.
+    """
+    given = dict(locals())
+    wanted, *more = arguments.targets(target)
+    if more:
+        raise InputError(f"target={[wanted, *more]} cannot be used; facets are those of one target")
+    for name in ("k", "nearest", "batch_size"):
+        arguments.whole(name, given[name])
+    where, chains = arguments.device(device), arguments.seeds(seeds)
+    walker = walker_of(sampler, steps, arguments.share("strength", strength))
+    pictures = Photographs.find(photographs)
+    (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
+    network = _network(made)
+    net = ppgn.model.load(model, where, trust)
+    chosen, side = net.choose_prior(prior, walker), cast(Generator, net.generator).signal_shape[-1]
+    folder = None if out is None else Path(out).expanduser()
+    if folder is not None:
+        paths.check_writable(folder, 10_000_000)
+    config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
+
+    def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+        return tqdm(items, desc=what, disable=not progress)
+
+    layer = layer or penultimate(network)
+    batches = [range(i, min(i + batch_size, len(pictures))) for i in range(0, len(pictures), batch_size)]
+    size = network.preprocessing.size or 224
+    read = (pictures.take(rows, size).to(where) / 255 for rows in bar(batches, "pictures"))
+    found = find(features(network, read, layer), k, nearest)
+    near = [pictures.take(facet.nearest, side) for facet in found]
+    drawn: list[Samples] = []
+    for some in bar(near, "facets"):
+        code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
+        options: dict[str, Any] = {"sampler": walker, "prior": chosen, "init": code, "batch_size": batch_size}
+        with enough_memory(where, batch_size):
+            drawn.append(net.sample(made, chains, **options))
+    said = [describe(made, samples.images) for samples in drawn]
+    names = [[pictures.name(row) for row in facet.nearest] for facet in found]
+    done = Facets(folder, config, layer, found, near, Samples.concatenate(drawn), names, said)
+    if folder is not None:
+        done.save()
+    return done
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A cluster of pictures, by their rows."""
+
+    members: tuple[int, ...]
+    nearest: tuple[int, ...]  # those nearest the centroid, nearest first
+
+
+@dataclass(frozen=True, repr=False)
+class Facets:
+    """The facets of a target, the largest first; `save` writes grid.png, facets.json, samples.safetensors, config.yaml.
+
+    `pictures` are the nearest of each, uint8 (N, 3, S, S), `names` where they lie; `samples` are those of all facets,
+    one facet after another, `said` what the condition says of them.
+    """
+
+    folder: Path | None
+    config: Mapping[str, Any]
+    layer: str | None
+    found: Sequence[Facet]
+    pictures: Sequence[Tensor]
+    samples: Samples
+    names: Sequence[Sequence[str]]
+    said: Sequence[Sequence[Mapping[str, Any]]]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __repr__(self) -> str:
+        count = sum(len(facet.members) for facet in self.found)
+        return f"Facets({len(self)} of {count} pictures of {self.config['target']}, {len(self.samples)} samples)"
+
+    @property
+    def images(self) -> Tensor:
+        """The samples, uint8 (facets, seeds, 3, H, W)."""
+        pictures: Tensor = self.samples.images.unflatten(0, (len(self), -1))
+        return pictures
+
+    @property
+    def codes(self) -> Tensor:
+        """Their codes, (facets, seeds, *code_shape)."""
+        codes: Tensor = self.samples.codes.unflatten(0, (len(self), -1))
+        return codes
+
+    def grid(self) -> Image.Image:
+        """A row per facet: pictures, a white gap, samples."""
+        rows = []
+        for near, part in zip(self.pictures, self.images, strict=True):
+            blank = torch.full_like(part[:1], 255)
+            shown = near[:SHOWN]
+            rows.append(torch.cat([shown, blank.expand(SHOWN + 1 - len(shown), -1, -1, -1), part]))
+        return images.grid(torch.cat(rows), columns=len(rows[0]))
+
+    def report(self) -> dict[str, Any]:
+        """What facets.json says."""
+        seeds = list(dict.fromkeys(self.samples.seeds))
+        rows = [
+            {
+                "pictures": len(facet.members),
+                "nearest": list(names),
+                "samples": [{"seed": seed, **said} for seed, said in zip(seeds, says, strict=True)],
+            }
+            for facet, names, says in zip(self.found, self.names, self.said, strict=True)
+        ]
+        head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
+        return head | {"versions": files.versions(), "facets": rows}
+
+    def save(self, folder: str | Path | None = None) -> None:
+        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+        place = self.folder if folder is None else Path(folder).expanduser()
+        if place is None:
+            raise InputError("these facets have no folder; give one: save(FOLDER)")
+        samples = self.samples
+        tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
+        tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
+        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        files.save(place / "samples.safetensors", tensors, "ppgn-facets-1")
+        paths.write(place / "facets.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        images.write(place / "grid.png", self.grid())
+
+
+def _network(condition: Any) -> Network:
+    """What a condition looks through. Raises `InputError` where that is not one network."""
+    network = getattr(condition, "network", None)
+    if not isinstance(network, Network):
+        raise InputError("facets are those of a single network; give condition=imagenet, places, torchscript or unit")
+    inner = getattr(network.body, "network", network)  # a unit's network is inside
+    return inner if isinstance(inner, Network) else network
+
+
+def penultimate(network: Network) -> str | None:
+    """The last layer before the outputs, by name; None for a network whose layers cannot be read."""
+    shapes = network.layer_shapes()
+    return next((name for name, shape in reversed(shapes.items()) if shape[0] != network.classes), None)
+
+
+@torch.no_grad()
+def features(network: Network, batches: Iterable[Tensor], layer: str | None = None) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1], batch by batch -> activations (N, D) of a layer, averaged over positions.
+
+    Without `layer` they are those of the network's outputs. Raises `InputError` for an unknown layer.
+    """
+    read = [network(images) if layer is None else network.features(images, [layer])[layer] for images in batches]
+    return torch.cat([values.flatten(2).mean(2) if values.dim() > 2 else values for values in read])
+
+
+def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0) -> list[Facet]:
+    """Features (N, D) -> `k` facets, the largest first, each with its up to `nearest` rows next to the centroid.
+
+    PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` for fewer than 2k pictures and where
+    scikit-learn is not installed.
+    """
+    try:
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise InputError("facets need scikit-learn: pip install 'ppgn[facets]'") from error
+    count = len(features)
+    if k < 1 or nearest < 1 or count < max(2 * k, 4):
+        raise InputError(f"{count} pictures for k={k} facets; expected {max(2 * k, 4)} or more, or a smaller k")
+    reduced = PCA(min(COMPONENTS, *features.shape), random_state=seed).fit_transform(features.double().cpu().numpy())
+    tsne = TSNE(2, perplexity=min(PERPLEXITY, (count - 1) / 3), init="pca", random_state=seed)
+    return clusters(tsne.fit_transform(reduced), k, nearest, seed)
+
+
+def clusters(points: np.ndarray, k: int, nearest: int, seed: int = 0) -> list[Facet]:
+    """Points (N, D) -> their `k` clusters of k-means as facets, the largest first."""
+    from sklearn.cluster import KMeans
+
+    means = KMeans(k, n_init=10, random_state=seed).fit(points)
+    distance = ((points - means.cluster_centers_[means.labels_]) ** 2).sum(1)
+    found = []
+    for cluster in range(k):
+        members = np.flatnonzero(means.labels_ == cluster).tolist()
+        found.append(Facet(tuple(members), tuple(sorted(members, key=lambda row: float(distance[row]))[:nearest])))
+    return sorted(found, key=lambda facet: -len(facet.members))

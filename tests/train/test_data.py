@@ -1,0 +1,85 @@
+"""Training images: batches that depend on seed, rank and number alone, and a few of them spread over the sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ppgn.errors import InputError
+from train.data import ArrayData, BatchStream, FolderData, PlacedStream, StreamData
+
+
+def images(n: int, side: int = 4) -> torch.Tensor:
+    return torch.arange(n * 3 * side * side, dtype=torch.uint8).view(n, 3, side, side)
+
+
+def test_batches_depend_on_seed_rank_and_number_alone() -> None:
+    x = images(5)
+    stream = BatchStream(x, batch_size=64, seed=3)
+    later = BatchStream(x, batch_size=64, seed=3, start=7)
+    assert torch.equal(next(iter(later)), stream.batch(7))
+    others = (stream.batch(8), BatchStream(x, 64, seed=4).batch(7), BatchStream(x, 64, seed=3, rank=1).batch(7))
+    assert not any(torch.equal(other, stream.batch(7)) for other in others)
+
+
+def test_images_are_mirrored_half_of_the_time_and_their_places_say_which() -> None:
+    x = images(5)
+    batch, places = PlacedStream(x, 200, 1).batch(0)
+    assert torch.equal(batch, torch.stack([x[p // 2].flip(-1) if p % 2 else x[p // 2] for p in places.tolist()]))
+    assert 60 < int((places % 2).sum()) < 140
+    assert set(places.tolist()) == set(range(10))
+
+
+def test_a_stream_is_a_datamodule() -> None:
+    stream = BatchStream(images(3), 2)
+    assert torch.equal(next(iter(StreamData(stream).train_dataloader())), stream.batch(0))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, start in (("a", 0), ("b", 100)):
+        (tmp_path / name).mkdir()
+        for split in ("train", "val"):
+            array = (
+                np.arange(start, start + 6, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3)
+            )
+            np.save(tmp_path / name / f"{split}_images.npy", array)
+    return tmp_path
+
+
+def test_sets_are_joined_and_spread(root: Path) -> None:
+    data = ArrayData(str(root), ["a", "b"], batch_size=5, seed=2)
+    assert data.images("train")[:, 0, 0, 0].tolist() == [*range(6), *range(100, 106)]
+    assert data.spread("val", 4)[:, 0, 0, 0].tolist() == [0, 3, 101, 105]
+    assert len(data.spread("val", 1000)) == 12
+    batch, places = next(iter(data.train_dataloader()))
+    assert batch.shape == (5, 3, 8, 8)
+    assert torch.equal(batch[:, 0, 0, 0], data.train[places // 2, 0, 0, 0])
+    assert len(ArrayData(str(root), ["a", "b"], limit=2).images("train")) == 4
+
+
+def test_sets_that_do_not_fit_are_named(root: Path) -> None:
+    with pytest.raises(InputError, match=r"no folder .*nowhere"):
+        ArrayData(str(root), ["nowhere"]).images("train")
+    np.save(root / "b" / "train_images.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match="several sizes"):
+        ArrayData(str(root), ["a", "b"]).images("train")
+
+
+def test_folders_of_pictures(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number in range(4):
+            folder = tmp_path / split / f"class{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 12), (50 * number, 0, 0)).save(folder / f"{number}.png")
+    data = FolderData(str(tmp_path), 8, 2, workers=0)
+    batches = list(data.train_dataloader())
+    assert [batch.shape for batch in batches] == [(2, 3, 8, 8)] * 2
+    assert sorted(int(x[0, 0, 0]) for batch in batches for x in batch) == [0, 50, 100, 150]
+    assert data.spread("val", 2)[:, 0, 4, 4].tolist() == [0, 150]
+    with pytest.raises(InputError, match="no "):
+        FolderData(str(tmp_path / "nowhere"), 8).spread("val", 2)
