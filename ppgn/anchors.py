@@ -145,7 +145,8 @@ def digest(*modules: nn.Module) -> str:
     for module in modules:
         for name, part in module.named_modules():
             if type(part).__module__.startswith("ppgn."):
-                told = {key: value for key, value in vars(part).items() if isinstance(value, SIMPLE) and key[0] != "_"}
+                told = {key: value for key, value in vars(part).items() if isinstance(value, SIMPLE)}
+                told = {key: value for key, value in told.items() if key[0] != "_" and key != "training"}
                 found.update(repr((name, type(part).__name__, sorted(told.items()))).encode())
         for name, tensor in chain(module.named_parameters(), module.named_buffers()):
             precise = tensor.detach().float() if tensor.is_floating_point() else tensor

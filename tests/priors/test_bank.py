@@ -91,7 +91,9 @@ def test_chains_that_ask_for_a_density_find_it(prior: Bank) -> None:
     evaluation = target.evaluate(h, density=True)
     assert evaluation.log_prior is not None
     torch.testing.assert_close(evaluation.log_prior, prior.log_prob(h))
-    drawn = run_chains([target], Mala(0.05, 100), Noise([1, 2], dtype=torch.float64), steps=120)
+    drawn = run_chains(
+        [target], Mala(step_size=0.05, warmup=100, steps=120), Noise([1, 2], dtype=torch.float64), steps=120
+    )
     assert prior.log_prob(drawn.codes).min() > prior.log_prob(4 * torch.ones(1, 5, dtype=torch.float64))
 
 

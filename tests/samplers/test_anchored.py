@@ -33,7 +33,7 @@ class Known(Posterior):
         return CODES[: len(self.log_p)], self.log_p
 
     def near(self, anchor: Tensor, spread: float) -> Posterior:  # type: ignore[override]
-        return Posterior(self.generator, Near(anchor, spread, spread), self.condition)
+        return Posterior(self.generator, Near(anchor, spread), self.condition)
 
 
 def target(index: int = 0, log_p: Tensor | None = None) -> Known:
@@ -110,7 +110,7 @@ def test_chains_go_on_where_they_stopped(tmp_path) -> None:  # type: ignore[no-u
 
 def test_given_its_anchors_it_is_annealed_under_the_prior_near_them() -> None:
     anchor, seeds = CODES[:2], [1, 2]
-    plain = Annealed(0.5, 0.05)
+    plain = Annealed(sigma_max=0.5, sigma_min=0.05, epsilon2=2.0, fade=True)
     here = run_chains([target()], Anchored(), Noise(seeds, dtype=torch.float64), steps=6, init=anchor)
     there = run_chains([target().near(anchor, 0.5)], plain, Noise(seeds, dtype=torch.float64), steps=6, init=anchor)
     assert torch.equal(here.codes, there.codes)

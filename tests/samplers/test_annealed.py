@@ -181,8 +181,13 @@ def test_start_codes_get_the_variance_of_the_first_level() -> None:
 
 def test_fade_lets_go_where_the_wish_is_fulfilled() -> None:
     gradient = torch.tensor([[1.0, -2.0]], dtype=DOUBLE).expand(4, 2)
-    log_p = torch.tensor([-1e3, math.log(0.25), 0.0, 5.0], dtype=DOUBLE)
+    log_p = torch.tensor([-1e3, math.log(0.25), 0.0, 1e-6], dtype=DOUBLE)
     torch.testing.assert_close(rows.fade(gradient, log_p)[:, 0], torch.tensor([1.0, 0.75, 0.0, 0.0], dtype=DOUBLE))
+
+
+def test_what_is_no_probability_does_not_fade() -> None:
+    gradient = torch.tensor([[1.0, -2.0]], dtype=DOUBLE)
+    assert torch.equal(rows.fade(gradient, torch.tensor([5.0], dtype=DOUBLE)), gradient)
 
 
 def test_a_row_that_is_not_finite_is_frozen_and_harms_no_other() -> None:
