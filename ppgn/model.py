@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ppgn import anchors, building, files, paths
 from ppgn.conditions.probe import probe
-from ppgn.contracts import Condition, Generator, Prior, Samples, Shape
+from ppgn.contracts import AnchoringPrior, Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
 from ppgn.media import medium
 from ppgn.networks.network import Network
@@ -20,6 +20,7 @@ from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
 from ppgn.samplers import chains
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
@@ -191,6 +192,12 @@ class PPGN(nn.Module):
         if not isinstance(prior, Prior):
             raise InputError(f"prior '{called}' is none: expected residual(h, x) -> R(h) − h; see ppgn.contracts.Prior")
         return cast(Prior, self._fitting(called, cast(nn.Module, prior)))
+
+    def suited(self, sampler: Any, prior: Any = None) -> Any:
+        """The sampler itself, but for "anchored", which is "annealed" where the prior has no anchors."""
+        if sampler != "anchored" or isinstance(self.choose_prior(prior, Anchored()), AnchoringPrior):
+            return sampler
+        return "annealed"
 
     def _lack(self, prior: str) -> InputError:
         """What to say of the name of a prior that is not here."""

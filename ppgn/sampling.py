@@ -64,8 +64,10 @@ def sample(
     strength: float | None = None,
     # -- how they walk --
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
-    prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
+    prior: Any = None,  # what keeps the images natural (bank, mixture, joint, dae, gaussian); null is what suits
+    # the kernel and its settings; anchored gives way to annealed where chains start from an image or the prior has no
+    # anchors
+    sampler: Any = "anchored",
     steps: int | None = None,  # steps for each target; null is the sampler's own number
     burn_in: int = 0,  # steps to walk before anything is kept
     thin: int | None = None,  # keep the state every so many steps; null keeps the last one of each target
@@ -104,6 +106,8 @@ def sample(
         target, condition = None, target
     asked = arguments.targets(target)
     where, worker = arguments.device(device), worker or Worker()
+    if init is not None and sampler == "anchored":
+        sampler = "annealed"
     walker = walker_of(sampler, steps, _strength(strength, init))
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
@@ -113,6 +117,8 @@ def sample(
     _check(given, folder)
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     net = ppgn.model.load(model, where, trust).to(dtype)
+    sampler = net.suited(sampler, prior)
+    walker = walker_of(sampler, steps, _strength(strength, init))
     chosen = net.choose_prior(prior, walker)
     config = as_config(given, net, walker, chosen, sampler, condition)
     about = {

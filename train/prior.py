@@ -26,6 +26,7 @@ from ppgn import building, paths
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
 from ppgn.model import PPGN
+from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
 from train.cache import PROBES, cached
@@ -222,8 +223,8 @@ def load_data(model: PPGN, cfg: DictConfig) -> tuple[Tensor, Tensor]:
     return train, val
 
 
-def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture:
-    """Build what the configuration names, train it, and return the trained module; a mixture is fitted and returned.
+def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank:
+    """Build what the configuration names, train it, and return the trained module; a mixture or a bank is fitted.
 
     Its name in the model is `cfg.name`, or that of the option "prior". A training goes on from `out/last.ckpt` where
     that exists and `resume` is true. Raises `InputError` for bad settings.
@@ -240,10 +241,10 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture:
     train = codes[0]
     path = Path(cfg.out).expanduser() / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
     export = ExportPrior(path, model, name, settings, codes, cfg.export_every)
-    if isinstance(prior, Mixture):
+    if isinstance(prior, Mixture | Bank):
         whole(cfg, "rounds")
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
-        prior.fit(scaled(train), cfg.rounds, cfg.seed)
+        prior.fit(scaled(train), *([cfg.rounds] if isinstance(prior, Mixture) else []), cfg.seed)
         export.put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())

@@ -61,7 +61,7 @@ class Source:
     @staticmethod
     def of(model: PPGN, sampler: Any, prior: Any, seeds: tuple[int, ...], **more: Any) -> Source:
         """Chains of a sampler and a prior by name, mapping or object; None is the prior that suits the sampler."""
-        made = Sampler.of(building.part("sampler", sampler))
+        made = Sampler.of(building.part("sampler", model.suited(sampler, prior)))
         return Source(model, made, model.choose_prior(prior, made), seeds, **more)
 
     def start_codes(self) -> Source:
@@ -86,7 +86,8 @@ class Source:
         """The pictures of all conditions, `side` pixels wide; a bar called `name` shows the progress."""
         step = len(self.seeds) * self.own_seeds
         every = [[(number, seed + number * step) for seed in self.seeds] for number in range(len(conditions))]
-        groups = [[row for rows in every for row in rows]] if self.own_seeds else every
+        apart = not self.own_seeds or hasattr(self.sampler, "start")  # anchors are those of one condition
+        groups = every if apart else [[row for rows in every for row in rows]]
         size, kept = self.batch_size, 1 + (self.onward and self.sampler is not None)
         batches = [rows[first : first + size] for rows in groups for first in range(0, len(rows), size)]
         drawn: list[Tensor] = []

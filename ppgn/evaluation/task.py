@@ -38,7 +38,7 @@ class Task:
     condition: Any = "imagenet"  # the network that is asked for the targets
     seeds: Any = "0-7"  # the chains of each target
     prior: Any = None  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed"  # the kernel and its settings
+    sampler: Any = "anchored"  # the kernel and its settings; with a prior without anchors annealed
     steps: int | None = None  # steps for each sample; null is the sampler's own number
     # -- how it is run --
     trust: Any = ()  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]

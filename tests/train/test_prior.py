@@ -90,6 +90,15 @@ def test_the_model_with_its_prior_is_written_and_reported(root, tmp_path, capsys
     assert "loss" in module.trainer.logged_metrics
 
 
+def test_a_bank_is_filled_and_travels_with_the_model(root, tmp_path):
+    filled = train(config(root, tmp_path, "prior=bank", "prior.members=5", "prior.dims=4"))
+    model = ppgn.model.load(tmp_path / "tiny0.safetensors")
+    h = torch.randn(2, 6)
+    assert len(filled.members.unique(dim=0)) > 1
+    assert torch.allclose(model.priors["mine"].log_prob(h), filled.log_prob(h), atol=0.1)
+    assert model.suited("anchored", "mine") == "anchored"
+
+
 def test_a_mixture_is_fitted_and_travels_with_the_model(root, tmp_path):
     fitted = train(config(root, tmp_path, "prior=mixture", "prior.components=2", "rounds=3"))
     model = ppgn.model.load(tmp_path / "tiny0.safetensors")
