@@ -223,3 +223,15 @@ def test_a_prior_without_photographs_has_no_anchors(generator: TinyGenerator, ne
     for refused in (target.anchors, lambda: target.near(torch.zeros(1, 5), 0.5)):
         with pytest.raises(InputError, match="prior=bank"):
             refused()
+
+
+def test_the_shipped_bank_knows_the_default_condition_network() -> None:
+    """Otherwise the first picture would wait for a survey."""
+    from ppgn import model
+    from ppgn.networks import imagenet
+
+    bank = model.load("natural64").priors["bank"]
+    weight = bank.regression(anchors.digest(imagenet.load()))
+    assert weight is not None
+    assert weight.shape == (1000, 513)
+    assert bank.regression(anchors.digest(imagenet.load("efficientnet_lite0"))) is None
