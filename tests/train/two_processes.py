@@ -17,4 +17,4 @@ if __name__ == "__main__":
     module = generator.run(cfg, {})
     rank = module.global_rank
     batch = next(iter(module.trainer.train_dataloader))
-    torch.save({"weights": weights(module), "batch": batch}, Path(sys.argv[1]) / f"{rank}.pt")
+    torch.save({"weights": weights(module), "batch": batch[0]}, Path(sys.argv[1]) / f"{rank}.pt")
