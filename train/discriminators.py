@@ -1,4 +1,4 @@
-"""Discriminators, all conditional on the real code h."""
+"""Discriminators, conditional on the real code h, and beside that without it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from ppgn.errors import InputError
 class Discriminator(nn.Module):
     """Tells real images from generated ones, given the code: forward(x, features, h) -> logits, one tensor a head.
 
-    The last `pixel_heads` of them judge the images themselves, all others the features.
+    The logits are those of `games`, one after the other: the first game is conditional on the code, a second is not.
+    The last `pixel_heads` of each judge the images themselves, all others the features.
     """
 
+    games = 1
     pixel_heads = 0
 
     def calibrate(self, features: Mapping[str, Tensor]) -> None:
         """Look at the features of one real batch, layer name -> (B, C, H, W), before the first update."""
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) in [0, 1], their features by layer, codes (B, D) -> logits (B, ...) a head."""
+        """Images (B, 3, H, W) in [0, 1], their features by layer, codes (P, D) of the first P -> logits a head.
+
+        Those of the first game are (P, ...), those of others (B, ...); with one game alone P is B.
+        """
         raise TypeError(f"{type(self).__name__} judges nothing: use a subclass")
 
 
@@ -55,49 +60,55 @@ class DeePSiMDiscriminator(Discriminator):
         return [logits]
 
 
-class _Head(nn.Module):
-    """Judges one feature map: fixed random mixing, a few convolutions, a logit a position, projection on the code."""
+class _Judge(nn.Module):
+    """What all heads end in: a logit a position, with a projection on the code, and, if `free`, another without it."""
+
+    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
+        super().__init__()
+        self.logit = spectral_norm(nn.Conv2d(width, 1, 1))
+        self.code = spectral_norm(nn.Linear(code_dim, width))
+        self.free = spectral_norm(nn.Conv2d(width, 1, 1)) if free else None
+
+    def judge(self, x: Tensor, h: Tensor) -> list[Tensor]:
+        """Maps (B, C, H, W), codes (P, D) of the first P rows -> logits (P, positions) and, if free, (B, positions)."""
+        with_code = x[: len(h)]
+        agreement = (with_code * self.code(h)[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
+        logits = [self.logit(with_code) + agreement, *([] if self.free is None else [self.free(x)])]
+        return [each.flatten(1) for each in logits]
+
+
+class _Head(_Judge):
+    """Judges one feature map: fixed random mixing, then a few convolutions."""
 
     mixing: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int, width: int, code_dim: int, strides: Sequence[int]) -> None:
-        super().__init__()
+    def __init__(self, channels: int, width: int, code_dim: int, strides: Sequence[int], *, free: bool) -> None:
+        super().__init__(width, code_dim, free=free)
         self.register_buffer("mixing", torch.randn(width, channels, 1, 1) / channels**0.5)
         self.register_buffer("scale", torch.ones(1, channels, 1, 1))
         self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, stride, padding=1)) for stride in strides)
-        self.logit = spectral_norm(nn.Conv2d(width, 1, 1))
-        self.code = spectral_norm(nn.Linear(code_dim, width))
 
-    def forward(self, features: Tensor, h: Tensor) -> Tensor:
+    def forward(self, features: Tensor, h: Tensor) -> list[Tensor]:
         x = F.conv2d(features * self.scale, self.mixing)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
-        return _logits(x, self.logit, self.code(h))
+        return self.judge(x, h)
 
 
-class _PixelHead(nn.Module):
-    """Judges patches of the image itself (Isola et al. 2017), a logit a patch, projection on the code."""
+class _PixelHead(_Judge):
+    """Judges patches of the image itself (Isola et al. 2017)."""
 
-    def __init__(self, width: int, code_dim: int) -> None:
-        super().__init__()
+    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
+        super().__init__(4 * width, code_dim, free=free)
         widths = (3, width, 2 * width, 4 * width)
         self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, 2, padding=1)) for a, b in pairwise(widths))
-        self.logit = spectral_norm(nn.Conv2d(4 * width, 1, 1))
-        self.code = spectral_norm(nn.Linear(code_dim, 4 * width))
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
         x = 4 * x - 2
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
-        return _logits(x, self.logit, self.code(h))
-
-
-def _logits(x: Tensor, logit: nn.Module, code: Tensor) -> Tensor:
-    """A logit for each position of (B, C, H, W), plus how well it agrees with the projected code (B, C)."""
-    agreement = (x * code[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
-    logits: Tensor = logit(x) + agreement
-    return logits.flatten(1)
+        return self.judge(x, h)
 
 
 class ProjectedDiscriminator(Discriminator):
@@ -106,7 +117,8 @@ class ProjectedDiscriminator(Discriminator):
     `channels` gives the number of channels of each of `layers`. Each head is conditional on the code by
     projection (Miyato & Koyama 2018) and spectrally normalised; layers are brought to unit scale by `calibrate`.
     With `pixels`, the width of its first layer, one more head judges the image itself, so that what the frozen network
-    overlooks is seen.
+    overlooks is seen. With `unconditional` every head plays a second game, without the code, in which images that
+    have no code, the last rows of a batch, are judged too.
     """
 
     def __init__(
@@ -117,14 +129,16 @@ class ProjectedDiscriminator(Discriminator):
         width: int = 64,
         depth: int = 2,
         pixels: int = 0,
+        unconditional: bool = False,
     ) -> None:
         super().__init__()
         if len(layers) != len(channels):
             raise InputError(f"discriminator: {len(layers)} layers need as many channels, not {len(channels)}")
         self.layers = tuple(layers)
         strides = (2,) * (depth - 1) + (1,)
-        self.heads = nn.ModuleList(_Head(n, width, code_dim, strides) for n in channels)
-        self.on_pixels = _PixelHead(pixels, code_dim) if pixels else None
+        self.heads = nn.ModuleList(_Head(n, width, code_dim, strides, free=unconditional) for n in channels)
+        self.on_pixels = _PixelHead(pixels, code_dim, free=unconditional) if pixels else None
+        self.games = 2 if unconditional else 1
         self.pixel_heads = 1 if pixels else 0
 
     @torch.no_grad()
@@ -136,6 +150,7 @@ class ProjectedDiscriminator(Discriminator):
             head.scale.copy_(1 / (rms + 0.1 * rms.mean()))
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
-        """Images, feature maps by layer name (B, C, H, W) and codes (B, D) -> per head logits (B, positions)."""
-        logits = [head(features[name], h) for name, head in zip(self.layers, self.heads, strict=True)]
-        return logits if self.on_pixels is None else [*logits, self.on_pixels(x, h)]
+        """Images, feature maps by layer name (B, C, H, W) and codes (P, D) -> per game and head logits, by position."""
+        judged = [head(features[name], h) for name, head in zip(self.layers, self.heads, strict=True)]
+        judged += [] if self.on_pixels is None else [self.on_pixels(x, h)]
+        return [logits for game in zip(*judged, strict=True) for logits in game]

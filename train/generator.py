@@ -3,7 +3,9 @@
     ppgn train generator experiment=natural64_cpu data.root=DATA
 
 One step follows Nguyen et al. (2016), section 3.4, and the training code released with it: h = E(x), x̂ = G(h); the
-discriminator learns to tell x from x̂ given h; then G descends the image, feature, code and adversarial losses.
+discriminator learns to tell x from x̂ given h; then G descends the image, feature, code and adversarial losses. A part
+of each batch may be drawn from codes that no photograph has, as a sampler comes upon them: the discriminator alone
+judges these, without the code.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -23,13 +25,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, unknown
-from ppgn.model import PPGN, load
+from ppgn.model import BUILT_IN, PPGN, load
 from ppgn.networks.network import Network
+from ppgn.priors.mixture import Mixture
+from train.augmentation import Augmentation
 from train.callbacks import Export
+from train.codes import CodeCache, GivenCodes
 from train.command import build, fit, last_state, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
-from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradient_norm, image_loss
+from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradients, image_loss
 
 LOSSES = ("image", "feature", "code", "adversarial")
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -37,9 +42,10 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 @dataclass(frozen=True)
 class Pair:
-    """Real images, their codes, and what G made of them; features are those of the comparator, by layer.
+    """Real images (B, ...), the codes (P, D) of the first P, and what G drew; features are the comparator's, by layer.
 
-    `seen` is `drawn` as the feature and code losses look at it, with the noise of Joint PPGN-h if there is any.
+    The first P of the drawings (B, ...) are of these codes; the others, if any, of codes that no photograph has. `seen`
+    is `drawn` as the feature and code losses look at it, with the noise of Joint PPGN-h if there is any.
     """
 
     x: Tensor
@@ -59,9 +65,12 @@ class GeneratorTraining(lightning.LightningModule):
     code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
     steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
     loss's (Esser et al. 2021), on pixels to as many times the image loss's, otherwise it is used as it is, as
-    published. `halve_at` lists the steps at which the
-    learning rates are halved. The comparator looks at a random window of the images, the same for x and x̂, whose side
-    is at least `crop` times theirs, so that no pattern can hide in the grid of its strides; 1 shows all of them.
+    published. `halve_at` lists the steps at which the learning rates are halved. In the first `alone` steps from
+    `start` on D alone learns, for one that is new to a G that is not. The comparator looks at a random window of the
+    images, the same for x and x̂, whose side is at least `crop` times theirs, so that no pattern can hide in the grid of
+    its strides; 1 shows all of them. `augmentation` changes what it sees there, of both in the same way. From `start`
+    on G is given what `codes` makes of the codes of photographs: a share of each batch has none of its own. The code
+    loss looks at as many of the drawings of photographs as make up `code_share` of the batch.
     `ema` is the decay of the averaged generator, a plain copy for the first `ema_warmup` steps.
 
     Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its features and h: `noise` is
@@ -88,9 +97,13 @@ class GeneratorTraining(lightning.LightningModule):
         relative_features: bool = True,
         image_power: float = 2.0,
         start: int = 0,
+        alone: int = 0,
         ramp: int = 1,
         halve_at: Sequence[int] = (),
         crop: float = 1.0,
+        augmentation: Augmentation | None = None,
+        codes: GivenCodes | None = None,
+        code_share: float = 1.0,
         noise: float = 0.0,
         image_noise: float = 0.0,
         inner_noise: float = 0.0,
@@ -111,12 +124,20 @@ class GeneratorTraining(lightning.LightningModule):
             raise InputError(f"training: inner_noise={inner_noise} is for the code loss; set weights.code, as to 1.0")
         if inner_noise and inner_layer not in model.encoder.network.layers():
             raise unknown("training.inner_layer", str(inner_layer), model.encoder.network.layers())
+        if codes is not None and codes.share and (discriminator is None or discriminator.games < 2):
+            reason = "nothing else judges drawings of other codes than photographs'"
+            raise InputError(f"training.codes needs training.discriminator.unconditional=true: {reason}")
+        if codes is not None and codes.mixture and "mixture" not in model.priors:
+            reason = "there is no prior 'mixture'; name a model that has it, as weights=natural64, or set this to 0"
+            raise InputError(f"training.codes.mixture={codes.mixture}: {reason}")
         self.model, self.comparator, self.layers = model, comparator, tuple(layers)
         self.weights = {name: float(weights.get(name, 0.0)) for name in LOSSES}
         self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
         self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
-        self.start, self.ramp, self.halve_at, self.crop = start, ramp, tuple(halve_at), crop
+        self.start, self.alone, self.ramp, self.halve_at, self.crop = start, alone, ramp, tuple(halve_at), crop
+        self.augmentation, self.codes, self.code_share = augmentation, codes, code_share
+        self.known: CodeCache | None = None
         self.noise, self.image_noise, self.inner_noise, self.inner_layer = noise, image_noise, inner_noise, inner_layer
         self.ema_warmup, self.log_every = ema_warmup, log_every
         self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
@@ -125,8 +146,9 @@ class GeneratorTraining(lightning.LightningModule):
         self.model.encoder.requires_grad_(False)
 
     def averaged(self) -> PPGN:
-        """The model with the averaged generator, sharing memory with this module."""
-        return PPGN(self.average.module, self.model.encoder, config=self.model.config)
+        """The model with the averaged generator, sharing memory with this module; priors on its codes stay."""
+        trained = {name: prior for name, prior in self.model.priors.items() if name not in BUILT_IN}
+        return PPGN(self.average.module, self.model.encoder, trained, config=self.model.config)
 
     # What Lightning asks for
 
@@ -169,11 +191,13 @@ class GeneratorTraining(lightning.LightningModule):
         step = int(self.steps_done)
         if step in self.halve_at:
             self._halve_learning_rates()
-        pair = self._draw(batch)
         active = self.discriminator is not None and step >= self.start
+        pair = self._draw(batch, mixed=active)
         logs = self._train_discriminator(pair, first=step == self.start) if active else {}
-        logs |= self._train_generator(pair, ramp=min(1.0, (step - self.start + 1) / self.ramp) if active else 0.0)
-        if active and self.balance is not None:
+        joined = step - self.start - self.alone  # steps that both have learned
+        if joined >= 0 or not active:
+            logs |= self._train_generator(pair, ramp=min(1.0, (joined + 1) / self.ramp) if active else 0.0)
+        if active and "adversarial" in logs and self.balance is not None:
             losses = torch.stack([logs["d_real"] + logs["d_fake"], logs["adversarial"]])
             losses = self.trainer.strategy.reduce(losses)  # the mean over processes, so that all decide alike
             self.balance.update(*losses.tolist())
@@ -184,20 +208,31 @@ class GeneratorTraining(lightning.LightningModule):
         if step % self.log_every == 0:
             self.log_dict(logs, prog_bar=True)
 
-    def _draw(self, batch: Tensor | Sequence[Tensor]) -> Pair:
-        """Encode a uint8 batch and let G draw it."""
-        images = batch if isinstance(batch, Tensor) else batch[0]
+    def _draw(self, batch: Tensor | Sequence[Tensor], *, mixed: bool = False) -> Pair:
+        """Encode a uint8 batch and let G draw it; `mixed`, a share of the drawings is of other codes."""
+        images, places = (batch, None) if isinstance(batch, Tensor) else batch
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        count = self.codes.photographs(len(x)) if mixed and self.codes is not None else len(x)
         window = random_window(x.shape[-1], self.crop)
+        change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
         with torch.no_grad():
-            h = self.model.encoder(x)
-            x_features = self.comparator.features(x[window], self.layers)
-        drawn = self.model.generator(h + self.noise * torch.randn_like(h) if self.noise else h)
-        seen, drawn_features = drawn, self.comparator.features(drawn[window], self.layers)
+            if self.known is None or places is None:
+                h = self.model.encoder(x[:count])
+            else:
+                h = self.known(x[:count], places[:count])
+            x_features = self.comparator.features(change(x[window]), self.layers)
+            given = h
+            if mixed and self.codes is not None:
+                prior = self.model.priors["mixture"] if self.codes.mixture else None
+                given = self.codes(h, len(x) - count, cast("Mixture | None", prior))
+            if self.noise:
+                given = given + self.noise * torch.randn_like(given)
+        drawn = self.model.generator(given)
+        seen, drawn_features = drawn, self.comparator.features(change(drawn[window]), self.layers)
         seen_features = drawn_features
         if self.image_noise:
             seen = drawn + self.image_noise * torch.randn_like(drawn)
-            seen_features = self.comparator.features(seen[window], self.layers)
+            seen_features = self.comparator.features(change(seen[window]), self.layers)
         return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features)
 
     def _reencode(self, seen: Tensor) -> Tensor:
@@ -221,53 +256,70 @@ class GeneratorTraining(lightning.LightningModule):
             for buffer in self.discriminator.buffers():  # every process has looked at images of its own
                 buffer.copy_(self.trainer.strategy.reduce(buffer))
         drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
-        on_real, on_fake = self.adversarial.discriminator(
-            self.discriminator(pair.x, pair.x_features, pair.h),
-            self.discriminator(pair.drawn.detach(), drawn_features, pair.h),
-        )
+        real = self._games(self.discriminator(pair.x, pair.x_features, pair.h))
+        fake = self._games(self.discriminator(pair.drawn.detach(), drawn_features, pair.h))
+        losses = [torch.stack(self.adversarial.discriminator(*game)) for game in zip(real, fake, strict=True)]
+        on_real, on_fake = torch.stack(losses).sum(0)
         if self.balance is None or self.balance.train_discriminator:
             self._update(1, self.weights["adversarial"] * (on_real + on_fake))
         return {"d_real": on_real.detach(), "d_fake": on_fake.detach()}
 
+    def _games(self, logits: list[Tensor]) -> list[list[Tensor]]:
+        """The logits of each game by themselves."""
+        assert self.discriminator is not None
+        heads = len(logits) // self.discriminator.games
+        return [logits[first : first + heads] for first in range(0, len(logits), heads)]
+
     def _train_generator(self, pair: Pair, *, ramp: float) -> dict[str, Tensor]:
         """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
+        count = len(pair.h)
+        seen, real = ({n: v[:count] for n, v in of.items()} for of in (pair.seen_features, pair.x_features))
         losses = {
-            "image": image_loss(pair.drawn, pair.x, self.image_power),
-            "feature": feature_loss(pair.seen_features, pair.x_features, relative=self.relative_features),
+            "image": image_loss(pair.drawn[:count], pair.x[:count], self.image_power),
+            "feature": feature_loss(seen, real, relative=self.relative_features),
         }
         if self.weights["code"]:
-            losses["code"] = code_loss(self._reencode(pair.seen), pair.h)
+            some = min(count, max(1, round(self.code_share * len(pair.x))))
+            losses["code"] = code_loss(self._reencode(pair.seen[:some]), pair.h[:some])
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         if ramp > 0:
             assert self.discriminator is not None
             assert self.adversarial is not None
+            self.discriminator.requires_grad_(False)
             logits = self.discriminator(pair.drawn, pair.drawn_features, pair.h)
-            losses["adversarial"] = self.adversarial.generator(logits)
+            each = [self.adversarial.generator(game) for game in self._games(logits)]
+            losses["adversarial"] = torch.stack(each).sum()
             wanted = self._balanced(logits, losses, pair) if self.balanced else losses["adversarial"]
             loss = loss + ramp * self.weights["adversarial"] * wanted
         if self.balance is None or self.balance.train_generator:
             self._update(0, loss)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(True)
         return {name: value.detach() for name, value in losses.items()}
 
     def _balanced(self, logits: list[Tensor], losses: dict[str, Tensor], pair: Pair) -> Tensor:
-        """The adversarial loss, brought to the strength of the others where it meets them, which is noted in `losses`.
+        """What pulls as the adversarial loss does, as strongly as the others where it meets them, noted in `losses`.
 
-        That of heads on features pulls at these as strongly as the feature loss does, that of heads on pixels at the
-        images as strongly as the image loss.
+        In each game that of heads on features pulls at these as strongly as the feature loss does, that of heads on
+        pixels at the images as strongly as the image loss.
         """
         assert self.discriminator is not None
         assert self.adversarial is not None
-        heads = len(logits) - self.discriminator.pixel_heads
         seen, drawn = list(pair.seen_features.values()), list(pair.drawn_features.values())
-        groups = [("feature", "balance", logits[:heads], seen, drawn)]
-        groups += [("image", "pixel_balance", logits[heads:], [pair.drawn], [pair.drawn])]
+        games = self._games(logits)
+        heads = len(games[0]) - self.discriminator.pixel_heads
+        groups = [("feature", "balance", [game[:heads] for game in games], seen, drawn)]
+        groups += [("image", "pixel_balance", [game[heads:] for game in games], [pair.drawn], [pair.drawn])]
         parts = []
         for name, note, judged, compared, at in groups:
-            if judged:
-                part = self.adversarial.generator(judged)
-                strength = self.weights[name] * gradient_norm(losses[name], compared)
-                losses[note] = (strength / gradient_norm(part, at).clamp(min=1e-8)).clamp(max=1e4)
-                parts.append(losses[note] * part)
+            strength = self.weights[name] * gradients(losses[name], compared)[1]
+            for number, game in enumerate(judged):
+                if game:
+                    pulls, norm = gradients(self.adversarial.generator(game), at)
+                    scale = (strength / norm.clamp(min=1e-8)).clamp(max=1e4)
+                    losses[f"{note}_{number}" if number else note] = scale
+                    # has the gradient `pulls` there, so that the way back through D is not gone a second time
+                    parts += [scale * (place * pull).sum() for place, pull in zip(at, pulls, strict=True)]
         return torch.stack(parts).sum()
 
     def _halve_learning_rates(self) -> None:
@@ -303,18 +355,20 @@ def fit_encoder(model: PPGN, data: ArrayData | FolderData, count: int, batch_siz
     return model.encoder.fit(batches)
 
 
-def start_from(model: PPGN, name: str) -> None:
-    """Copy the weights of generator and encoder from the model `name`, a shipped one or a file.
+def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
+    """A model of this configuration with weights, and trained priors on the codes, of the model `name` or file.
 
     Raises `InputError` where it is of another architecture.
     """
     given = load(name)
-    for part in ("generator", "encoder"):
+    model = PPGN.from_config({**config, **{key: v for key, v in (given.config or {}).items() if key == "priors"}})
+    for part in ("generator", "encoder", "priors"):
         try:
             getattr(model, part).load_state_dict(getattr(given, part).state_dict())
         except RuntimeError as error:
             text = f"weights={name} do not fit this {part}; give its configuration, or weights=null"
             raise InputError(text) from error
+    return model
 
 
 def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorTraining:
@@ -324,17 +378,16 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
     """
     prepare(cfg)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    model = PPGN.from_config(config)
+    model = PPGN.from_config(config) if cfg.weights is None else start_from(cfg.weights, config)
     data = build(cfg.data)
-    resumes = last_state(cfg) is not None
-    if not resumes and cfg.weights is not None:
-        start_from(model, cfg.weights)
-    elif not resumes and model.encoder.dim is not None:
+    if cfg.weights is None and last_state(cfg) is None and model.encoder.dim is not None:
         kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
     module: GeneratorTraining = build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
+    if cfg.codes is not None and isinstance(data, ArrayData):
+        module.known = CodeCache(model.encoder, data.train, model.encoder.code_shape[0], Path(cfg.codes).expanduser())
     export = Export(Path(cfg.out).expanduser(), cfg.name, cfg.export_every, cfg.previews)
     fit(cfg, module, data, export)
     return module

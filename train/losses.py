@@ -109,7 +109,7 @@ class BalanceRule:
         self.train_discriminator, self.train_generator = state["discriminator"], state["generator"]
 
 
-def gradient_norm(loss: Tensor, at: Sequence[Tensor]) -> Tensor:
-    """‖∂loss/∂at‖ over all tensors together, without consuming the graph."""
-    grads = torch.autograd.grad(loss, list(at), retain_graph=True, allow_unused=True)
-    return torch.stack([g.square().sum() for g in grads if g is not None]).sum().sqrt()
+def gradients(loss: Tensor, at: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """∂loss/∂at for each tensor, and the norm of all together, without consuming the graph."""
+    found = list(torch.autograd.grad(loss, list(at), retain_graph=True, materialize_grads=True))
+    return found, torch.stack([gradient.square().sum() for gradient in found]).sum().sqrt()

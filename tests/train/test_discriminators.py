@@ -48,6 +48,19 @@ def test_calibration_brings_layers_to_unit_scale(projected):
         assert float(rms) == pytest.approx(0.91, abs=0.02)  # 1 / (1 + 0.1)
 
 
+def test_a_second_game_needs_no_code_and_judges_the_rows_that_have_none():
+    torch.manual_seed(0)
+    d = ProjectedDiscriminator(["a"], [3], code_dim=4, width=8, pixels=4, unconditional=True).eval()
+    features, x, h = {"a": torch.randn(3, 3, 8, 8)}, torch.rand(3, 3, 16, 16), torch.randn(2, 4)
+    logits, others = d(x, features, h), d(x, features, -h)
+    assert (d.games, d.pixel_heads) == (2, 1)
+    assert [tuple(each.shape) for each in logits] == [(2, 16), (2, 4), (3, 16), (3, 4)]
+    assert [torch.equal(a, b) for a, b in zip(logits, others, strict=True)] == [False, False, True, True]
+    features["a"][2], x[2] = 0, 0
+    others = d(x, features, h)
+    assert [torch.equal(a, b) for a, b in zip(logits, others, strict=True)] == [True, True, False, False]
+
+
 def test_what_mixes_features_is_fixed(projected):
     d, _ = projected
     assert all("mixing" not in name and "scale" not in name for name, _ in d.named_parameters())

@@ -14,9 +14,10 @@ import ppgn.model
 from ppgn.cli import config as configs
 from ppgn.cli import main
 from ppgn.errors import InputError
+from ppgn.priors.mixture import Mixture
 from train import generator
 from train.discriminators import Discriminator
-from train.losses import feature_loss
+from train.losses import feature_loss, gradients
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -48,6 +49,8 @@ PROJECTED = [
     "training.discriminator.width=4",
 ]
 """What the projected recipe needs besides; channels are those of timm's test network."""
+PLAIN = ["training.augmentation=null", "training.codes=null", "training.discriminator.unconditional=false"]
+"""Photographs and their codes as they are, one game."""
 
 
 @pytest.fixture
@@ -99,6 +102,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
 
 def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
     overrides = ["training.discriminator.pixels=2", "training.weights={image: 3.0, feature: 0.5, adversarial: 9.0}"]
+    overrides += PLAIN
     module = train(config(data, tmp_path / "run", "steps=0", *overrides))
     torch.manual_seed(0)
     x, drawn = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
@@ -117,7 +121,7 @@ def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
 def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(data, tmp_path):
     """Every loss computed again by hand, the random numbers drawn in the order of the path: h, then x, then h1."""
     joint = ["training.noise=0.3", "training.image_noise=0.2", "training.inner_noise=0.5", "training.crop=1.0"]
-    joint += ["training.inner_layer=blocks.1", "training.weights.code=2.0"]
+    joint += ["training.inner_layer=blocks.1", "training.weights.code=2.0", "training.code_share=1.0", *PLAIN]
     module = train(config(data, tmp_path / "run", "steps=0", *joint))
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     module._update = lambda which, loss: None
@@ -151,7 +155,7 @@ def test_noise_at_a_layer_that_is_not_there_is_refused(data, tmp_path):
 
 def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
     """With noise on the drawing, features of two kinds: the noisy ones are compared, the clean ones judged."""
-    words = ["training.image_noise=0.2", "training.start=0", "training.weights={image: 1.0, feature: 0.5}"]
+    words = ["training.image_noise=0.2", "training.start=0", "training.weights={image: 1.0, feature: 0.5}", *PLAIN]
     module = train(config(data, tmp_path / "run", "steps=0", *words))
     torch.manual_seed(0)
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
@@ -163,6 +167,115 @@ def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
     (pull,) = torch.autograd.grad(wanted, clean, retain_graph=True)
     (feature,) = torch.autograd.grad(losses["feature"], noisy)
     assert float(pull.norm()) == pytest.approx(0.5 * float(feature.norm()), rel=1e-4)
+
+
+def batch_of(module: generator.GeneratorTraining, pair: generator.Pair) -> list[list[torch.Tensor]]:
+    return module._games(module.discriminator(pair.drawn, pair.drawn_features, pair.h))
+
+
+def test_half_of_a_batch_is_drawn_from_codes_without_a_photograph(data, tmp_path):
+    module = train(config(data, tmp_path / "run", "steps=0", "training.discriminator.pixels=2"))
+    batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert len(module._draw(batch).h) == 4  # before `start`, where nobody judges them
+    pair = module._draw(batch, mixed=True)
+    assert (len(pair.x), len(pair.h), len(pair.drawn)) == (4, 2, 4)
+    assert torch.equal(pair.h, module.model.encoder(pair.x[:2]))
+    judged = [[len(logits) for logits in game] for game in batch_of(module, pair)]
+    assert judged == [[2, 2], [4, 4]]  # with the code, and all of them without
+
+
+def test_drawings_without_a_photograph_learn_from_the_discriminator_alone(data, tmp_path):
+    words = ["steps=0", "training.crop=1.0", "training.code_share=0.25", "training.weights.code=1.0"]
+    module = train(config(data, tmp_path / "run", *words))
+    pulls: list[torch.Tensor] = []
+    seen: list[int] = []
+    encode = module._reencode
+    module._reencode = lambda drawn: seen.append(len(drawn)) or encode(drawn)
+    for ramp in (0.0, 1.0):
+        pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8), mixed=True)
+        module._update = lambda which, loss, pair=pair: pulls.append(torch.autograd.grad(loss, pair.drawn)[0])
+        module._train_generator(pair, ramp=ramp)
+    without, judged = (pull.flatten(1).norm(dim=1) > 0 for pull in pulls)
+    assert without.tolist() == [True, True, False, False]
+    assert judged.all()
+    assert seen == [1, 1]
+
+
+def test_both_games_pull_as_strongly_as_the_losses_that_they_meet(data, tmp_path):
+    module = train(config(data, tmp_path / "run", "steps=0", "training.discriminator.pixels=2"))
+    pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8), mixed=True)
+    losses = {"image": (pair.drawn[:2] - pair.x[:2]).abs().mean(), "feature": pair.seen_features["blocks.1"].mean()}
+    notes = dict(losses)
+    module._balanced(module.discriminator(pair.drawn, pair.drawn_features, pair.h), notes, pair)
+    at = {"balance": list(pair.drawn_features.values()), "pixel_balance": [pair.drawn]}
+    for number, (on_features, on_pixels) in enumerate(batch_of(module, pair)):
+        for note, name, logits in (("balance", "feature", on_features), ("pixel_balance", "image", on_pixels)):
+            scale = notes[f"{note}_{number}" if number else note]
+            pull = float(scale * gradients(-logits.mean(), at[note])[1])
+            met = module.weights[name] * float(gradients(losses[name], at[note])[1])
+            assert pull == pytest.approx(met, rel=1e-3)
+
+
+def test_the_comparator_sees_both_images_changed_alike(data, tmp_path):
+    module = train(config(data, tmp_path / "run", "steps=0", "training.augmentation.colour=1.0"))
+    seen: list[torch.Tensor] = []
+    module.comparator.features = lambda images, layers: seen.append(images) or {"blocks.1": images}
+    module.model.generator.forward = lambda h: pictures
+    batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    pictures = batch / 255
+    module._draw(batch)
+    assert torch.equal(*seen)
+    assert not torch.equal(seen[0], pictures)
+
+
+def test_a_discriminator_that_is_new_learns_alone_at_first(data, tmp_path):
+    words = ["training.start=1", "training.alone=2", "training.ramp=2"]
+    before = train(config(data, tmp_path / "run", "steps=1", *words))
+    after = train(config(data, tmp_path / "run", "steps=3", *words))
+    changed = [name for name, value in weights(before).items() if not torch.equal(value, weights(after)[name])]
+    assert all(name.startswith("discriminator.") for name in changed if "n_averaged" not in name)
+    assert all(any(f".{head}." in name for name in changed) for head in ("logit", "code", "free"))
+    ramps: list[tuple[int, float]] = []
+    learn = after._train_generator
+    after._train_generator = lambda pair, ramp: ramps.append((len(pair.h), ramp)) or learn(pair, ramp=ramp)
+    after._update, after.log_dict = lambda which, loss: None, lambda *_, **__: None
+    for step in range(6):
+        after.steps_done.fill_(step)
+        after.training_step(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8), step)
+    assert ramps == [(4, 0.0), (2, 0.5), (2, 1.0), (2, 1.0)]  # all are photographs' as long as D does not look
+
+
+def test_codes_that_are_kept_change_nothing(data, tmp_path):
+    words = ["steps=4", "training.start=1"]
+    kept = [f"codes={tmp_path / 'codes'}"]
+    first = train(config(data, tmp_path / "first", *words, *kept))
+    (file,) = (tmp_path / "codes").iterdir()
+    again = train(config(data, tmp_path / "again", *words, *kept))  # finds them all
+    assert [file] == [*(tmp_path / "codes").iterdir()]
+    found = weights(again)
+    assert all(torch.equal(value, found[name]) for name, value in weights(first).items())
+    plain = weights(train(config(data, tmp_path / "plain", *words)))
+    assert all(torch.allclose(value, plain[name], atol=5e-3) for name, value in weights(first).items())
+
+
+def test_priors_of_the_model_that_training_starts_from_are_kept_and_drawn_from(data, tmp_path):
+    model = train(config(data, tmp_path / "first", "steps=0")).averaged()
+    prior = Mixture((6,), 2, 0.5)
+    prior.means.copy_(50.0 * torch.ones(2, 6))
+    node = {"_target_": "ppgn.priors.mixture.Mixture", "code_shape": [6], "components": 2, "sigma": 0.5}
+    model.with_prior("mixture", prior, node).save(tmp_path / "model.safetensors")
+    words = [f"weights={tmp_path / 'model.safetensors'}", "training.start=0", "training.codes.pairs=0"]
+    words += ["training.codes.mixture=1.0"]
+    module = train(config(data, tmp_path / "run", "steps=1", *words))
+    given: list[torch.Tensor] = []
+    module.model.generator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8), mixed=True)
+    assert (given[0][:2] < 25).all()
+    assert (given[0][2:] > 25).all()
+    saved = ppgn.model.load(tmp_path / "run" / "generator.safetensors")
+    assert torch.equal(saved.priors["mixture"].means, prior.means)
+    resumed = train(config(data, tmp_path / "run", "steps=2", *words))
+    assert int(resumed.steps_done) == 2
 
 
 def test_the_discriminator_waits_for_its_start(data, tmp_path):
@@ -234,6 +347,20 @@ def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path)
     assert {name.split(".")[0] for name in moved} == {"model", "average", "discriminator"}
 
 
+@pytest.mark.parametrize("name", ["natural64_cpu", "natural64_gpu", "natural64_joint"])
+def test_experiments_run_at_tiny_size(data, tmp_path, name):
+    """All that they set but sizes and the device, through both networks' first steps."""
+    model = train(config(data, tmp_path / "first", "steps=0")).averaged()
+    node = {"_target_": "ppgn.priors.mixture.Mixture", "code_shape": [6], "components": 2, "sigma": 0.5}
+    model.with_prior("mixture", Mixture((6,), 2, 0.5), node).save(tmp_path / "model.safetensors")
+    words = [f"experiment={name}", "training.start=0", "training.alone=1", "training.comparator.size=32", "steps=3"]
+    words += ["compile=false", *([] if name == "natural64_gpu" else [f"weights={tmp_path / 'model.safetensors'}"])]
+    words += [] if name != "natural64_joint" else ["training.inner_layer=blocks.1"]
+    module = train(config(data, tmp_path / "run", *words))
+    assert {"d_real", "adversarial", "code", "balance_1", "pixel_balance_1"} <= set(module.trainer.logged_metrics)
+    assert all(value.isfinite().all() for value in weights(module).values())
+
+
 def test_published_recipe_runs_with_the_balance_rule(data, tmp_path):
     recipe = [
         "training=published",
@@ -268,6 +395,9 @@ class FlatDiscriminator(Discriminator):
         ("data.names=[nowhere]", "no folder"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
         ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
+        ("training.discriminator.unconditional=false", "needs training.discriminator.unconditional=true"),
+        ("training.codes.mixture=0.5", "no prior 'mixture'"),
+        ("training.codes.pairs=1.5", "pairs=1.5"),
         ("encoder.dim=100000", "dim=100000 is more than"),
         ("encoder.layers=[blocks.99,blocks.3]", "unknown layer"),
         ("experiment=natural65_cpu", "unknown experiment 'natural65_cpu'; nearest: natural64_cpu"),
@@ -294,7 +424,9 @@ def test_the_adversarial_loss_grows_to_its_weight_over_the_ramp(data, tmp_path, 
     words = ["training.start=1", "training.ramp=4", "training.balanced=false", "training.weights.adversarial=2.0"]
     module = train(config(data, tmp_path / "run", "steps=6", *words))
     assert ramps == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
-    monkeypatch.setattr(module, "_update", lambda which, loss: losses.append(float(loss.detach())))
+    monkeypatch.setattr(
+        generator.GeneratorTraining, "_update", lambda self, which, loss: losses.append(float(loss.detach()))
+    )
     torch.manual_seed(0)
     pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8))
     module.discriminator.eval()  # spectral norms stay as they are

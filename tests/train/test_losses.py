@@ -12,7 +12,7 @@ from train.losses import (
     SoftmaxAdversarial,
     code_loss,
     feature_loss,
-    gradient_norm,
+    gradients,
     image_loss,
 )
 
@@ -77,9 +77,11 @@ def test_balance_rule_follows_the_published_thresholds():
     assert (restored.train_discriminator, restored.train_generator) == (False, True)
 
 
-def test_gradient_norm_spans_all_tensors_and_keeps_the_graph():
+def test_gradients_span_all_tensors_and_keep_the_graph():
     a, b = torch.tensor([3.0], requires_grad=True), torch.tensor([2.0], requires_grad=True)
     loss = 1.5 * a.sum() + b.square().sum()
-    assert float(gradient_norm(loss, [a, b]).detach()) == pytest.approx(math.hypot(1.5, 4.0))
+    found, norm = gradients(loss, [a, b, torch.zeros(2, requires_grad=True)])
+    assert [gradient.tolist() for gradient in found] == [[1.5], [4.0], [0.0, 0.0]]
+    assert float(norm) == pytest.approx(math.hypot(1.5, 4.0))
     loss.backward()
     assert float(F.mse_loss(a.grad, torch.tensor([1.5]))) == 0
