@@ -244,7 +244,10 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
     if isinstance(prior, Mixture | Bank):
         whole(cfg, "rounds")
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
-        prior.fit(scaled(train), *([cfg.rounds] if isinstance(prior, Mixture) else []), cfg.seed)
+        if isinstance(prior, Mixture):
+            prior.fit(scaled(train), cfg.rounds, cfg.seed)
+        else:
+            prior.fit(scaled(train), cfg.seed)
         export.put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())

@@ -80,10 +80,7 @@ def test_a_training_program_has_every_key_of_its_files(program: str) -> None:
             found = fields.of_file(paths.conf() / group / f"{option}.yaml")
             leaves |= {f"{group}.{key}" for key, field in found.items() if not isinstance(field.default, dict)}
     leaves = {key.removeprefix("defaults.") for key in leaves if "._" not in key}
-    assert leaves - {"model.generator", "model.encoder"} == {*keys("train", program)} - {
-        "model.generator",
-        "model.encoder",
-    }
+    assert leaves - {"model.generator", "model.encoder"} <= {*keys("train", program)}
 
 
 def test_an_experiment_shows_in_the_defaults() -> None:
