@@ -88,7 +88,9 @@ def test_sampler(option: str) -> None:
 
 def training(experiment: str | None, root: Path) -> tuple[DictConfig, dict[str, str]]:
     words = [] if experiment is None else [f"experiment={experiment}"]
-    words += ["training.codes.mixture=0"] * (experiment in ("natural64_cpu", "natural64_joint"))  # that is of a model with weights
+    words += ["training.codes.mixture=0"] * (
+        experiment in ("natural64_cpu", "natural64_joint")
+    )  # that is of a model with weights
     words += [f"data.root={root}", f"out={root}", "trainer.accelerator=cpu", "trainer.precision=32-true"]
     return configs.compose("train_generator", words)
 
