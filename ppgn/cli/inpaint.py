@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppgn.cli import config as configs
-from ppgn.inpainting import inpaint
+from ppgn.errors import InputError
+from ppgn.inpainting.filling import ALONE, inpaint
 
 
 def main(words: Sequence[str]) -> int:
     """Run `ppgn inpaint` with `words`, key=value each -> exit status: 1 where every completion failed, else 0."""
     _, given, _ = configs.read("inpaint", words)
+    if given.get("condition") == ALONE and given.get("target") is None:
+        raise InputError(f"condition={ALONE} has nothing to ask for: add target=NAME")
     if given.get("out") is None:
         given["out"] = str(Path("outputs") / f"inpaint-{Path(str(given['image'])).stem}")
     completed = inpaint(**given, progress=True)

@@ -41,8 +41,8 @@ def inpaint(
     image: Any,  # a photo of any size, or a folder of them
     *,
     # where: center, half as wide and high as the photo; random or random-N, a square somewhere, the same every time;
-    # alpha, what is transparent; a mask file of the photo's size, white is the hole; a folder of masks, with the photos'
-    # names
+    # alpha, what is transparent; a mask file of the photo's size, white is the hole; a folder of masks named as the
+    # photos are
     hole: Any = "center",
     target: Any = None,  # what the condition asks for; null: what is known of the photo decides alone
     condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:snowfield"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +29,12 @@ def words(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     return [*found, "condition.size=16", "device=cpu", "target=1", "out=o", "seeds=0-1"]
 
 
+STILL = ["sampler=ppgn", "sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1"]
+
+
 def test_every_facet_has_its_pictures_and_chains_from_their_mean_code(words: list[str], tiny: Path) -> None:
     pytest.importorskip("sklearn", reason="the extra facets is not installed")
-    still = ["sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1"]
-    assert main(["facets", *words, "images=pictures", "k=2", "nearest=3", *still]) == 0
+    assert main(["facets", *words, "images=pictures", "k=2", "nearest=3", *STILL]) == 0
     report = json.loads(Path("o/facets.json").read_text())
     kinds = [{int(Path(file).stem) % 2 for file in facet["nearest"]} for facet in report["facets"]]
     assert sorted(kinds, key=str) == [{0}, {1}]
@@ -51,17 +54,38 @@ def test_every_facet_has_its_pictures_and_chains_from_their_mean_code(words: lis
     assert torch.equal(torch.from_numpy(grid[2:18, 2:18].copy()).permute(2, 0, 1), first)
 
 
+@pytest.mark.parametrize("prior", [None, "joint"])
+def test_it_is_what_the_function_draws(words: list[str], tiny: Path, prior: str | None) -> None:
+    pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    typed = [f"prior={prior or 'null'}", "k=2", "nearest=3", "steps=4", *(["sampler=ppgn"] if prior else [])]
+    assert main(["facets", *words, "images=pictures", *typed]) == 0
+    condition = {"expression": "torchscript", "path": f"{tiny}/classifier.ts", "size": 16}
+    given: dict[str, Any] = {"k": 2, "nearest": 3, "seeds": range(2), "steps": 4, "prior": prior}
+    given |= {"condition": condition, "model": tiny / "model.safetensors", "device": "cpu"}
+    given |= {"sampler": "ppgn"} if prior else {}
+    found = ppgn.facets(1, "pictures", **given, out="python")
+    for name in ("grid.png", "facets.json"):
+        assert Path("python", name).read_bytes() == Path("o", name).read_bytes()
+    saved = load_file("o/samples.safetensors")
+    assert torch.equal(found.codes.flatten(0, 1), saved["codes"])
+    assert torch.equal(found.images.flatten(0, 1), saved["images"])
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["images=none"], "no folder 'none'; give one with pictures of the target: images=FOLDER"),
-        (["images=empty"], "no pictures in 'empty'; give another images=FOLDER"),
-        (["images=pictures", "target=[1,2]"], "target=[1, 2] cannot be used; facets are those of one target"),
-        (["images=pictures", "k=0"], "k=0 cannot be used; expected a whole number from 1 on"),
-        ([], "images is missing: add images=VALUE"),
+        (["images=none"], "no folder 'none'"),
+        (["images=empty"], "no pictures in 'empty'"),
+        (["images=pictures", "target=[1,2]"], "facets are those of one target"),
+        (["images=pictures", "k=0"], "k=0 cannot be used"),
+        (["images=pictures", "strength=2"], "strength=2 cannot be used"),
+        (["images=pictures", "prior=jiont"], "unknown prior 'jiont'"),
+        ([], "images is missing"),
     ],
 )
 def test_refuses(words: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
     assert main(["facets", *words, *more]) == 2
-    assert capsys.readouterr().err == f"ppgn: {message}\n"
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

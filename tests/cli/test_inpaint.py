@@ -9,14 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 import ppgn
-from ppgn import paths
-from ppgn.cli import inpaint, inpaint_help, main
-from ppgn.inpainting import Problem
+from ppgn.cli import main
 
 Run = Callable[..., int]
 PIXELS = np.random.default_rng(0).integers(256, size=(30, 44, 3), dtype=np.uint8)
@@ -107,52 +103,23 @@ def test_a_target_changes_the_hole_alone(run: Run, tiny: Path) -> None:
     assert np.array_equal(plain[:8], wanted[:8])
 
 
-def test_how_hard_an_annealed_chain_is_pulled_depends_on_whether_there_is_a_target(run: Run, tiny: Path) -> None:
-    def epsilon2(*words: str) -> float:
-        return float(inpaint.Request.read(["image=photo.png", *words]).config.sampler.epsilon2)
-
-    assert epsilon2() == inpaint.UNASKED
-    assert epsilon2("sampler.epsilon2=1.25") == 1.25
-    assert epsilon2(*classifier(tiny)) == 2.5
-    assert epsilon2("sampler=ppgn") == float(OmegaConf.load(paths.conf() / "sampler/ppgn.yaml").epsilon2)
-
-
-def test_released_is_the_published_procedure(run: Run, tiny: Path) -> None:
-    request = inpaint.Request.read(["image=photo.png", "sampler=released", *classifier(tiny)])
-    settings = request.config.sampler
-    assert (settings.steps, settings.lr, settings.lr_end, settings.epsilon3) == (20, 1, 1e-32, 0)
-    assert (settings.epsilon1, settings.epsilon2, settings.class_gradient) == (1e-5, 1, "truncated")
-    assert (request.fill, request.keep) == ("mean", 1)
-    problem = request.problem(Path("photo.png"), (16, 16))
-    context = request.context(problem.image[None], problem.known[None])
-    value = -0.5e-9 * (255 * (0.5 - problem.image) * problem.known.sqrt()).square().sum()
-    torch.testing.assert_close(context(torch.full((1, 3, 16, 16), 0.5))[0], value)
-    assert inpaint.Request.read(["image=photo.png", "sampler=released", "sampler.steps=5"]).config.sampler.steps == 5
-    assert run("sampler=released", "sampler.clip=null", *classifier(tiny)) == 0
-
-
-def test_masks(run: Run) -> None:
-    painted = np.zeros((30, 44), dtype=np.uint8)
-    painted[3:9, 4:15] = 255
-    save("mask.png", painted)
-    save("masks/photo.png", painted)
-    photo, _ = inpaint.read_photo(Path("photo.png"))
-
-    def hole(mask: str) -> np.ndarray:
-        return inpaint.read_hole(mask, Path("photo.png"), photo, None).numpy()
-
-    assert np.array_equal(hole("mask.png"), painted == 255)
-    assert np.array_equal(hole("masks"), painted == 255)
-    strokes = np.zeros((30, 44, 4), dtype=np.uint8)
-    strokes[..., :3] = 255
-    strokes[..., 3] = painted
-    save("strokes.png", strokes)  # white paint on nothing
-    assert np.array_equal(hole("strokes.png"), painted == 255)
-    side = round(30 * 100 / 227)
-    places = {mask: hole(mask) for mask in ("random", "random-1", "random-2")}
-    assert all(place.sum() == side**2 for place in places.values())
-    assert len({place.tobytes() for place in places.values()}) > 1
-    assert np.array_equal(places["random"], hole("random-0"))
+def test_it_is_what_the_function_draws(run: Run, tiny: Path) -> None:
+    words = {"target": 2, "mask": "random", "sampler": "released", "seeds": "0-2"}
+    settings = {"path": f"{tiny}/classifier.ts", "size": 16}
+    typed = [f"{key}={value}" for key, value in words.items()]
+    assert run(*typed, "condition=torchscript", *(f"condition.{k}={v}" for k, v in settings.items())) == 0
+    given: dict[str, Any] = {"target": 2, "hole": "random", "sampler": "released", "seeds": range(3)}
+    given |= {"model": tiny / "model.safetensors", "steps": 2, "device": "cpu"}
+    done = ppgn.inpaint("photo.png", **given, condition={"expression": "torchscript", **settings})
+    done.save("python")
+    files = sorted(path.name for path in Path("out").iterdir())
+    assert files == sorted(path.name for path in Path("python").iterdir())
+    for name in files:
+        if name.endswith(".png"):
+            assert Path("python", name).read_bytes() == Path("out", name).read_bytes()
+    rows = json.loads(Path("python/report.json").read_text())["images"][0]["completions"]
+    assert rows == report()["images"][0]["completions"]
+    assert len(repr(done)) < 120
 
 
 def test_transparent_pixels_are_a_hole(run: Run) -> None:
@@ -188,8 +155,6 @@ def test_large_photos_are_worked_on_in_a_region(run: Run, tiny: Path) -> None:
     model = ppgn.load(tiny / "model.safetensors")
     assert np.array_equal(completed[hole == 0], photo[hole == 0])
     assert model.generator.signal_shape == (3, 16, 16)
-    request = inpaint.Request.read(["image=large.png", "mask=hole.png"])
-    assert isinstance(request.problem(Path("large.png"), (16, 16)), Problem)
 
 
 BAD = [
@@ -205,8 +170,8 @@ BAD = [
     (("image=deep.png",), "'deep.png' has more than 8 bits a channel"),
     (("image=huge.png",), "'huge.png' has 9000x8000 pixels; at most 64 megapixels"),
     (("image=sheer.png",), "'sheer.png' is transparent where it should be known; give mask=alpha"),
-    (("image=empty",), "no pictures in 'empty'"),
-    (("image=twins",), "several pictures in 'twins' are named 'a'"),
+    (("image=empty",), "no val_images.npy and no pictures in 'empty'"),
+    (("image=twins",), "several pictures are named 'a'"),
     (("condition=imagenet",), "condition=imagenet has nothing to ask for: add target=NAME"),
     (("target=[goldfish,pizza]",), "target=['goldfish', 'pizza'] cannot be used; a hole is filled with one target"),
     (("target=goldfsh",), "unknown class 'goldfsh'"),
@@ -243,19 +208,3 @@ def test_bad_input_is_one_line_and_status_2(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert not Path("out").exists()
-
-
-def test_help_gives_every_key_with_its_default() -> None:
-    text = inpaint_help.inpaint()
-    settings: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "inpaint.yaml"))
-    groups = {
-        group: option
-        for entry in settings.pop("defaults")
-        if isinstance(entry, dict)
-        for group, option in entry.items()
-    }
-    settings |= {f"context.{key}": value for key, value in settings.pop("context").items()}
-    for key, default in {**groups, **settings, "image": "FILE"}.items():
-        shown = str(default).replace("None", "null")
-        assert f"\n  {key}={shown} " in text or f"\n  {key}={shown}\n" in text
-    assert max(map(len, text.splitlines())) <= 120

@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
-from ppgn.encoders.imputation import LEAST, RESIDUAL, observe
 from torch import Tensor, nn
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.inpainting.imputation import LEAST, RESIDUAL, observe
 from ppgn.media.blending import poisson_blend
 from ppgn.networks.network import Network, Preprocessing
 

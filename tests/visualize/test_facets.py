@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ppgn import facets
+import ppgn
 from ppgn.errors import InputError
+from ppgn.media import images
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.visualize.facets import clusters, facets, features, find, penultimate
 
 
 def groups(*sizes: int) -> torch.Tensor:
-    """Groups of rows around distant points of 60 dimensions, the first row of each at its very centre."""
+    """Groups of rows around distant points of 60 dimensions."""
     draw = torch.Generator().manual_seed(0)
     centres = 20 * torch.eye(60)[: len(sizes)]
     return torch.cat(
@@ -24,32 +29,63 @@ def groups(*sizes: int) -> torch.Tensor:
 
 def test_facets_are_the_groups_the_largest_first() -> None:
     pytest.importorskip("sklearn", reason="the extra facets is not installed")
-    found = facets.find(groups(12, 30, 20), k=3, nearest=15)
+    found = find(groups(12, 30, 20), k=3, nearest=15)
     assert [set(facet.members) for facet in found] == [set(range(12, 42)), set(range(42, 62)), set(range(12))]
     assert [len(facet.nearest) for facet in found] == [15, 15, 12]
     assert all(set(facet.nearest) <= set(facet.members) for facet in found)
-    assert facets.find(groups(12, 30, 20), k=3, nearest=15) == found
+    assert find(groups(12, 30, 20), k=3, nearest=15) == found
+
+
+def test_the_nearest_are_those_next_to_the_centre_nearest_first() -> None:
+    pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    left = np.array([[-3.0, 0], [1, 0], [0, 0.5], [2.1, 0], [0, -0.4]])  # around (0.02, 0.02)
+    found = clusters(np.concatenate([left, left[:3] / 10 + 50]), k=2, nearest=3)
+    assert found[0].members == (0, 1, 2, 3, 4)
+    assert found[0].nearest == (4, 2, 1)
 
 
 def test_too_few_pictures_are_refused() -> None:
     pytest.importorskip("sklearn", reason="the extra facets is not installed")
-    with pytest.raises(InputError, match="19 pictures for k=10 facets; expected 20 or more, or a smaller k"):
-        facets.find(groups(19), k=10)
+    with pytest.raises(InputError, match="19 pictures for k=10"):
+        find(groups(19), k=10)
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
-    with pytest.raises(InputError, match=r"facets need scikit-learn: pip install 'ppgn\[facets\]'"):
-        facets.find(groups(20), k=2)
+    monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
+    with pytest.raises(InputError, match=r"pip install 'ppgn\[facets\]'"):
+        find(groups(20), k=2)
 
 
 def test_the_penultimate_layer_and_its_mean_over_positions() -> None:
     conv, fc = nn.Conv2d(3, 4, 2), nn.Linear(4, 5)
     body = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), fc)
     network = Network(body, Preprocessing(size=6), name="small")
-    assert facets.penultimate(network) == "3"
+    assert penultimate(network) == "3"
     x = torch.rand(3, 3, 6, 6)
     expected = conv(x).relu().mean((2, 3))
-    torch.testing.assert_close(facets.features(network, x.split(2), "3"), expected)
-    torch.testing.assert_close(facets.features(network, x.split(2), "1"), expected)
-    torch.testing.assert_close(facets.features(network, [x]), fc(expected))
+    torch.testing.assert_close(features(network, x.split(2), "3"), expected)
+    torch.testing.assert_close(features(network, x.split(2), "1"), expected)
+    torch.testing.assert_close(features(network, [x]), fc(expected))
+
+
+def test_samples_by_facet_a_short_repr_and_files_only_when_saved(tiny: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    for number in range(8):
+        images.write(tmp_path / f"pictures/{number}.png", number % 2 * 0.9 + 0.1 * torch.rand(3, 16, 16))
+    condition = {"expression": "torchscript", "path": str(tiny / "classifier.ts"), "size": 16}
+    settings: dict[str, Any] = {"condition": condition, "model": ppgn.load(tiny / "model.safetensors"), "steps": 2}
+    found = facets(1, tmp_path / "pictures", k=2, nearest=3, seeds=[4, 7, 9], **settings)
+    assert len(found) == 2
+    assert (found.images.shape, found.codes.shape) == ((2, 3, 3, 16, 16), (2, 3, 8))
+    assert torch.equal(found.images[1], found.samples.images[3:])
+    assert found.config["prior"] == "gaussian"  # what suits the sampler, of those that the tiny model has
+    assert len(repr(found)) < 100
+    with pytest.raises(InputError, match="folder"):
+        found.save()
+    found.save(tmp_path / "o")
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {
+        "config.yaml",
+        "facets.json",
+        "grid.png",
+        "samples.safetensors",
+    }
