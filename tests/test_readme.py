@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 SHOWN = "".join(text for language, text in BLOCKS if language != "python")
 COMMANDS = [
     (verb, command.strip())
-    for text in (SHOWN, *(help.command([name, "--help"]).rpartition("examples\n")[2] for name in VERBS))
+    for text in (SHOWN, *(help.command([name, "--help"]).rpartition("\nexample")[2] for name in VERBS))
     for verb, command in re.findall(r"\bppgn (sample|inpaint|facets|evaluate) ([^#\n\[]*=[^#\n]*)", text)
 ]
 EXTEND = re.findall(r"^\| [^|]+ \|.*\| `((?:condition|prior|sampler|model)=.*)` \|$", README, re.MULTILINE)
