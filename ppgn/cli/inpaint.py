@@ -18,5 +18,5 @@ def main(words: Sequence[str]) -> int:
     if given.get("out") is None:
         given["out"] = str(Path("outputs") / f"inpaint-{Path(str(given['image'])).stem}")
     completed = inpaint(**given, progress=True)
-    print(completed.summary())
+    print(f"{completed.summary()} -> {completed.folder}")
     return int(completed.failed == len(completed))

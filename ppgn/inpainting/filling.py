@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,50 +108,29 @@ def inpaint(
     told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations")}
     config |= {"image": [photo.file for photo in taken], "keep": settings.keep, "fill": settings.fill, "context": told}
     config["target"] = config["target"] if asked else None
-    about = {
-        "condition": config["condition"]["expression"] if asked else None,
-        "target": config["target"],
-        "model": config["model"],
-        "prior": config["prior"],
-        "sampler": called("sampler", sampler),
-        "steps": settings.sampler.steps,
-        "mask": config["hole"],
-    }
+    about = {"condition": config["condition"]["expression"] if asked else None}
+    about |= {key: config[key] for key in ("target", "model", "prior")}
+    about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "mask": config["hole"]}
     completed = Completed(folder, config, about, settings, made, chains)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
-    with enough_memory(where, size), _Bar(len(taken) * len(batches) * settings.sampler.steps, shown=progress) as bar:
+    steps_done = _bar(len(taken) * len(batches) * settings.sampler.steps, shown=progress)
+    options: dict[str, Any] = {"condition": made, "prior": chosen, "callback": lambda *_: next(steps_done)}
+    with enough_memory(where, size):
         for photo, place in zip(taken, holes, strict=True):
             started = time.perf_counter()
             problem = Problem.of(photo.pixels, place, resolution)
-            parts = [
-                complete(net, [problem] * len(some), some, settings, condition=made, prior=chosen, callback=bar.step)
-                for some in batches
-            ]
+            parts = [complete(net, [problem] * len(some), some, settings, **options) for some in batches]
             completed.add(photo, problem, Samples.concatenate(parts), time.perf_counter() - started)
     return completed
 
 
-class _Bar:
-    """A bar on stderr; it appears with the first step, so that an error before it stays a single line."""
-
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self.total, self.shown = total, shown
-        self.bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(self, *_: object) -> None:
-        """The callback of a chain."""
-        if self.shown and self.bar is None:
-            interval = 0.1 if sys.stderr.isatty() else 2.0
-            self.bar = tqdm(total=self.total, desc="inpaint", unit="step", mininterval=interval)
-        if self.bar is not None:
-            self.bar.update()
+def _bar(total: int, *, shown: bool) -> Iterator[None]:
+    """Every item taken moves a bar on stderr; it appears with the first, so that an error before it is one line."""
+    often = 0.1 if sys.stderr.isatty() else 2.0
+    with tqdm(total=total, desc="inpaint", unit="step", mininterval=often, disable=not shown) as bar:
+        while True:
+            bar.update()
+            yield
 
 
 class Completed:
@@ -184,7 +163,7 @@ class Completed:
         return len(self.scores)
 
     def __repr__(self) -> str:
-        return f"Completed({self._counted}, best score {max(self.scores, default=math.nan):.3g}, {self.seconds:.1f} s)"
+        return f"Completed({self.summary()}, best score {max(self.scores, default=math.nan):.3g})"
 
     @property
     def images(self) -> list[Tensor]:
@@ -276,14 +255,10 @@ class Completed:
             raise InputError("these completions have no folder; give one: save(FOLDER)")
         return self.folder
 
-    @property
-    def _counted(self) -> str:
-        return f"{len(self)} completions of {len(self.rows)} photo{'s' if len(self.rows) > 1 else ''}"
-
     def summary(self) -> str:
         """One line for the person who waits."""
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self._counted} in {self.seconds:.1f} s{failed} -> {self.folder}"
+        counted = f"{len(self)} completions of {len(self.rows)} photo{'s' if len(self.rows) > 1 else ''}"
+        return f"{counted} in {self.seconds:.1f} s{f', {self.failed} failed' if self.failed else ''}"
 
 
 def _tile(picture: Tensor) -> Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ppgn.errors import InputError, unknown
@@ -84,34 +83,15 @@ def photos(given: Any) -> list[Photo]:
             found.append(Photo.of(one, name))
         elif (place := Path(str(one)).expanduser()).is_dir():
             inside = Photographs.find(place)
-            found += [Photo.of(_load(path), str(path)) for path in inside.files]
+            found += [Photo.of(images.load(path, MOST_PIXELS), str(path)) for path in inside.files]
             found += [Photo(f"photo-{row}", inside[row]) for row in range(len(inside) - len(inside.files))]
         else:
-            found.append(Photo.of(_load(place), str(one)))
+            found.append(Photo.of(images.load(place, MOST_PIXELS), str(one)))
     stems = [photo.stem for photo in found]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise InputError(f"several pictures are named '{twice}'; rename all but one")
     return found
-
-
-def _load(path: Path) -> Image.Image:
-    """A picture file, upright. Raises `InputError` for more pixels than can be worked on, and what cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
-                    size = f"{opened.width}x{opened.height} pixels"
-                    raise InputError(f"'{path}' has {size}; at most {MOST_PIXELS // 10**6} megapixels; reduce it")
-                picture = ImageOps.exif_transpose(opened)
-                picture.load()
-                return picture
-        except InputError:
-            raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            images.read(path)  # says what is wrong with it
-            raise
 
 
 def _drawn(hole: str, stem: str, height: int, width: int) -> Tensor:
@@ -137,6 +117,6 @@ def _drawn(hole: str, stem: str, height: int, width: int) -> Tensor:
         (place,) = files
     elif not place.exists() and place.suffix.lower() not in Image.registered_extensions():
         raise unknown("mask", hole, ["center", "random", "alpha"], hint="or give a mask file, white is the hole")
-    picture = _load(place).convert("RGBA")
+    picture = images.load(place, MOST_PIXELS).convert("RGBA")
     grey = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("L")
     return torch.from_numpy(np.array(grey) >= 128)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,14 +23,29 @@ ANIMATED = (".webp", ".gif", ".png")
 def read(path: str | Path) -> Tensor:
     """Read an image file of any mode -> (3, H, W) float32 in [0, 1], turned upright by its EXIF orientation.
 
-    Transparent pixels become white, 16-bit greys keep their depth. Raises `InputError` for a file that is missing or
-    cannot be read as an image.
+    Transparent pixels become white, 16-bit greys keep their depth. Raises `InputError` as `load` does.
+    """
+    return _to_tensor(load(path))
+
+
+def load(path: str | Path, most: int | None = None) -> Image.Image:
+    """An image file as a Pillow picture, upright.
+
+    Raises `InputError` for a file that is missing, cannot be read as an image, or has more than `most` pixels.
     """
     path = Path(path)
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                if most is not None and opened.width * opened.height > most:
+                    size = f"{opened.width}x{opened.height} pixels"
+                    raise InputError(f"'{path}' has {size}; at most {most // 10**6} megapixels; reduce it")
+                picture = ImageOps.exif_transpose(opened)
+                picture.load()
+                return picture
+    except InputError:
+        raise
     except FileNotFoundError:
         raise _missing(path) from None
     except UnidentifiedImageError:
@@ -37,7 +53,6 @@ def read(path: str | Path) -> Tensor:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(getattr(error, "strerror", None) or error).splitlines()[0]
         raise InputError(f"cannot read the image '{path}': {reason}") from error
-    return _to_tensor(picture)
 
 
 def _missing(path: Path) -> InputError:

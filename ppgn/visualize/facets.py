@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,22 +82,19 @@ def facets(
     if folder is not None:
         paths.check_writable(folder, 10_000_000)
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
-
-    def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-        return tqdm(items, desc=what, disable=not progress)
-
+    bar = partial(tqdm, disable=not progress)
     layer = layer or penultimate(network)
     batches = [range(i, min(i + batch_size, len(pictures))) for i in range(0, len(pictures), batch_size)]
     size = network.preprocessing.size or 224
-    read = (pictures.take(rows, size).to(where) / 255 for rows in bar(batches, "pictures"))
+    read = (pictures.take(rows, size).to(where) / 255 for rows in bar(batches, desc="pictures"))
     found = find(features(network, read, layer), k, nearest)
     near = [pictures.take(facet.nearest, side) for facet in found]
     drawn: list[Samples] = []
-    for some in bar(near, "facets"):
+    for some in bar(near, desc="facets"):
         code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
-        options: dict[str, Any] = {"sampler": walker, "prior": chosen, "init": code, "batch_size": batch_size}
         with enough_memory(where, batch_size):
-            drawn.append(net.sample(made, chains, **options))
+            walked = net.sample(made, chains, sampler=walker, prior=chosen, init=code, batch_size=batch_size)
+        drawn.append(walked)
     said = [describe(made, samples.images) for samples in drawn]
     names = [[pictures.name(row) for row in facet.nearest] for facet in found]
     done = Facets(folder, config, layer, found, near, Samples.concatenate(drawn), names, said)

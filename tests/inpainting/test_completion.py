@@ -80,7 +80,8 @@ def published_inpainting(photo: Tensor, condition: TinyCondition, *, eps1: float
         (d_context,) = torch.autograd.grad(raw, h, grad_outputs=((context - raw) * known).detach())
         d = eps1 * d_prior + d_cond + eps4 * d_context
         h = (h.detach() + lr * d / d.abs().mean()).clip(0, 30)
-    return h[0]
+    code: Tensor = h[0]
+    return code
 
 
 @pytest.mark.parametrize(
@@ -187,8 +188,8 @@ def test_a_noise_conditional_prior_is_told_what_the_rest_says_of_the_code() -> N
 def test_a_row_that_is_told_does_not_depend_on_its_batch() -> None:
     model, settings = whitening_model(), {"sampler": Annealed(steps=3), "imputations": 4}
     problems = [problem(0), problem(1), problem(1)]
-    together = complete(model, problems, [7, 7, 8], **settings)  # type: ignore[arg-type]
-    alone = complete(model, problems[1:], [7, 8], **settings)  # type: ignore[arg-type]
+    together = complete(model, problems, [7, 7, 8], **settings)
+    alone = complete(model, problems[1:], [7, 8], **settings)
     assert torch.equal(together.codes[1:], alone.codes)
     assert not torch.equal(together.codes[1], together.codes[2])
 

@@ -35,7 +35,7 @@ def test_a_tensor_is_filled_in_memory_and_saved_when_asked(given: dict[str, Any]
         assert alone.scores == [done.scores[done.seeds.index(seed)]]
     (row,) = done.rows
     assert [said["score"] for said in row["completions"]] == sorted(done.scores, reverse=True)
-    assert repr(done).startswith("Completed(2 completions of 1 photo, best score ")
+    assert repr(done).startswith("Completed(2 completions of 1 photo in ")
     with pytest.raises(InputError, match="folder"):
         done.save()
     before = done.images
