@@ -194,10 +194,9 @@ class PPGN(nn.Module):
         return cast(Prior, self._fitting(called, cast(nn.Module, prior)))
 
     def suited(self, sampler: Any, prior: Any = None) -> Any:
-        """The sampler itself, but for "anchored", which is "annealed" where the prior has no anchors."""
-        if sampler != "anchored" or isinstance(self.choose_prior(prior, Anchored()), AnchoringPrior):
-            return sampler
-        return "annealed"
+        """The sampler itself, but `unanchored` where the prior has no anchors."""
+        anchoring = isinstance(self.choose_prior(prior, Anchored()), AnchoringPrior)
+        return sampler if anchoring else unanchored(sampler)
 
     def _lack(self, prior: str) -> InputError:
         """What to say of the name of a prior that is not here."""
@@ -269,6 +268,13 @@ class PPGN(nn.Module):
         brought = tuple(f"{n}." for n, m in self.named_modules() if isinstance(m, Network) and m.restorable)
         state = self.state_dict(keep_vars=True)
         return {name: value for name, value in state.items() if not name.startswith(brought)}
+
+
+def unanchored(sampler: Any) -> Any:
+    """The sampler "anchored", by its name or as a mapping, turned into "annealed"; any other as it is."""
+    if isinstance(sampler, Mapping) and sampler.get("_target_") == building.node("sampler", "anchored")["_target_"]:
+        return {**sampler, **building.node("sampler", "annealed")}
+    return "annealed" if sampler == "anchored" else sampler
 
 
 def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:

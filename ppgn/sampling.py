@@ -25,7 +25,7 @@ from ppgn.conditions import words
 from ppgn.contracts import Generator, Info, Prior, State
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
-from ppgn.model import PPGN
+from ppgn.model import PPGN, unanchored
 from ppgn.runs import Run
 from ppgn.samplers import chains
 from ppgn.samplers.sampler import Sampler
@@ -106,8 +106,7 @@ def sample(
         target, condition = None, target
     asked = arguments.targets(target)
     where, worker = arguments.device(device), worker or Worker()
-    if init is not None and sampler == "anchored":
-        sampler = "annealed"
+    sampler = sampler if init is None else unanchored(sampler)
     walker = walker_of(sampler, steps, _strength(strength, init))
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)

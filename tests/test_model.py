@@ -15,11 +15,14 @@ from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
 from ppgn.model import PPGN, UntrainedError, load
 from ppgn.networks import caffenet, imagenet
+from ppgn.priors.bank import Bank
 from ppgn.priors.mixture import Mixture
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.mala import Mala
 from ppgn.samplers.published import Released
+from tests.tiny import TinyGenerator
 
 CONFIG = {
     "generator": {"_target_": "ppgn.generators.resnet.ResNet", "code_dim": 6, "widths": [8, 4], "depths": [0, 0]},
@@ -446,3 +449,17 @@ def test_codes_must_fit():
     config = {**CONFIG, "generator": {**CONFIG["generator"], "code_dim": 5}}
     with pytest.raises(InputError, match=r"reads codes \(5,\), the encoder writes \(6,\)"):
         PPGN.from_config(config)
+
+
+def test_anchored_gives_way_to_annealed_where_there_are_no_anchors() -> None:
+    bank = Bank([5], 4, 0.5)
+    config = {"_target_": "ppgn.priors.bank.Bank", "code_shape": [5], "members": 4, "sigma": 0.5}
+    plain = PPGN(TinyGenerator())
+    anchoring = plain.with_prior("bank", bank, config)
+    assert (plain.suited("anchored"), anchoring.suited("anchored")) == ("annealed", "anchored")
+    assert anchoring.suited("anchored", "gaussian") == "annealed"
+    assert plain.suited("ppgn") == "ppgn"
+    typed = {"_target_": "ppgn.samplers.anchored.Anchored", "epsilon2": 3.0}
+    assert plain.suited(typed) == {"_target_": "ppgn.samplers.annealed.Annealed", "epsilon2": 3.0}
+    kernel = Anchored()
+    assert plain.suited(kernel) is kernel

@@ -128,7 +128,7 @@ def test_bad_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("what", "keys"),
     [
-        ("samples", ["data=null", "n=2000", "seeds=0-7", "systems=[default,", "sampler.epsilon2=1.5"]),
+        ("samples", ["data=null", "n=2000", "seeds=0-7", "systems=[default,", "sampler.epsilon2=2.0"]),
         ("places", ["n=3000", "condition=places", "seeds=0-1", "prior=null"]),
         ("variants", ["experiment=[...]", "models=null"]),
         ("captions", ["count=30", "judge=null", "n=100"]),

@@ -37,4 +37,4 @@ def test_sizes_and_a_zero_row() -> None:
 def test_fade_multiplies_by_what_is_missing_of_p() -> None:
     log_p = torch.tensor([0.25, 1.0]).log()
     assert rows.fade(torch.ones(2, 3), log_p)[:, 0].tolist() == pytest.approx([0.75, 0])
-    assert rows.fade(torch.ones(1, 3), torch.tensor([0.5])).tolist() == [[0, 0, 0]]  # a combination above 0
+    assert rows.fade(torch.ones(1, 3), torch.tensor([0.5])).tolist() == [[1, 1, 1]]  # no log p, as of an activation

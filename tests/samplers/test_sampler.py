@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppgn.contracts import Evaluation, Info, NoiseSource, State, Target
 from ppgn.errors import InputError
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import sample
 from ppgn.samplers.langevin import Langevin
@@ -22,7 +23,14 @@ from ppgn.samplers.published import DGNAM, Released
 from ppgn.samplers.sampler import Sampler
 from ppgn.samplers.views import Jitter
 
-SAMPLERS = {"ppgn": Langevin, "released": Released, "dgn_am": DGNAM, "mala": Mala, "annealed": Annealed}
+SAMPLERS = {
+    "ppgn": Langevin,
+    "released": Released,
+    "dgn_am": DGNAM,
+    "mala": Mala,
+    "annealed": Annealed,
+    "anchored": Anchored,
+}
 CONF = Path(__file__).parents[2] / "conf" / "sampler"
 
 
