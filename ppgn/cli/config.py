@@ -158,7 +158,11 @@ def _override(word: str) -> Override:
     except (HydraException, OmegaConfBaseException):
         pass  # not Hydra's grammar: the words are meant literally
     literal = match["value"].replace("\\", "\\\\").replace("'", "\\'")
-    return parser.parse_override(f"{match['key']}='{literal}'")
+    try:
+        return parser.parse_override(f"{match['key']}='{literal}'")
+    except (HydraException, OmegaConfBaseException) as error:
+        given = f"cannot read the key of '{word}'"
+        raise InputError(f"{given}; expected letters, digits, _ and dots, for example sampler.steps=30") from error
 
 
 def values(word: str) -> tuple[str, list[str]]:

@@ -24,6 +24,8 @@ BAD = [
     (("target=1", "experiment=natural64_cpu"), "experiment=natural64_cpu cannot be used here; expected one of: "),
     (("target=1", "--seeds=3"), "cannot read '--seeds=3'; expected key=value"),
     (("target", "1"), "cannot read 'target'; expected key=value"),
+    (("target=1", "größe=3"), "cannot read the key of 'größe=3'"),
+    (("target=1", "sampler..steps=3"), "cannot read the key of 'sampler..steps=3'"),
     (("target=1", "condition=imagnet"), "unknown condition 'imagnet'; nearest: imagenet"),
     (("target=1", "sampler=realesed"), "unknown sampler 'realesed'; nearest: released"),
     (("target=1", "prior=jiont"), "unknown prior 'jiont'; nearest: joint"),
