@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import ppgn.model
@@ -132,7 +133,8 @@ def sample(
         "compile": compile,
     }
     kind = medium.of(cast(Generator, net.generator))
-    run = Run(folder, config, _settings(config), made, about, kind, labels=labels, threshold=threshold)
+    contents = {} if folder is None else _contents(init, condition, net, prior)
+    run = Run(folder, config, _settings(config) | contents, made, about, kind, labels=labels, threshold=threshold)
     if folder is not None:
         _check_room(run, net, walker, len(seed_list) * len(made), burn_in, thin)
     targets = net.targets(made, walker, chosen)
@@ -151,7 +153,9 @@ def sample(
         checkpoint=None if mine.folder is None else mine.folder / "chains.safetensors",
         tag=run.tag,
     )
-    watch = _Watch(about["condition"], asked, animate_every if animation else 0, progress and worker.rank == 0)
+    watch = _Watch(
+        about["condition"], asked, animate_every if animation else 0, progress and worker.rank == 0, kind.store
+    )
     try:
         with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"), watch:
             _draw(walk, mine, batches, watch, where, whole=worker.count == 1)
@@ -272,6 +276,33 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if prefix or key not in FREE:
             flat |= _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def _contents(init: Any, condition: Any, net: PPGN, prior: Any) -> dict[str, str]:
+    """Of all that was given as an object, whose name does not tell it from others, a digest of what it holds."""
+    found = {"init": _digest([init])} if isinstance(init, Tensor) else {}
+    if isinstance(condition, nn.Module):
+        plain = [
+            (name, type(module).__qualname__, key, value)
+            for name, module in condition.named_modules()
+            for key, value in vars(module).items()
+            if key != "training" and isinstance(value, bool | int | float | str)
+        ]
+        found["condition"] = _digest([*condition.parameters(), *condition.buffers()], repr(plain))
+    if net.name is None:
+        found["model"] = _digest([*net.parameters(), *net.buffers()])
+    if isinstance(prior, nn.Module):
+        found["prior"] = _digest([*prior.parameters(), *prior.buffers()])
+    return {f"contents of {key}": digest for key, digest in found.items()}
+
+
+def _digest(tensors: Iterable[Tensor], said: str = "") -> str:
+    """SHA-256 of text and tensors."""
+    digest = hashlib.sha256(said.encode())
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_room(run: Run, net: PPGN, walker: Sampler, chains: int, burn_in: int, thin: int | None) -> None:
@@ -398,9 +429,11 @@ class _Watch(ExitStack):
     The bar appears with the first step, so that an error before it stays a single line.
     """
 
-    def __init__(self, name: str, targets: Sequence[Any], frame_every: int, shown: bool) -> None:
+    def __init__(
+        self, name: str, targets: Sequence[Any], frame_every: int, shown: bool, store: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
-        self.name, self.targets, self.frame_every, self.shown = name, targets, frame_every, shown
+        self.name, self.targets, self.frame_every, self.shown, self.store = name, targets, frame_every, shown, store
         self.batches: list[list[Tensor]] = []  # the frames of every batch, signals (B, ...) as stored
         self.walked, self.left = 0, 0
         self.bar: tqdm[NoReturn] | None = None
@@ -414,7 +447,7 @@ class _Watch(ExitStack):
         """The callback of a chain."""
         self.walked += len(state.code)
         if self.frame_every and (step % self.frame_every == 0 or step == steps):
-            self.batches[-1].append(images.to_uint8(state.evaluation.image).cpu())
+            self.batches[-1].append(self.store(state.evaluation.image).cpu())
         if not self.shown:
             return
         if self.bar is None:

@@ -158,3 +158,48 @@ def test_too_little_memory_is_told_once_a_single_chain_does_not_fit() -> None:
 
     with pytest.raises(InputError, match="too little memory for one chain"):
         ppgn.sample(Red(), model=model(), seeds=range(2), steps=2, sampler=Greedy())
+
+
+class Bright(nn.Module):
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x - self.level).square().flatten(1).mean(dim=1)
+
+
+OBJECTS: dict[str, tuple[Any, Any]] = {
+    "condition": (Bright(0.2), Bright(0.8)),
+    "model": (model(), PPGN(TinyGenerator(7, torch.float32), TinyEncoder(dtype=torch.float32))),
+    "init": (torch.zeros(3, 64, 64), torch.zeros(3, 64, 64).index_fill(1, torch.tensor([30]), 1.0)),
+}
+
+
+@pytest.mark.parametrize("part", OBJECTS)
+def test_a_run_goes_on_with_the_same_objects_alone(tmp_path: Path, part: str) -> None:
+    same, other = OBJECTS[part]
+    words: dict[str, Any] = {"condition": Bright(0.2), "model": model(), "steps": 3, "prior": "gaussian"}
+    words |= {"sampler": "annealed", "init": torch.zeros(3, 4, 4)}
+    ppgn.sample(**words | {part: same}, seeds="0", out=tmp_path / "o")
+    ppgn.sample(**words | {part: same}, seeds="0-1", out=tmp_path / "o", resume=True)
+    with pytest.raises(InputError, match=f"contents of {part}"):
+        ppgn.sample(**words | {part: other}, seeds="0-2", out=tmp_path / "o", resume=True)
+    whole = ppgn.sample(**words | {part: same}, seeds="0-1")
+    assert torch.equal(files.load(tmp_path / "o" / "samples.safetensors", FORMAT)[0]["codes"], whole.codes)
+
+
+class Wave(TinyGenerator):
+    signal_shape = (1, 48)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return 4 * super().forward(h).flatten(1)[:, None] - 2
+
+
+def test_an_animation_of_signals_shows_their_negative_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames: list[Any] = []
+    monkeypatch.setattr(images, "animate", lambda path, moments: frames.extend(moments))
+    words: dict[str, Any] = {"model": PPGN(Wave(dtype=torch.float32)), "animate": "a.webp", "animate_every": 3}
+    drawn = ppgn.sample(Bright(-1.0), seeds="0-1", steps=3, sampler="annealed", out=tmp_path, **words)
+    assert drawn.signals.min() < 0
+    assert frames[-1].tobytes() == drawn.grid().tobytes()
