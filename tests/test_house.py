@@ -17,18 +17,15 @@ MODULES = sorted(
 TESTS = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
 
 
-def test_file_of(module: Path) -> str:
+def place_of_tests(module: Path) -> str:
     """ppgn/priors/mixture.py -> priors/test_mixture.py, train/data.py -> train/test_data.py."""
     inside = module.relative_to("ppgn") if module.parts[0] == "ppgn" else module
     return inside.with_name(f"test_{module.stem.lstrip('_')}.py").as_posix()
 
 
-test_file_of.__test__ = False  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("module", MODULES, ids=str)
-def test_every_module_has_a_test_file_of_its_name(module: Path) -> None:
-    assert test_file_of(module) in TESTS
+def test_every_module_has_a_place_of_tests_its_name(module: Path) -> None:
+    assert place_of_tests(module) in TESTS
 
 
 def test_docstrings_refer_to_papers_not_to_files_that_are_not_here() -> None:

@@ -24,10 +24,12 @@ def mean(x: Tensor) -> Tensor:
 
 def test_conditions_that_chains_can_follow_pass() -> None:
     for condition in (TinyCondition(1), TinyCondition(1, truncated=True), Plain(mean), Anything()):
-        probe(condition, SHAPE, dtype=torch.float64)
-    probe(EachRow(*(Plain(mean) for _ in range(3))) & Plain(mean), SHAPE)
-    probe(Context(torch.rand(3, 3, 4, 4), torch.ones(3, 1, 4, 4)), SHAPE)
-    probe(Plain(lambda x: x.square().sum(1)), (7,))  # a signal of another kind
+        assert probe(condition, SHAPE, dtype=torch.float64) is None
+    rows = EachRow(*(Plain(mean) for _ in range(3))) & Plain(mean)
+    context = Context(torch.rand(3, 3, 4, 4), torch.ones(3, 1, 4, 4))
+    waves = Plain(lambda x: x.square().sum(1))  # of signals of another kind
+    for condition, shape in ((rows, SHAPE), (context, SHAPE), (waves, (7,))):
+        assert probe(condition, shape) is None
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def classifier(tiny: Path) -> Settings:
 
 
 @pytest.fixture
-def same(tiny: Path, photos: np.ndarray) -> Callable[..., None]:
+def check_same(tiny: Path, photos: np.ndarray) -> Callable[..., None]:
     """Checks that a function of the library and `ppgn evaluate` give the same table, but for seconds, and pictures."""
     from ppgn.cli import main
 

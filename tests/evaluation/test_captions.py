@@ -57,11 +57,11 @@ def test_ranks_are_those_among_all_sentences(model: PPGN) -> None:
     assert found["top10"].tolist() == [1, 1, 1, 1]
 
 
-def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path) -> None:
+def test_the_command_line_gives_the_same(check_same: Callable[..., None], tiny: Path) -> None:
     captions = [[f"a {noun} is in the grass"] for noun in ("dog", "man", "girl")]
     store(Path("said"), grey(0, 100, 200), captions=captions)
     typed = ["data=said", "n=3", "count=2", "judge=captioner", "steps=2"]
-    same(evaluation.captions, typed, data="said", n=3, count=2, judge="captioner", steps=2)
+    check_same(evaluation.captions, typed, data="said", n=3, count=2, judge="captioner", steps=2)
     table = evaluation.captions(tiny / "model.safetensors", "said", "captioner", n=3, count=2, steps=1, device="cpu")
     assert [row["target"] for row in table.facts["white_noise"]["pictures"]] == [captions[0][0], captions[2][0]]
     rank = table.rows["samples"]["rank"]

@@ -92,10 +92,10 @@ def test_ways_follow_what_is_given(model: PPGN) -> None:
 
 
 def test_the_command_line_gives_the_same(
-    same: Callable[..., None], tiny: Path, labelled: torch.Tensor, classifier: Settings
+    check_same: Callable[..., None], tiny: Path, labelled: torch.Tensor, classifier: Settings
 ) -> None:
     typed = ["condition=torchscript", f"condition.path={tiny}/classifier.ts", "condition.size=16"]
     typed += ["data=photos", "n=2", "steps=1", "sampler=ppgn", "sampler.epsilon2=0.2", "context.weight=3"]
     sampler = {"_target_": "ppgn.samplers.langevin.Langevin", "epsilon2": 0.2}
     given = {"data": "photos", "n": 2, "steps": 1, "sampler": sampler, "context": {"weight": 3}}
-    same(evaluation.inpainting, typed, condition=classifier, **given)
+    check_same(evaluation.inpainting, typed, condition=classifier, **given)

@@ -63,14 +63,14 @@ def test_scenes_are_judged_by_a_probe(miniplaces: Path, model: PPGN) -> None:
 
 
 def test_the_command_line_gives_the_same(
-    same: Callable[..., None], miniplaces: Path, tiny: Path, classifier: Settings
+    check_same: Callable[..., None], miniplaces: Path, tiny: Path, classifier: Settings
 ) -> None:
     pytest.importorskip("sklearn")
     Path("names.json").write_text('["light", "x", "dark", "y"]')
     typed = ["condition=torchscript", f"condition.path={tiny}/classifier.ts", "condition.size=16"]
     typed += ["condition.labels=names.json", "data=mini", "classes=[dark,light]", "n=4", "steps=2"]
     given = {"condition": {**classifier, "labels": "names.json"}, "data": "mini", "classes": ["dark", "light"], "n": 4}
-    same(evaluation.places, typed, steps=2, **given)
+    check_same(evaluation.places, typed, steps=2, **given)
     table = evaluation.places(tiny / "model.safetensors", steps=2, device="cpu", **given)
     assert list(table.rows) == ["samples", "white_noise", "photographs"]
     told = [(row["target"], row["seed"]) for row in table.facts["samples"]["pictures"]]

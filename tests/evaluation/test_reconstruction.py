@@ -60,5 +60,5 @@ def test_a_model_without_encoder_cannot_reconstruct(photos: np.ndarray) -> None:
         evaluation.reconstruction(PPGN(TinyGenerator()), "photos", n=2)
 
 
-def test_the_command_line_gives_the_same(same: Callable[..., None]) -> None:
-    same(evaluation.reconstruction, ["data=photos", "n=8"], data=Path("photos"), n=8)
+def test_the_command_line_gives_the_same(check_same: Callable[..., None]) -> None:
+    check_same(evaluation.reconstruction, ["data=photos", "n=8"], data=Path("photos"), n=8)

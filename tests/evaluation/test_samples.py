@@ -108,8 +108,8 @@ def test_a_finished_system_is_kept_when_the_next_is_interrupted(
     assert '"white_noise": {' in Path("out/evaluation.json").read_text()
 
 
-def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path, classifier: Settings) -> None:
+def test_the_command_line_gives_the_same(check_same: Callable[..., None], tiny: Path, classifier: Settings) -> None:
     typed = ["condition=torchscript", f"condition.path={tiny}/classifier.ts", "condition.size=16"]
     typed += ["data=photos", "classes=[2,0]", "seeds=0-1", "n=8", "steps=2", "sampler=ppgn", "sampler.epsilon2=0.2"]
     given = {"classes": [2, 0], "data": "photos", "seeds": "0-1", "n": 8, "steps": 2, "condition": classifier}
-    same(evaluation.samples, typed, sampler=Langevin(epsilon2=0.2), **given)
+    check_same(evaluation.samples, typed, sampler=Langevin(epsilon2=0.2), **given)

@@ -63,12 +63,12 @@ def test_units_are_picked_evenly_and_never_twice() -> None:
         pick({"a": 3, "b": 100}, 8)
 
 
-def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path) -> None:
+def test_the_command_line_gives_the_same(check_same: Callable[..., None], tiny: Path) -> None:
     condition = {"_target_": "ppgn.conditions.unit.Unit", "network": {"_target_": "ppgn.networks.imagenet.load"}}
     condition["network"] |= {"name": "efficientnet_lite1", "size": 32}  # type: ignore[operator]
     typed = ["condition.network.size=32", "layers=[blocks.0,blocks.1]", "count=3", "n=4", "data=photos", "steps=2"]
     given = {"condition": condition, "layers": ["blocks.0", "blocks.1"], "count": 3, "n": 4, "data": "photos"}
-    same(evaluation.units, typed, steps=2, **given)
+    check_same(evaluation.units, typed, steps=2, **given)
     table = evaluation.units(tiny / "model.safetensors", steps=2, device="cpu", **given)
     assert list(table.rows) == ["samples", "pixels", "white_noise", "photographs"]
     layers = [row["target"].split()[0] for row in table.facts["samples"]["pictures"]]

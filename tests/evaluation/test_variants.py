@@ -129,8 +129,8 @@ def test_what_is_no_variant_is_refused(name: str, word: str) -> None:
         recipe(name)
 
 
-def test_the_command_line_gives_the_same(same: Callable[..., None], tiny: Path, classifier: Settings) -> None:
+def test_the_command_line_gives_the_same(check_same: Callable[..., None], tiny: Path, classifier: Settings) -> None:
     typed = ["condition=torchscript", f"condition.path={tiny}/classifier.ts", "condition.size=16", "data=photos"]
     typed += ["classes=[2,0]", "seeds=0-1", "n=8", "steps=2", "experiment=[ppgn_h,dgn_am_released]"]
     given = {"classes": [2, 0], "data": "photos", "seeds": "0-1", "n": 8, "steps": 2, "condition": classifier}
-    same(evaluation.variants, typed, experiment=["ppgn_h", "dgn_am_released"], **given)
+    check_same(evaluation.variants, typed, experiment=["ppgn_h", "dgn_am_released"], **given)
