@@ -1,4 +1,4 @@
-"""Be of a class: log p(y | x) by any classifier."""
+"""Be of a class, or of any of several: log p(y | x) by any classifier."""
 
 from __future__ import annotations
 
@@ -8,30 +8,39 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.conditions.base import Condition
-from ppgn.networks import labels, torchscript
-from ppgn.networks.network import Network
+from ppgn.networks import labels, own
 
 
 class Classifier(Condition):
     """Images (B, 3, H, W) in [0, 1] -> log softmax of the class `target` of `network`, (B,).
 
-    `target` is a name or an index (see `ppgn.networks.labels.find`, which raises `InputError` for unknown ones).
-    `gradient`: "full" is that of the value; "truncated" flows through the target's logit alone, seeded with 1 − p, as
-    in the sampler released with the paper. The value is the same.
+    `network`: a `Network`; any other nn.Module, images to logits (B, K); or the name or file of one. `settings` are
+    those of `ppgn.networks.own.load`: labels, size, mean, std, weights. `target` is a name or an index, or "any:" and
+    several, whose p are summed (`ppgn.networks.labels.find_any`). `gradient`: "full" is that of the value; "truncated"
+    flows through the target's logit alone, seeded with 1 − p, as in the sampler released with the paper.
+
+    Raises `InputError` for an unknown class, and for a network that is none of these (`ppgn.networks.own.load`).
     """
 
-    def __init__(self, network: Network, target: str | int, gradient: str = "full") -> None:
+    def __init__(
+        self, network: nn.Module | str | Path, target: str | int, gradient: str = "full", **settings: Any
+    ) -> None:
         super().__init__(gradient)
-        self.network = network
-        self.index = self._find(target)
-        self.names = labels.short(network.labels or [str(index) for index in range(network.classes)])
+        self.network = own.load(network, **settings)
+        self.indices = self._find(target)
+        self.names = labels.short(self.network.labels or [str(index) for index in range(self.network.classes)])
+        self.name = self._named(target)
 
-    def _find(self, target: str | int) -> int:
-        return labels.find(self.network.labels, target, self.network.classes)
+    def _find(self, target: str | int) -> tuple[int, ...]:
+        return labels.find_any(self.network.labels, target, self.network.classes)
+
+    def _named(self, target: str | int) -> str:
+        several = str(target).strip().startswith(labels.ANY)
+        return str(target).strip().removeprefix(labels.ANY) if several else self.names[self.index]
 
     @classmethod
     def from_torchscript(
@@ -41,22 +50,23 @@ class Classifier(Condition):
         *,
         gradient: str = "full",
         labels: str | Path | Sequence[str] | None = None,
-        size: int = 224,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> Classifier:
-        """A condition on a TorchScript file; see `ppgn.networks.torchscript.load` for the last four."""
-        return cls(torchscript.load(path, labels, size, mean, std), target, gradient)
+        """A condition on a file of `torch.jit` or `torch.export`; see `ppgn.networks.own.load` for the last four."""
+        return cls(Path(path), target, gradient, labels=labels, size=size, mean=mean, std=std)
 
     @property
-    def name(self) -> str:
-        """The name of the class asked for."""
-        return self.names[self.index]
+    def index(self) -> int:
+        """The class asked for, the first one of several."""
+        return self.indices[0]
 
     def with_target(self, target: str | int) -> Self:
         """The same question about another class or unit, to the same network."""
         other = copy.copy(self)
-        other.index = self._find(target)
+        other.indices = self._find(target)
+        other.name = other._named(target)
         return other
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,28 +75,30 @@ class Classifier(Condition):
 
     def read(self, logits: Tensor) -> Tensor:
         """What its network says of images, (B, K) -> log p(target | x), (B,)."""
-        log_p = F.log_softmax(logits, dim=1)[:, self.index]
+        log_p = F.log_softmax(logits, dim=1)[:, list(self.indices)].logsumexp(1)
         return log_p if self.gradient == "full" else self._truncate(log_p, logits, -torch.expm1(log_p))
 
     def complement(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log(1 − p(target | x)), (B,), over the other classes' logits: exact near p = 1."""
         logits = self._logits(x)
-        others = torch.cat([logits[:, : self.index], logits[:, self.index + 1 :]], dim=1)
-        log_q = others.logsumexp(1) - logits.logsumexp(1)
+        others = torch.ones(logits.shape[1], dtype=torch.bool)
+        others[list(self.indices)] = False
+        log_q = logits[:, others].logsumexp(1) - logits.logsumexp(1)
         return log_q if self.gradient == "full" else self._truncate(log_q, logits, torch.expm1(log_q))
 
     @torch.no_grad()
     def describe(self, images: Tensor) -> list[dict[str, Any]]:
         """Of each image: "prob" and "log_prob" of the target, "top5" as (class name, probability), best first."""
         log_p = F.log_softmax(self._logits(images), dim=1)
+        asked = log_p[:, list(self.indices)].logsumexp(1)
         best = log_p.topk(min(5, log_p.shape[1]), dim=1)
         return [
             {
-                "prob": row[self.index].exp().item(),
-                "log_prob": row[self.index].item(),
-                "top5": [(self.names[k], p) for k, p in zip(indices.tolist(), values.exp().tolist(), strict=True)],
+                "prob": value.exp().item(),
+                "log_prob": value.item(),
+                "top5": [(self.names[k], p) for k, p in zip(indices, values, strict=True)],
             }
-            for row, values, indices in zip(log_p, best.values, best.indices, strict=True)
+            for value, values, indices in zip(asked, best.values.exp().tolist(), best.indices.tolist(), strict=True)
         ]
 
     def _logits(self, x: Tensor) -> Tensor:
@@ -96,5 +108,5 @@ class Classifier(Condition):
 
     def _truncate(self, value: Tensor, logits: Tensor, seed: Tensor) -> Tensor:
         """`value` with the gradient `seed` at the target's logit and none elsewhere."""
-        slope = seed.detach() * logits[:, self.index]
+        slope = seed.detach() * logits[:, list(self.indices)].logsumexp(1)
         return value.detach() + (slope - slope.detach())

@@ -1,4 +1,4 @@
-"""Be what one unit inside a network responds to: any layer, any channel, anywhere."""
+"""Be what one unit inside a network responds to: any layer, any channel or token, anywhere."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from torch import Tensor, nn
 
 from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError, unknown
+from ppgn.networks import layout, own
 from ppgn.networks.network import Network, Preprocessing
 
-POSITIONS = ("center", "mean")
+POSITIONS = ("center", "mean", "max", "class")
 SCORES = ("softmax", "activation")
 
 
 class Unit(Classifier):
     """Images (B, 3, H, W) in [0, 1] -> what unit number `target` of a `layer` of `network` says of them, (B,).
 
-    `layer` is a dotted name (see `Network.layers`) of shape (C, H, W), each channel a unit, or (D,). A convolutional
-    layer is read at one `position`: "center", [y, x], or "mean", its average over all of them. `score`: "softmax" is
-    log p of the unit among all units of the layer there; "activation" is the bare activation, and `~` its negative.
-    `gradient` is that of `Classifier`, for the softmax.
+    `layer` is a dotted name (see `Network.layers`) of shape (C, H, W) or (H, W, C), each channel a unit, of tokens
+    (T, D), or (D,). It is read at one `position`: "center", [y, x], a token by number, "class" (token 0), or over all
+    places of the grid, "mean" or "max". `score`: "softmax" is log p of the unit among all units of the layer there;
+    "activation" is the bare activation, and `~` its negative. `gradient` is that of `Classifier`, for the softmax.
+    `network` is what `Classifier` takes.
 
     Raises `InputError` for an unknown layer or one of another shape, a position outside it and an unknown unit.
     Source: hidden units in PPGN (arXiv 1612.00005), whose released sampler takes the softmax over channels.
@@ -30,25 +32,27 @@ class Unit(Classifier):
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module | str,
         layer: str,
         target: str | int,
-        position: str | Sequence[int] = "center",
+        position: str | int | Sequence[int] = "center",
         score: str = "softmax",
         gradient: str = "full",
+        through: nn.Module | None = None,
     ) -> None:
+        network = own.load(network)
         if score not in SCORES:
             raise unknown("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
-        units = Network(_ReadOut(network, str(layer), position), as_it_is, name=f"{network.name} {layer}", copy=False)
+        units = Network(_ReadOut(network, str(layer), position, through), as_it_is, name=f"{network.name} {layer}", copy=False)
         super().__init__(units, target, gradient)
         self.score = score
 
-    def _find(self, target: str | int) -> int:
+    def _find(self, target: str | int) -> tuple[int, ...]:
         count = self.network.classes
         if isinstance(target, bool) or not str(target).strip().isdecimal() or int(target) >= count:
             raise InputError(f"unit '{target}' of {self.network.name}: expected a number from 0 to {count - 1}")
-        return int(target)
+        return (int(target),)
 
     @property
     def layer(self) -> str:
@@ -81,38 +85,56 @@ class Unit(Classifier):
 
 
 class _ReadOut(nn.Module):
-    """The units of a layer at a position: (B, 3, H, W) in [0, 1] -> activations (B, C)."""
+    """The units of a layer at a position, seen `through` a map of them: (B, 3, H, W) in [0, 1] -> (B, C)."""
 
-    def __init__(self, network: Network, layer: str, position: str | Sequence[int]) -> None:
+    def __init__(
+        self, network: Network, layer: str, position: str | int | Sequence[int], through: nn.Module | None
+    ) -> None:
         super().__init__()
-        if isinstance(position, str) and position not in POSITIONS:
-            raise InputError(f"position '{position}' of a unit: expected center, mean or [y,x]")
-        if not isinstance(position, str) and (len(position) != 2 or any(type(place) is not int for place in position)):
-            raise InputError(f"position {list(position)} of a unit: expected center, mean or [y,x], whole numbers")
+        place = [position] if isinstance(position, int) else position
+        whole = not isinstance(place, str) and all(type(part) is int and part >= 0 for part in place)
+        if position not in POSITIONS and not (whole and len(place) in (1, 2)):
+            expected = f"expected {', '.join(POSITIONS)}, [y,x] or the number of a token"
+            raise InputError(f"position {position} of a unit: {expected}")
         self.network = network
         self.layer = layer
         self.position = position
-        self.at_one_place = position != "mean"  # `forward` knows better
+        self.through = through
+        self.at_one_place = position not in ("mean", "max", "class")  # `forward` knows better
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C)."""
         values = self.network.features(x, [self.layer])[self.layer]
-        self.at_one_place = values.dim() == 4 and self.position != "mean"
-        if values.dim() == 2:
-            return values
-        if values.dim() != 4:
-            given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W) or (D,)"
+        found = layout.of(tuple(values.shape[1:]))
+        if found is None:
+            given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W), (T, D) or (D,)"
             raise InputError(f"layer '{self.layer}' of {self.network.name} {given}")
-        if self.position == "mean":
-            return values.mean((2, 3))
-        row, column = self._place(*values.shape[2:])
-        return values[:, :, row, column]
+        values, alone = found.places(values), not found.height and not found.tokens
+        self.at_one_place = not alone and self.position not in ("mean", "max", "class")
+        if not alone:
+            values = values[:, self._places(found)]
+        if self.through is not None:
+            values = self.through(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+        return values.amax(1) if self.position == "max" else values.mean(1) if values.shape[1] > 1 else values[:, 0]
 
-    def _place(self, height: int, width: int) -> tuple[int, int]:
-        if isinstance(self.position, str):
-            return height // 2, width // 2
-        y, x = self.position
-        if not (0 <= y < height and 0 <= x < width):
-            expected = f"expected [y,x] from [0,0] to [{height - 1},{width - 1}]"
-            raise InputError(f"position [{y},{x}] is outside layer '{self.layer}' of {self.network.name}; {expected}")
-        return y, x
+    def _places(self, found: layout.Layout) -> slice:
+        """Which of `Layout.places` are meant."""
+        where = f"layer '{self.layer}' of {self.network.name}"
+        if self.position == "class" and not found.prefix:
+            raise InputError(f"position class: {where} has no class token; give center, mean, max or [y,x]")
+        if self.position in ("mean", "max"):
+            return slice(found.prefix if found.height else 0, None)
+        if self.position == "class" or isinstance(self.position, int):
+            token = 0 if self.position == "class" else int(self.position)
+            if token >= found.tokens:
+                expected = f"expected a token from 0 to {found.tokens - 1}" if found.tokens else "expected [y,x]"
+                raise InputError(f"position {token} is outside {where}; {expected}")
+            return slice(token, token + 1)
+        if not found.height:
+            raise InputError(f"position {self.position}: {where} has no grid; give class, mean, max or a token's number")
+        y, x = (found.height // 2, found.width // 2) if self.position == "center" else map(int, self.position)
+        if not (y < found.height and x < found.width):
+            expected = f"expected [y,x] from [0,0] to [{found.height - 1},{found.width - 1}]"
+            raise InputError(f"position [{y},{x}] is outside {where}; {expected}")
+        place = found.prefix + y * found.width + x
+        return slice(place, place + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -44,7 +44,7 @@ def load(
     ("timm/resnet50.a1_in1k"); "torchvision/NAME". `size` is the side of the input in pixels, by default what suits
     the weights; the whole image is resized to it, nothing is cropped away. `weights`: "default" (timm and torchvision
     download theirs once), None for random ones of `classes` classes (1000 unless given), or the path of a state dict,
-    .safetensors or .pth, of as many classes as it has. 1000 classes are labelled as ImageNet's, others are known by
+    .safetensors or .pth, of as many classes as it has, whatever its names begin with (`unprefixed`). 1000 classes are labelled as ImageNet's, others are known by
     index. Only the default weights are restorable: a checkpoint carries all others and needs no file of theirs.
 
     Raises `InputError` for an unknown name, for weights that cannot be downloaded, read or do not fit.
@@ -56,8 +56,8 @@ def load(
     if weights is None or weights == "default":
         body, preprocessing = build(model, size, weights is not None, classes)
     else:
-        state = _weights.read(weights)
         body, preprocessing = build(model, size, False, None)
+        state = unprefixed(_weights.read(weights), body.state_dict())
         classes = _classes(body, state)
         if classes is not None:
             body, preprocessing = build(model, size, False, classes)
@@ -71,6 +71,20 @@ def load(
     if network.classes == 1000:
         network.labels = labels.imagenet()
     return network
+
+
+def unprefixed(state: Mapping[str, Tensor], expected: Iterable[str]) -> Mapping[str, Tensor]:
+    """The part of a state dict that has the `expected` names behind a prefix, without it: "model.fc.bias" -> "fc.bias".
+
+    Training frameworks store a network inside of another; what else stands beside it there is left out. Without such
+    a prefix, the state dict as it is.
+    """
+    names = list(expected)
+    for key in state if names else ():
+        prefix = key.removesuffix(names[0])
+        if prefix.endswith(".") and key != prefix and all(f"{prefix}{name}" in state for name in names):
+            return {name: state[f"{prefix}{name}"] for name in names}
+    return state
 
 
 def available() -> list[str]:

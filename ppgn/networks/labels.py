@@ -6,11 +6,13 @@ import json
 import operator
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from ppgn.errors import InputError, unknown
+
+ANY = "any:"  # in front of a target: several classes at once
 
 
 @cache
@@ -28,6 +30,66 @@ def imagenet() -> tuple[str, ...]:
         label if _plain(name) in map(_plain, _names(label)) else f"{label}, {name}"
         for label, name in zip(synonyms, distinct, strict=True)
     )
+
+
+@cache
+def groups() -> Mapping[str, tuple[int, ...]]:
+    """The kinds of things that WordNet puts ImageNet's classes under, each with its synonyms, and their classes.
+
+    "dog, domestic dog, Canis familiaris" -> (151, ..., 268); the widest first, without those that hold most classes.
+    Source: WordNet 3.0 (Fellbaum 1998, Princeton University; the licence stands in the file of it).
+    """
+    lines = Path(__file__).with_name("wordnet.txt").read_text(encoding="utf-8").splitlines()
+    found = (line.rpartition(": ")[::2] for line in lines if not line.startswith("#"))
+    return {names: tuple(k for part in spans.split(",") for k in _span(part)) for names, spans in found}
+
+
+def _span(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def parents(index: int) -> list[str]:
+    """The main names of the kinds of things that class `index` of ImageNet belongs to, the narrowest first."""
+    return [_names(names)[0] for names, classes in reversed(groups().items()) if index in classes]
+
+
+def members(labels: Sequence[str], kind: str) -> tuple[int, ...]:
+    """The classes of a `kind` of thing, () where there are none: "dog" -> the 118 dogs of ImageNet.
+
+    For other labels than ImageNet's, and for what is no kind, those that have the word `kind` in their names.
+    """
+    asked = _singular(kind)
+    if not asked:
+        return ()
+    if tuple(labels) == imagenet():
+        for main in (True, False):
+            for names, classes in reversed(groups().items()):
+                if asked in map(_singular, _names(names)[:1] if main else _names(names)):
+                    return classes
+    word = re.compile(rf"(?<!\w){re.escape(asked)}s?(?!\w)")
+    return tuple(index for index, label in enumerate(labels) if any(word.search(_plain(n)) for n in _names(label)))
+
+
+def _singular(name: str) -> str:
+    """A name plainly and without the ending of a plural, so that "Dogs" is "dog"."""
+    return re.sub(r"(?<=[^s])s$", "", _plain(name))
+
+
+def find_any(labels: Sequence[str] | None, target: str | int, classes: int | None = None) -> tuple[int, ...]:
+    """The classes that `target` means: that of `find`, or after "any:" those of every name in it, separated by commas.
+
+    A name after "any:" is one of `find`'s, or a kind of thing (see `members`): "any:dog", "any:junco,robin,12".
+    Raises `InputError` as `find` does, and where every class would do.
+    """
+    if not isinstance(target, str) or not target.strip().startswith(ANY):
+        return (find(labels, target, classes),)
+    chosen: set[int] = set()
+    for name in _names(target.strip().removeprefix(ANY)):
+        chosen |= set(members(labels or (), name)) or {find(labels, name, classes)}
+    if len(chosen) == (classes or len(labels or ())):
+        raise InputError(f"target '{target}' means all {len(chosen)} classes; ask for some of them")
+    return tuple(sorted(chosen))
 
 
 def read(source: str | Path | Sequence[str]) -> tuple[str, ...]:
@@ -87,7 +149,14 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
         if found:
             meant = ", ".join(f"{index} ({labels[index]})" for index in found)
             raise InputError(f"class '{target}' may mean {meant}; give the index")
-    raise unknown("class", target, [name for label in labels for name in _names(label)])
+    kind = members(labels, target)
+    if kind:
+        names = short(labels)
+        shown = ", ".join(names[index] for index in kind[:: max(1, -(-len(kind) // 5))])
+        held = f"'{target}' is no class itself; {len(kind)} of them are: {shown}{', …' if len(kind) > 5 else ''}"
+        raise InputError(f"{held}; target=\"{ANY}{target}\" asks for any, `ppgn classes {target}` lists them")
+    hint = "`ppgn classes` lists them" if len(labels) > 5 else ""
+    raise unknown("class", target, [name for label in labels for name in _names(label)], hint)
 
 
 def short(labels: Sequence[str]) -> tuple[str, ...]:

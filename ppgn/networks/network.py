@@ -22,8 +22,8 @@ class Preprocessing(nn.Module):
     """What a set of weights expects of its input, starting from RGB in [0, 1]: (B, 3, H, W) -> (B, 3, H', W').
 
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
-    with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr"; the result is
-    (scale · x − mean) / std, with `mean` and `std` in that order. Values outside [0, 1] are not clamped, since samplers
+    with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr", or become one, "gray"
+    (luma of ITU-R BT.601); the result is (scale · x − mean) / std, with `mean` and `std`, one number or one a channel. Values outside [0, 1] are not clamped, since samplers
     need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two runs agree up
     to rounding; on a CPU they agree bit for bit. Raises `InputError` for images that are not (B, 3, H, W).
     """
@@ -34,8 +34,8 @@ class Preprocessing(nn.Module):
     def __init__(
         self,
         size: int | None = None,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
         scale: float = 1.0,
         channels: str = "rgb",
         interpolation: str = "bicubic",
@@ -43,21 +43,23 @@ class Preprocessing(nn.Module):
         super().__init__()
         if size is not None and size < 1:
             raise InputError(f"network input size={size}: expected at least 1 pixel")
-        known = {"channels": (channels, ("rgb", "bgr")), "interpolation": (interpolation, ("bicubic", "bilinear"))}
+        known = {"channels": (channels, ("rgb", "bgr", "gray")), "interpolation": (interpolation, ("bicubic", "bilinear"))}
         for what, (value, choices) in known.items():
             if value not in choices:
                 raise unknown(what, value, choices)
-        if len(mean) != 3 or len(std) != 3 or 0.0 in std:
-            raise InputError(f"mean={list(mean)}, std={list(std)}: expected three numbers each, std not 0")
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.depth = 1 if channels == "gray" else 3  # of what the network sees
+        if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
+            expected = f"{'one number' if self.depth == 1 else 'three numbers'} each, std not 0"
+            raise InputError(f"mean={list(mean)}, std={list(std)}: expected {expected}")
+        self.mean, self.std = (tuple(v) * (self.depth if len(v) == 1 else 1) for v in (mean, std))
         for name in ("gain", "shift"):
-            self.register_buffer(name, torch.empty(1, 3, 1, 1), persistent=False)
+            self.register_buffer(name, torch.empty(1, self.depth, 1, 1), persistent=False)
         self._fill()
 
     @torch.no_grad()
     def _fill(self) -> None:
-        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64).view(2, 1, 3, 1, 1)
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64).view(2, 1, -1, 1, 1)
         self.gain.copy_(self.scale / std)
         self.shift.copy_(-mean / std)
 
@@ -76,6 +78,8 @@ class Preprocessing(nn.Module):
             x = F.interpolate(precise, side, mode=self.interpolation, antialias=shrinks).to(x.dtype)
         if self.channels == "bgr":
             x = x.flip(1)
+        if self.channels == "gray":
+            x = (x * x.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
         return torch.addcmul(self.shift.to(x), x, self.gain.to(x))
 
     def extra_repr(self) -> str:
@@ -83,6 +87,8 @@ class Preprocessing(nn.Module):
         names = ("size", "channels", "mean", "std", "scale", "interpolation")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 
 # Activations whose gradient needs what went in: in place, PyTorch copies it first.
 NOT_IN_PLACE = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
@@ -140,8 +146,9 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> the network's output."""
-        out: Tensor = self.body(self.preprocessing(x))
-        return out
+        out: Any = self.body(self.preprocessing(x))
+        found: Tensor = getattr(out, "logits", out)  # an object of outputs, as Hugging Face's networks give
+        return found
 
     @cached_property
     def classes(self) -> int:
@@ -156,9 +163,10 @@ class Network(nn.Module):
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[-1]
             raise InputError(f"network '{self.name}' does not take {tuple(blank.shape)}: {reason}") from error
-        if not isinstance(out, Tensor) or out.dim() != 2:
-            given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise InputError(f"network '{self.name}' gives {given} for one image; expected logits (1, K)")
+        problem = f"network '{self.name}' gives"
+        if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 1 or not out.is_floating_point():
+            given = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            raise InputError(f"{problem} {given} for one image; expected logits (1, K), floating-point numbers")
         return out.shape[1]
 
     def name_outputs(self, labels: Sequence[str]) -> None:
@@ -259,6 +267,8 @@ class Network(nn.Module):
         def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
             def hook(_module: nn.Module, _inputs: object, output: object) -> None:
                 calls[name] += 1
+                if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+                    output = output[0]  # attention, with its weights behind it
                 if isinstance(output, Tensor):
                     outputs[name] = output.clone()
                 if stop and len(calls) == len(wanted):

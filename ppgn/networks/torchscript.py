@@ -27,18 +27,21 @@ def load(
 
     Raises `InputError` for a file that is no TorchScript or does not give (B, K), and for another number of labels.
     """
+    network = Network(read(path), Preprocessing(size, mean=mean, std=std), name=Path(path).stem, copy=False)
+    if network.classes and labels is not None:
+        network.name_outputs(class_names.read(labels))
+    return network
+
+
+def read(path: str | Path) -> torch.jit.ScriptModule:
+    """The module in a TorchScript file. Raises `InputError` for a file that is none."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"network '{path}': no such file; give the path of a TorchScript file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch would rather have torch.export
-            body = torch.jit.load(str(path), map_location="cpu")
+            return torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"network '{path}': not a TorchScript file; save one with torch.jit.trace(...).save"
-        ) from error
-    network = Network(body, Preprocessing(size, mean=mean, std=std), name=path.stem, copy=False)
-    if network.classes and labels is not None:
-        network.name_outputs(class_names.read(labels))
-    return network
+        advice = "save one with torch.jit.trace(...).save; a state dict is weights=FILE of a network, name=file.py:net"
+        raise InputError(f"network '{path}': not a TorchScript file; {advice}") from error

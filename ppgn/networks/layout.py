@@ -1,0 +1,63 @@
+"""How a layer arranges its units: channels at places of a grid, tokens, or alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+
+from torch import Tensor
+
+from ppgn.contracts import Shape
+
+MOST_PREFIX = 8  # tokens in front of those of the patches: the class, distillation, registers
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The units of a layer, and where it computes each: `height` x `width` places, behind `prefix` further tokens.
+
+    height and width are 0 where there is no grid; `tokens` counts them all where a layer has such.
+    """
+
+    units: int
+    height: int = 0
+    width: int = 0
+    tokens: int = 0
+    channels_last: bool = False
+
+    @property
+    def prefix(self) -> int:
+        """How many tokens stand in front of those of the grid."""
+        return self.tokens - self.height * self.width if self.tokens else 0
+
+    def __str__(self) -> str:
+        """What `ppgn units` shows: "14x14", "14x14 + 1 token", "-"."""
+        grid = f"{self.height}x{self.width}" if self.height else ""
+        extra = f"{self.prefix} token{'s' if self.prefix > 1 else ''}" if self.prefix else ""
+        return " + ".join(filter(None, (grid, extra))) or "-"
+
+    def places(self, values: Tensor) -> Tensor:
+        """What the layer gives, (B, ...) -> (B, P, C): a place after another, tokens in front of the grid first."""
+        if values.dim() == 4:
+            values = values if self.channels_last else values.permute(0, 2, 3, 1)
+            return values.flatten(1, 2)
+        return values if values.dim() == 3 else values[:, None]
+
+
+def of(shape: Shape) -> Layout | None:
+    """The layout of a layer's output, its shape without the batch; None for what is none of these.
+
+    (D,); (C, H, W), or (H, W, C) where the first two alone are equal; (T, D), tokens, a square of patches behind up to
+    `MOST_PREFIX` others.
+    """
+    if len(shape) == 1:
+        return Layout(shape[0])
+    if len(shape) == 3:
+        a, b, c = shape
+        return Layout(c, a, b, channels_last=True) if a == b != c else Layout(a, b, c)
+    if len(shape) == 2:
+        tokens, units = shape
+        side = isqrt(tokens)
+        side = side if side > 1 and tokens - side * side <= MOST_PREFIX else 0
+        return Layout(units, side, side, tokens)
+    return None
