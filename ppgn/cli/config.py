@@ -52,6 +52,10 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     for part, name in names.items():
         known |= _members(part, name)
     for override in overrides:
+        long = _long(override.key_or_group, known | own)
+        if long != override.key_or_group:
+            given[long] = given.pop(override.key_or_group)
+            override.key_or_group = long
         if not override.is_add():
             _check(override, known | own)
     settings = {key: field.default for key, field in own.items()} | names
@@ -73,6 +77,12 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         if field.default == fields.MISSING and "." not in key and field.name not in arguments:
             raise InputError(f"{key} is missing: add {key}=VALUE")
     return function, arguments, settings
+
+
+def _long(key: str, known: Mapping[str, Field]) -> str:
+    """A key of the condition, or of its network, where it is typed alone: "layer" is "condition.layer"."""
+    every = [f"condition.{key}", f"condition.network.{'name' if key == 'network' else key}"]
+    return next((long for long in reversed(every) if key not in known and long in known), key)
 
 
 def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ppgn.cli import fields
 from ppgn.cli.fields import MISSING, PARTS, Field
 from ppgn.errors import unknown
 
-VERBS = ("sample", "inpaint", "facets", "evaluate", "train", "models", "units")
+VERBS = ("sample", "inpaint", "facets", "evaluate", "train", "models", "classes", "units")
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120
 
 
@@ -154,4 +154,11 @@ def _listed(rows: Iterable[tuple[str, str]]) -> str:
         if len(name) + 4 > column:
             wrapped = ["", *wrapped]
         lines += [f"  {name}".ljust(column) + wrapped[0], *(" " * column + line for line in wrapped[1:])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells as aligned lines."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

@@ -9,6 +9,7 @@ import torch
 
 import ppgn.model
 from ppgn import building, paths
+from ppgn.cli.help import table
 from ppgn.errors import InputError
 
 
@@ -33,10 +34,3 @@ def _first_comment(condition: str) -> str:
     """A configuration file says in its first line what it is."""
     text = (paths.conf() / "condition" / f"{condition}.yaml").read_text()
     return text.splitlines()[0].removeprefix("#").strip()
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of equally many cells as aligned lines."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
-from ppgn.networks import _weights, sae
+from ppgn.networks import _weights
+from ppgn.networks import sae as autoencoders
 from ppgn.numerics.linear import linear
 
 SCORES = ("projection", "cosine")
@@ -56,19 +57,19 @@ class Latent(Unit):
     """Images (B, 3, H, W) in [0, 1] -> what latent `target` of a sparse autoencoder says of a layer, (B,).
 
     That is what the latent computes before its nonlinearity: equal to its activation where it is active, and with a
-    gradient where it is not. `layer` and `position` are those of `Unit`, `autoencoder` is a
-    `ppgn.networks.sae.SparseEncoder`, or its file. Raises `InputError` as `Unit` does, and for weights that do not fit.
+    gradient where it is not. `layer` and `position` are those of `Unit`; `sae` is a `SparseEncoder` of `ppgn.networks.sae`, or
+    its file. Raises `InputError` as `Unit` does, and for weights that do not fit.
     """
 
     def __init__(
         self,
         network: nn.Module | str,
         layer: str,
-        sae: sae.SparseEncoder | str | Path,
+        sae: autoencoders.SparseEncoder | str | Path,
         target: str | int,
         position: str | int | Sequence[int] = "center",
     ) -> None:
-        encoder = sae if isinstance(sae, nn.Module) else _load(sae)
+        encoder = sae if isinstance(sae, nn.Module) else autoencoders.load(sae)
         super().__init__(network, layer, target, position, "activation", through=encoder)
 
     @torch.no_grad()
@@ -78,9 +79,6 @@ class Latent(Unit):
         active = self.network.body.through.active(latents)[:, self.index].tolist()
         values = latents[:, self.index].tolist()
         return [{"log_prob": v, "activation": a} for v, a in zip(values, active, strict=True)]
-
-
-_load = sae.load
 
 
 class _Along(nn.Module):
@@ -100,7 +98,9 @@ class _Along(nn.Module):
         size = x.shape[1]
         if self.weights is not None and not self.vectors.numel():
             if max(self.weights) >= size:
-                raise InputError(f"direction: unit {max(self.weights)} of a layer of {size} units; give 0 to {size - 1}")
+                raise InputError(
+                    f"direction: unit {max(self.weights)} of a layer of {size} units; give 0 to {size - 1}"
+                )
             vector = torch.zeros(size)
             for unit, weight in self.weights.items():
                 vector[unit] = weight
@@ -116,7 +116,9 @@ def _unit(vectors: Tensor) -> Tensor:
     found = vectors.detach().float()
     found = found[None] if found.dim() == 1 else found
     if found.dim() != 2 or not bool(found.isfinite().all()) or bool((found.norm(dim=1) == 0).any()):
-        raise InputError(f"direction of shape {tuple(vectors.shape)}: expected finite numbers (D,) or (N, D), not all 0")
+        raise InputError(
+            f"direction of shape {tuple(vectors.shape)}: expected finite numbers (D,) or (N, D), not all 0"
+        )
     return F.normalize(found, dim=1)
 
 
@@ -128,7 +130,9 @@ def _read(given: Any) -> Tensor | Mapping[int, float]:
         try:
             return {int(unit): float(weight) for unit, weight in (part.split(":") for part in given.split(","))}
         except ValueError as error:
-            raise InputError(f"direction '{given}': expected UNIT:WEIGHT,UNIT:WEIGHT, for example 17:1,30:-0.5") from error
+            raise InputError(
+                f"direction '{given}': expected UNIT:WEIGHT,UNIT:WEIGHT, for example 17:1,30:-0.5"
+            ) from error
     if not isinstance(given, str | Path):
         return torch.as_tensor(given)
     file = Path(given).expanduser()
@@ -140,4 +144,6 @@ def _read(given: Any) -> Tensor | Mapping[int, float]:
     try:
         return torch.from_numpy(np.load(file, allow_pickle=False))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"direction '{given}': no such file, or none of a vector; give .safetensors or .npy") from error
+        raise InputError(
+            f"direction '{given}': no such file, or none of a vector; give .safetensors or .npy"
+        ) from error

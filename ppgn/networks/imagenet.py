@@ -44,8 +44,9 @@ def load(
     ("timm/resnet50.a1_in1k"); "torchvision/NAME". `size` is the side of the input in pixels, by default what suits
     the weights; the whole image is resized to it, nothing is cropped away. `weights`: "default" (timm and torchvision
     download theirs once), None for random ones of `classes` classes (1000 unless given), or the path of a state dict,
-    .safetensors or .pth, of as many classes as it has, whatever its names begin with (`unprefixed`). 1000 classes are labelled as ImageNet's, others are known by
-    index. Only the default weights are restorable: a checkpoint carries all others and needs no file of theirs.
+    .safetensors or .pth, of as many classes as it has, with a prefix or without (`unprefixed`). 1000 classes are
+    labelled as ImageNet's, others are known by index. Only the default weights are restorable: a checkpoint carries all
+    others and needs no file of theirs.
 
     Raises `InputError` for an unknown name, for weights that cannot be downloaded, read or do not fit.
     """

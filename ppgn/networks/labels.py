@@ -21,15 +21,13 @@ def imagenet() -> tuple[str, ...]:
 
     Where torchvision tells two classes of one name apart ("crane bird"), its name is one more synonym.
     """
-    from timm.data.imagenet_info import ImageNetInfo
-    from torchvision.models import get_weight
+    return tuple(_lines("imagenet1k.txt"))
 
-    synonyms = ImageNetInfo("imagenet-1k").label_descriptions()
-    distinct = get_weight("ResNet18_Weights.DEFAULT").meta["categories"]
-    return tuple(
-        label if _plain(name) in map(_plain, _names(label)) else f"{label}, {name}"
-        for label, name in zip(synonyms, distinct, strict=True)
-    )
+
+def _lines(name: str) -> list[str]:
+    """The lines of a file beside this one, without its comments."""
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 @cache
@@ -39,8 +37,7 @@ def groups() -> Mapping[str, tuple[int, ...]]:
     "dog, domestic dog, Canis familiaris" -> (151, ..., 268); the widest first, without those that hold most classes.
     Source: WordNet 3.0 (Fellbaum 1998, Princeton University; the licence stands in the file of it).
     """
-    lines = Path(__file__).with_name("wordnet.txt").read_text(encoding="utf-8").splitlines()
-    found = (line.rpartition(": ")[::2] for line in lines if not line.startswith("#"))
+    found = (line.rpartition(": ")[::2] for line in _lines("wordnet.txt"))
     return {names: tuple(k for part in spans.split(",") for k in _span(part)) for names, spans in found}
 
 
@@ -125,10 +122,11 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
 
     Case, hyphens, underscores and the like make no difference. A name is compared with the main names of all classes,
     as spelled and then plainly; with their synonyms only after that ("crayfish" is the crayfish, though the spiny
-    lobster is called so too). Several names, separated by commas, must all be names of the class. Without `labels`
+    lobster is called so too), and without spaces ("gold fish"). Several names, separated by commas, must all be names of the class. Without `labels`
     only an index of `classes` many will do.
 
-    Raises `InputError` for an index out of range, a name of no class (naming the nearest) or of several (naming them).
+    Raises `InputError` for an index out of range, a name of no class (naming those of that kind, or
+    else the nearest in spelling) or of several (naming them).
     """
     count = len(labels) if labels is not None else classes
     if not isinstance(target, str) or re.fullmatch(r"\s*[+-]?\d+\s*", target):
@@ -142,6 +140,7 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
         [name == target.strip() for name in main],
         [{_plain(name)} == asked for name in main],
         [asked <= {_plain(name) for name in _names(label)} for label in labels],
+        [{_joined(target)} <= {_joined(name) for name in _names(label)} for label in labels],
     ):
         found = [index for index, match in enumerate(matches) if match]
         if len(found) == 1:
@@ -152,11 +151,17 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
     kind = members(labels, target)
     if kind:
         names = short(labels)
-        shown = ", ".join(names[index] for index in kind[:: max(1, -(-len(kind) // 5))])
-        held = f"'{target}' is no class itself; {len(kind)} of them are: {shown}{', …' if len(kind) > 5 else ''}"
-        raise InputError(f"{held}; target=\"{ANY}{target}\" asks for any, `ppgn classes {target}` lists them")
-    hint = "`ppgn classes` lists them" if len(labels) > 5 else ""
+        shown = ", ".join(names[index] for index in kind[:: -(-len(kind) // 5)])
+        held = f"unknown class '{target}', but {len(kind)} go by it: {shown}{', …' if len(kind) > 5 else ''}"
+        raise InputError(f'{held}; target="{ANY}{target}" asks for any of them, `ppgn classes {target}` lists them')
+    hint = "`ppgn classes` lists them" if tuple(labels) == imagenet() else ""
     raise unknown("class", target, [name for label in labels for name in _names(label)], hint)
+
+
+def search(labels: Sequence[str], pattern: str) -> list[int]:
+    """The classes that are called `pattern`, in part, or are such a kind of thing (see `members`), in order."""
+    wanted = _plain(pattern)
+    return sorted({*members(labels, pattern), *(k for k, label in enumerate(labels) if wanted in _plain(label))})
 
 
 def short(labels: Sequence[str]) -> tuple[str, ...]:
@@ -181,6 +186,11 @@ def _checked_index(target: str | int, count: int | None) -> int:
 def _names(label: str) -> list[str]:
     """A label's synonyms, the main name first."""
     return [name.strip() for name in label.split(",")]
+
+
+def _joined(name: str) -> str:
+    """A name plainly and without spaces: "gold fish" is "goldfish"."""
+    return _plain(name).replace(" ", "")
 
 
 def _plain(name: str) -> str:

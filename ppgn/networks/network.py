@@ -23,9 +23,10 @@ class Preprocessing(nn.Module):
 
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
     with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr", or become one, "gray"
-    (luma of ITU-R BT.601); the result is (scale · x − mean) / std, with `mean` and `std`, one number or one a channel. Values outside [0, 1] are not clamped, since samplers
-    need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two runs agree up
-    to rounding; on a CPU they agree bit for bit. Raises `InputError` for images that are not (B, 3, H, W).
+    (luma of ITU-R BT.601); the result is (scale · x − mean) / std, with `mean` and `std` one number, or one a channel.
+    Values outside [0, 1] are not clamped, since samplers need their gradients. On CUDA the gradient of the resizing is
+    summed in no fixed order, so that two runs agree up to rounding; on a CPU they agree bit for bit. Raises
+    `InputError` for images that are not (B, 3, H, W).
     """
 
     gain: Tensor
@@ -43,7 +44,10 @@ class Preprocessing(nn.Module):
         super().__init__()
         if size is not None and size < 1:
             raise InputError(f"network input size={size}: expected at least 1 pixel")
-        known = {"channels": (channels, ("rgb", "bgr", "gray")), "interpolation": (interpolation, ("bicubic", "bilinear"))}
+        known = {
+            "channels": (channels, ("rgb", "bgr", "gray")),
+            "interpolation": (interpolation, ("bicubic", "bilinear")),
+        }
         for what, (value, choices) in known.items():
             if value not in choices:
                 raise unknown(what, value, choices)

@@ -23,8 +23,8 @@ TORCHSCRIPT = (".ts", ".pt", ".pth", ".jit", ".torchscript")
 
 
 def load(
-    # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME; module:name or file.py:name, a module or what
-    # makes one; a file of torch.export, .pt2, or of TorchScript, .ts
+    # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME; file.py:NAME, a module or what makes one; a
+    # file of torch.export, .pt2, or of TorchScript, .ts
     name: str | Path | nn.Module = "efficientnet_lite1",
     size: int | None = None,  # side of the input in pixels; null: what suits the network, 224 if it takes that
     weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
@@ -97,7 +97,9 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
     ]
     if len(needed) > 1:
         takes = f"takes {len(needed)} inputs ({', '.join(needed)})"
-        raise InputError(f"network '{text or type(made).__name__}' {takes}; wrap it in a module that takes images alone")
+        raise InputError(
+            f"network '{text or type(made).__name__}' {takes}; wrap it in a module that takes images alone"
+        )
     return deepcopy(made).float().eval(), None, False
 
 
@@ -120,9 +122,7 @@ def _taken(
     raise InputError(f"network '{name}' does not take images {reasons[0]}; {advice}")
 
 
-def _changed(
-    network: Network, size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> Network:
+def _changed(network: Network, size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None) -> Network:
     """A network of known preprocessing, with what was given instead."""
     old = network.preprocessing
     if mean is None and std is None:
@@ -139,7 +139,9 @@ def _check(network: Network) -> None:
     """Raise `InputError` for outputs that no softmax should be taken of: probabilities, or a single one."""
     if network.classes == 1:
         hint = "condition=unit reads one, with condition.score=activation"
-        raise InputError(f"network '{network.name}' gives one number per image; expected logits of 2 classes or more; {hint}")
+        raise InputError(
+            f"network '{network.name}' gives one number per image; expected logits of 2 classes or more; {hint}"
+        )
     side = network.preprocessing.size or SIDES[0]
     noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

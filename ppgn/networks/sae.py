@@ -28,7 +28,7 @@ NAMES = {  # of SAELens and Gemma Scope, dictionary_learning and sparsify, OpenA
 class SparseEncoder(nn.Module):
     """Activations of a layer (B, D) -> what its latents compute before their nonlinearity, (B, F).
 
-    (x − centre) W + bias. `active` applies the nonlinearity: ReLU, TopK (the `k` largest, then ReLU), or JumpReLU (those
+    (x − centre) W + bias. `active` applies the nonlinearity: ReLU, TopK (the `k` largest, then ReLU) or JumpReLU (those
     above their `threshold`). Sources: Bricken et al. 2023; Gao et al. 2024 (arXiv 2406.04093); Rajamanoharan et al.
     2024 (arXiv 2407.14435).
     """
@@ -55,7 +55,9 @@ class SparseEncoder(nn.Module):
         """(B, D) -> (B, F), before the nonlinearity."""
         weight: Tensor = self.weight
         if x.shape[1] != len(weight):
-            raise InputError(f"sparse autoencoder of {len(weight)} inputs on a layer of {x.shape[1]} units; give its layer")
+            raise InputError(
+                f"sparse autoencoder of {len(weight)} inputs on a layer of {x.shape[1]} units; give its layer"
+            )
         return linear(x if self.centre is None else x - self.centre, weight.T, self.bias)
 
     def active(self, latents: Tensor) -> Tensor:
@@ -130,7 +132,9 @@ def _tensors(file: Path) -> Mapping[str, Tensor]:
         with np.load(file, allow_pickle=False) as held:
             return {name: torch.from_numpy(held[name]) for name in held.files}
     except (OSError, ValueError) as error:
-        raise InputError(f"sparse autoencoder '{file}': not an .npz file of arrays; give W_enc, b_enc, b_dec") from error
+        raise InputError(
+            f"sparse autoencoder '{file}': not an .npz file of arrays; give W_enc, b_enc, b_dec"
+        ) from error
 
 
 def _configuration(file: Path) -> dict[str, Any]:
