@@ -149,7 +149,8 @@ def node(group: str, given: str | Mapping[str, Any]) -> dict[str, Any]:
     if ":" in given:
         return {"_target_": given}
     if given not in paths.options(group):
-        raise unknown(group, given, paths.options(group), "or give module:Class or file.py:Class")
+        network = "; a network of that name is network=NAME" if group == "condition" else ""
+        raise unknown(group, given, paths.options(group), f"or give module:Class or file.py:Class{network}")
     import yaml
 
     found: dict[str, Any] = yaml.safe_load((paths.conf() / group / f"{given}.yaml").read_text(encoding="utf-8"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
+from ppgn.networks import labels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,13 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     verb = words[0] if words else "--help"
+    if verb == "help" and len(words) > 1:
+        verb, words = words[1], [*words[1:], "--help"]
     if verb in ("--help", "-h", "help"):
         print(help.overview())
     elif verb in ("--version", "-V"):
         print(f"ppgn {version('ppgn')}")
     elif verb not in help.VERBS:
-        raise unknown("command", verb, help.VERBS, hint="see ppgn --help")
-    elif {"--help", "-h"} & set(words) or words == ["train"]:
+        raise _unknown(words)
+    elif {"--help", "-h", "help"} & set(words) or words == ["train"]:
         print(help.command(words))
     elif {"--multirun", "-m"} & set(words):
         from ppgn.cli.multirun import multirun
@@ -53,3 +57,13 @@ def _run(words: list[str]) -> int:
         run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}").main
         return run(words[1:])
     return 0
+
+
+def _unknown(words: list[str]) -> InputError:
+    """What was probably meant by words that begin with no command."""
+    text = " ".join(words)
+    if re.match(r"\w+=", text):
+        return InputError(f"a command comes first: ppgn sample {text}")
+    if labels.search(labels.imagenet(), text):
+        return InputError(f"unknown command '{words[0]}'; to draw it: ppgn sample target=\"{text}\"")
+    return unknown("command", words[0], help.VERBS, hint="see ppgn --help")

@@ -30,6 +30,15 @@ _ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
     tuple: ((list,), "a list, [a,b]"),
     dict: ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
 }
+# What people type for keys that have another name.
+_MEANT = {
+    **dict.fromkeys(("class", "label", "name", "category"), "what to draw is target=NAME"),
+    **dict.fromkeys(("prompt", "text", "caption"), 'a sentence is condition=caption target="two dogs run"'),
+    **dict.fromkeys(("unit", "neuron", "channel"), "a unit is condition=unit layer=NAME target=NUMBER"),
+    **dict.fromkeys(("n", "num", "count", "number", "num_samples"), "as many pictures as seeds: seeds=0-7"),
+    **dict.fromkeys(("output", "folder", "path", "file", "save"), "the folder to write is out=FOLDER"),
+    **dict.fromkeys(("gpu", "cuda"), "a GPU is device=cuda"),
+}
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -42,6 +51,9 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
 
     Raises `InputError` for a word without a key, an unknown key, part or experiment, and a value of the wrong type.
     """
+    for place, word in enumerate(words):
+        if _WORD.fullmatch(word) is None:
+            raise InputError(_misread(words, place))
     overrides = [_override(word) for word in words]
     typed = {override.key_or_group: override.value() for override in overrides}
     function, known, own = fields.command(verb, typed)
@@ -156,6 +168,26 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     return config, {group: option for group, option in choices.items() if option}
 
 
+def _misread(words: Sequence[str], place: int) -> str:
+    """What to type instead of a word that is no key=value."""
+    word, before, after = words[place], words[place - 1] if place else "", words[place + 1 :]
+    bare = word.lstrip("-").strip(":=")
+    if word.startswith("-"):
+        key, _, value = bare.partition("=")
+        value = value or (after[0] if after else "VALUE")
+        meant = f"keys have no dashes: {'target' if key == 't' else key}={value}"
+    elif after and after[0] == "=":
+        meant = f"no spaces around the sign: {word}={after[1] if len(after) > 1 else 'VALUE'}"
+    elif word.endswith(":"):
+        meant = f"{bare}={after[0] if after else 'VALUE'}"
+    elif "=" in before:
+        meant = f'a value with spaces stands in quotes: "{before} {word}"'
+    else:
+        key = "image" if re.search(r"\.(jpe?g|png|webp|bmp|gif)$", word, re.IGNORECASE) else "target"
+        meant = f"{key}={word}"
+    return f"cannot read '{word}'; expected key=value: {meant}"
+
+
 def _override(word: str) -> Override:
     match = _WORD.fullmatch(word)
     if match is None:
@@ -193,12 +225,16 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
         outer = known.get(key.partition(".")[0])
         free = outer is not None and outer.name not in PARTS and (outer.default is None or outer.default == {})
         if not free:
+            if key in _MEANT:
+                raise InputError(f"unknown key '{key}'; {_MEANT[key]}")
             raise unknown("key", key, known, hint="use target=NAME" if key.endswith(".target") else "")
         return
     default = known[key].default
     accepted, expected = _ACCEPTED.get(type(default), ((), ""))
     if accepted and value is not None and type(value) not in accepted:
-        raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}")
+        other = f"condition.network.{key}"
+        hint = f"; the network's are {other}={value}" if other in known else ""
+        raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}{hint}")
     numbers = bool(default) and isinstance(default, list | tuple) and all(type(item) is float for item in default)
     if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
         raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {list(default)}")

@@ -84,7 +84,11 @@ def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field],
     for key in re.findall(r"\$\{(\w+)\}", function):
         choices, value = own[key].help.split(", "), str(typed.get(key, MISSING))
         if value not in choices:
-            raise unknown(key, value, choices) if value != MISSING else InputError(f"{key} is missing: add {key}=NAME")
+            raise (
+                unknown(key, value, choices)
+                if value != MISSING
+                else InputError(f"{key} is missing: add {key}=NAME, one of {', '.join(choices)}")
+            )
         function = function.replace(f"${{{key}}}", value)
     renamed = {str(field.default)[2:-1]: key for key, field in own.items() if str(field.default).startswith("${")}
     known = {renamed.get(name, name): field for name, field in of(function).items() if field.help}

@@ -57,8 +57,8 @@ class Latent(Unit):
     """Images (B, 3, H, W) in [0, 1] -> what latent `target` of a sparse autoencoder says of a layer, (B,).
 
     That is what the latent computes before its nonlinearity: equal to its activation where it is active, and with a
-    gradient where it is not. `layer` and `position` are those of `Unit`; `sae` is a `SparseEncoder` of `ppgn.networks.sae`, or
-    its file. Raises `InputError` as `Unit` does, and for weights that do not fit.
+    gradient where it is not. `layer` and `position` are those of `Unit`; `sae` is a `ppgn.networks.sae.SparseEncoder`
+    or its file. Raises `InputError` as `Unit` does, and for weights that do not fit.
     """
 
     def __init__(

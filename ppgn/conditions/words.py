@@ -68,7 +68,9 @@ def conditions(
     if isinstance(given, str):
         tree = parse(given) if is_expression(given) else Leaf(given, None)
         named = {leaf.name: leaf.name for leaf in leaves(tree)}
-    makers = {n: _Maker(part, settings.get(n, {} if len(named) > 1 else settings)) for n, part in named.items()}
+    below = isinstance(given, str) and is_expression(given)
+    own = {n: settings.get(n, {} if len(named) > 1 else settings) if below else settings for n in named}
+    makers = {n: _Maker(part, own[n]) for n, part in named.items()}
 
     def condition_of(target: str | int | None) -> Condition:
         def make(leaf: Leaf) -> Condition:
@@ -186,6 +188,8 @@ class _Parser:
                 if token["name"] and token["name"] not in known:
                     raise unknown("condition", token["name"], known, "or give module:Class or file.py:Class")
             found = token.groupdict()
+            if found["bare"] and re.search(r"\s(and|or|not|with)\s+(\S+\s+)*\w+\s*:", found["bare"]):
+                raise InputError(f"cannot read condition={self.text}; & is and, | is or, ~ is not: a:b & c:d")
             if found["name"]:
                 target = next((found[kind] for kind in ("double", "single", "bare") if found[kind] is not None), None)
                 yield place, Leaf(found["name"], target)

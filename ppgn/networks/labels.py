@@ -122,8 +122,8 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
 
     Case, hyphens, underscores and the like make no difference. A name is compared with the main names of all classes,
     as spelled and then plainly; with their synonyms only after that ("crayfish" is the crayfish, though the spiny
-    lobster is called so too), and without spaces ("gold fish"). Several names, separated by commas, must all be names of the class. Without `labels`
-    only an index of `classes` many will do.
+    lobster is called so too), and without spaces ("gold fish"). Several names, separated by commas, must all be names
+    of the class. Without `labels` only an index of `classes` many will do.
 
     Raises `InputError` for an index out of range, a name of no class (naming those of that kind, or
     else the nearest in spelling) or of several (naming them).
@@ -154,8 +154,22 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
         shown = ", ".join(names[index] for index in kind[:: -(-len(kind) // 5)])
         held = f"unknown class '{target}', but {len(kind)} go by it: {shown}{', …' if len(kind) > 5 else ''}"
         raise InputError(f'{held}; target="{ANY}{target}" asks for any of them, `ppgn classes {target}` lists them')
-    hint = "`ppgn classes` lists them" if tuple(labels) == imagenet() else ""
+    if tuple(labels) != imagenet():
+        raise unknown("class", target, [name for label in labels for name in _names(label)])
+    hint = "`ppgn classes` lists them"
+    told = _told(_singular(target))
+    if told:
+        raise InputError(f"unknown class '{target}'; said of {', '.join(told[:5])}; {hint}")
     raise unknown("class", target, [name for label in labels for name in _names(label)], hint)
+
+
+def _told(word: str) -> list[str]:
+    """The main names of ImageNet's classes in whose definitions a word stands."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    glosses = ImageNetInfo("imagenet-1k").label_descriptions(detailed=True)
+    found = (re.search(rf"(?<!\w){re.escape(word)}s?(?!\w)", gloss.partition(": ")[2]) for gloss in glosses)
+    return [_names(label)[0] for label, match in zip(imagenet(), found, strict=True) if match and word]
 
 
 def search(labels: Sequence[str], pattern: str) -> list[int]:

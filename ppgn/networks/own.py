@@ -115,11 +115,11 @@ def _taken(
                 with torch.no_grad():
                     body(blank)
             except Exception as error:  # whatever it raises, it does not take this
-                reasons.append(f"{tuple(blank.shape)}: {str(error).strip().split(chr(10))[-1]}")
+                reasons.append(str(error).strip().split("\n")[-1])
             else:
                 return Preprocessing(side, mean or (0.0,), std or (1.0,), channels=channels)
-    advice = "give size=" if len(sides) > 1 else "give another size, or leave it out"
-    raise InputError(f"network '{name}' does not take images {reasons[0]}; {advice}")
+    tried = f"{', '.join(map(str, sides))} pixels a side, in colour or grey"
+    raise InputError(f"network '{name}' does not take images of {tried} ({reasons[0]}); give size=PIXELS")
 
 
 def _changed(network: Network, size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None) -> Network:
