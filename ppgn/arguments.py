@@ -50,7 +50,7 @@ def device(name: str | torch.device) -> torch.device:
         return torch.device(name)
     if name.startswith("cuda") and not gpus:
         raise InputError(f"device={name} cannot be used: no GPU is visible here; use device=cpu or leave it at auto")
-    raise unknown("device", name, choices)
+    raise unknown("device", name, choices, "a GPU is cuda" if "gpu" in str(name).lower() else "")
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:

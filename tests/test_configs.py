@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
 
 from ppgn import building, paths
 from ppgn.cli import config as configs
@@ -63,10 +64,13 @@ def test_encoder(option: str) -> None:
 def test_condition(option: str, tmp_path: Path) -> None:
     classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
     torch.jit.script(classifier.eval()).save(tmp_path / "classifier.ts")
-    settings = {
+    save_file({"W_enc": torch.rand(24, 5), "b_enc": torch.zeros(5)}, tmp_path / "sae.safetensors")
+    settings: Any = {
         "torchscript": {"path": f"{tmp_path}/classifier.ts", "size": 16},
         "places": {"network.weights": None, "network.size": 64},
         "unit": {"layer": "blocks.1", "network.size": 64},
+        "direction": {"layer": "blocks.1", "network.size": 64, "direction": torch.rand(3, 24)},
+        "sae": {"layer": "blocks.1", "network.size": 64, "sae": f"{tmp_path}/sae.safetensors"},
     }.get(option, {})
     target = "a dog runs" if option == "caption" else 2
     (condition,) = words.conditions(option, [target], settings=settings)

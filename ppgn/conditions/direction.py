@@ -76,7 +76,8 @@ class Latent(Unit):
     def describe(self, images: Tensor) -> list[dict[str, Any]]:
         """Of each image: "log_prob", the value, and "activation", what is left of it behind the nonlinearity."""
         latents = self._logits(images)
-        active = self.network.body.through.active(latents)[:, self.index].tolist()
+        encoder: Any = self.network.body.through
+        active = encoder.active(latents)[:, self.index].tolist()
         values = latents[:, self.index].tolist()
         return [{"log_prob": v, "activation": a} for v, a in zip(values, active, strict=True)]
 

@@ -47,7 +47,13 @@ def _judge(value: object, x: Tensor) -> str:
     """What is wrong with a condition's value of x, "" where nothing is."""
     if not isinstance(value, Tensor) or value.shape != (len(x),) or not value.is_floating_point():
         given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        return f"gives {given} for signals {tuple(x.shape)}; expected log p(y | x), one number each, {(len(x),)}"
+        logits = isinstance(value, Tensor) and value.dim() == 2
+        hint = (
+            "; a classifier's logits: Classifier(network, target), or condition=imagenet network=FILE.py:NAME"
+            if logits
+            else ""
+        )
+        return f"gives {given} for signals {tuple(x.shape)}; expected log p(y | x), one number each, {(len(x),)}{hint}"
     if not bool(value.isfinite().all()):
         return f"gives {value.tolist()}; expected finite numbers, log p(y | x)"
     first = torch.autograd.grad(value[0], x, allow_unused=True)[0] if value.requires_grad else None

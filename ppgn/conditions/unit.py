@@ -93,9 +93,11 @@ class _ReadOut(nn.Module):
         self, network: Network, layer: str, position: str | int | Sequence[int], through: nn.Module | None
     ) -> None:
         super().__init__()
-        place = [position] if isinstance(position, int) else position
-        whole = not isinstance(place, str) and all(type(part) is int and part >= 0 for part in place)
-        if position not in POSITIONS and not (whole and len(place) in (1, 2)):
+        if isinstance(position, int):
+            known = position >= 0
+        else:
+            known = position in POSITIONS or (len(position) == 2 and all(type(p) is int and p >= 0 for p in position))
+        if not known:
             expected = f"expected {', '.join(POSITIONS)}, [y,x] or the number of a token"
             raise InputError(f"position {position} of a unit: {expected}")
         self.network = network

@@ -1,14 +1,15 @@
-"""Captioners and dual encoders of the `transformers` package, an extra: pip install "ppgn[models]"."""
+"""Captioners, dual encoders and classifiers of the `transformers` package, an extra: pip install "ppgn[models]"."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.errors import InputError
@@ -24,21 +25,13 @@ def load(name: str, others: Sequence[str] = ()) -> SentenceNetwork:
     `name` is that of the Hugging Face hub or a folder; `others` are the sentences that a dual encoder weighs the target
     against. Raises `InputError` without the package, for a name that cannot be had, and for any other kind of model.
     """
-    package = _transformers()
-    try:
-        config = package.AutoConfig.from_pretrained(name)
+    package, config, processor = _described(name)
+    model = getattr(package, (config.architectures or [""])[0], None)
+    if model is None or not (hasattr(model, "generate") or hasattr(model, "get_text_features")):
+        raise InputError(f"'{name}' is {_kind(config)}; expected a captioner like BLIP, or a dual encoder like CLIP")
+    with _obtaining(name):
         tokenizer = package.AutoTokenizer.from_pretrained(name)
-        processor = package.AutoImageProcessor.from_pretrained(name)
-        model = getattr(package, (config.architectures or [""])[0], None)
-        if model is None or not (hasattr(model, "generate") or hasattr(model, "get_text_features")):
-            given = ", ".join(config.architectures or ["no model"])
-            raise InputError(f"'{name}' is {given}; expected a captioner like BLIP, or a dual encoder like CLIP")
         body = model.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"cannot get '{name}' ({reason}); give a name of the hub, or a folder") from error
     network = Network(body, _preprocessing(processor), name=name, restorable=False, copy=False)
     if hasattr(model, "get_text_features") and hasattr(body, "logit_scale"):
         return DualEncoder(network, tokenizer, others)
@@ -47,11 +40,54 @@ def load(name: str, others: Sequence[str] = ()) -> SentenceNetwork:
     return Captioner(network, tokenizer)
 
 
-def _transformers() -> ModuleType:
+def classifier(name: str, labels: Sequence[str] | None = None) -> Network:
+    """A classifier, images (B, 3, H, W) in [0, 1] -> logits (B, K), frozen, in float32, its outputs named.
+
+    `name` is that of the Hugging Face hub or a folder. A dual encoder (CLIP, SigLIP, …) classifies by `labels`, texts
+    that its logits are scaled cosines with. Raises `InputError` as `load` does, and for a dual encoder without labels.
+    """
+    package, config, processor = _described(name)
+    model: Any = getattr(package, (config.architectures or [""])[0], None)
+    with _obtaining(name):
+        if hasattr(model, "get_text_features"):
+            if not labels:
+                raise InputError(f"'{name}' is a dual encoder; give the texts to tell apart: labels=[a dog,a cat]")
+            encoder = load(name, labels[1:])
+            assert isinstance(encoder, DualEncoder)
+            body, processing = _ZeroShot(encoder, labels[0]), encoder.network.preprocessing
+            return Network(body, processing, name=name, labels=labels, restorable=False, copy=False)
+        if not str((config.architectures or [""])[0]).endswith("ForImageClassification"):
+            raise InputError(f"'{name}' is {_kind(config)}; expected a classifier like ViTForImageClassification")
+        body = package.AutoModelForImageClassification.from_pretrained(name, dtype=torch.float32)
+    network = Network(body, _preprocessing(processor), name=name, restorable=False, copy=False)
+    network.name_outputs(labels or [str(config.id2label[index]) for index in range(network.classes)])
+    return network
+
+
+def _described(name: str) -> tuple[ModuleType, Any, Any]:
+    """The package, and a model's configuration and image processor."""
     try:
-        return importlib.import_module("transformers")
+        package = importlib.import_module("transformers")
     except ImportError as error:
         raise InputError('huggingface/NAME needs another package: pip install "ppgn[models]"') from error
+    with _obtaining(name):
+        return package, package.AutoConfig.from_pretrained(name), package.AutoImageProcessor.from_pretrained(name)
+
+
+def _kind(config: Any) -> str:
+    return ", ".join(config.architectures or ["no model"])
+
+
+@contextmanager
+def _obtaining(name: str) -> Iterator[None]:
+    """Turns what goes wrong in getting a model into one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"cannot get '{name}' ({reason}); give a name of the hub, or a folder") from error
 
 
 def _preprocessing(processor: Any) -> Preprocessing:
@@ -133,14 +169,34 @@ class DualEncoder(SentenceNetwork):
     def log_probs(self, x: Tensor, tokens: Tensor, truncated: bool = False) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], tokens of `encode` -> (B, 1)."""
         _no_truncation(truncated, self.network)
+        scores = self.scores(self.network.preprocessing(x), tokens)
+        found: Tensor = (scores.log_softmax(1) if self.others else scores)[:, :1]
+        return found
+
+    def scores(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Images as the weights expect them, tokens of `encode` -> scaled cosines with the texts, (B, N)."""
         body: Any = self.network.body
-        image = _embedding(body.get_image_features(pixel_values=self.network.preprocessing(x)))
+        image = _embedding(body.get_image_features(pixel_values=pixels))
         known = tokens != -1
         padded = tokens.masked_fill(~known, self.tokenizer.pad_token_id)
         text = _embedding(body.get_text_features(input_ids=padded, attention_mask=known.long()))
-        scores = body.logit_scale.exp() * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
-        found: Tensor = (scores.log_softmax(1) if self.others else scores)[:, :1]
+        found: Tensor = body.logit_scale.exp() * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
         return found
+
+
+class _ZeroShot(nn.Module):
+    """Images as a dual encoder's weights expect them -> its scaled cosines with texts, (B, N)."""
+
+    tokens: Tensor
+
+    def __init__(self, network: DualEncoder, first: str) -> None:
+        super().__init__()
+        self.encoder = network
+        self.register_buffer("tokens", network.encode(first), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, N)."""
+        return self.encoder.scores(pixels, self.tokens)
 
 
 def _embedding(out: Any) -> Tensor:

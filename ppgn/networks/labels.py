@@ -48,7 +48,7 @@ def _span(text: str) -> range:
 
 def parents(index: int) -> list[str]:
     """The main names of the kinds of things that class `index` of ImageNet belongs to, the narrowest first."""
-    return [_names(names)[0] for names, classes in reversed(groups().items()) if index in classes]
+    return [_names(names)[0] for names, classes in reversed([*groups().items()]) if index in classes]
 
 
 def members(labels: Sequence[str], kind: str) -> tuple[int, ...]:
@@ -60,9 +60,9 @@ def members(labels: Sequence[str], kind: str) -> tuple[int, ...]:
     if not asked:
         return ()
     if tuple(labels) == imagenet():
-        for main in (True, False):
-            for names, classes in reversed(groups().items()):
-                if asked in map(_singular, _names(names)[:1] if main else _names(names)):
+        for count in (1, None):  # main names first
+            for names, classes in reversed([*groups().items()]):
+                if asked in map(_singular, _names(names)[:count]):
                     return classes
     word = re.compile(rf"(?<!\w){re.escape(asked)}s?(?!\w)")
     return tuple(index for index, label in enumerate(labels) if any(word.search(_plain(n)) for n in _names(label)))

@@ -169,7 +169,7 @@ class Network(nn.Module):
             raise InputError(f"network '{self.name}' does not take {tuple(blank.shape)}: {reason}") from error
         problem = f"network '{self.name}' gives"
         if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 1 or not out.is_floating_point():
-            given = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            given = f"{tuple(out.shape)} of {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
             raise InputError(f"{problem} {given} for one image; expected logits (1, K), floating-point numbers")
         return out.shape[1]
 

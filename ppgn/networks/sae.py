@@ -33,6 +33,11 @@ class SparseEncoder(nn.Module):
     2024 (arXiv 2407.14435).
     """
 
+    weight: Tensor
+    bias: Tensor | None
+    centre: Tensor | None
+    threshold: Tensor | None
+
     def __init__(
         self,
         weight: Tensor,
@@ -53,12 +58,11 @@ class SparseEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, F), before the nonlinearity."""
-        weight: Tensor = self.weight
-        if x.shape[1] != len(weight):
+        if x.shape[1] != len(self.weight):
             raise InputError(
-                f"sparse autoencoder of {len(weight)} inputs on a layer of {x.shape[1]} units; give its layer"
+                f"sparse autoencoder of {len(self.weight)} inputs on a layer of {x.shape[1]} units; give its layer"
             )
-        return linear(x if self.centre is None else x - self.centre, weight.T, self.bias)
+        return linear(x if self.centre is None else x - self.centre, self.weight.T, self.bias)
 
     def active(self, latents: Tensor) -> Tensor:
         """What `forward` gave, (B, F) -> activations of the latents, (B, F)."""

@@ -41,7 +41,8 @@ def read(path: str | Path) -> torch.jit.ScriptModule:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch would rather have torch.export
-            return torch.jit.load(str(path), map_location="cpu")
+            module: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
+            return module
     except (RuntimeError, ValueError) as error:
         advice = "save one with torch.jit.trace(...).save; a state dict is weights=FILE of a network, name=file.py:net"
         raise InputError(f"network '{path}': not a TorchScript file; {advice}") from error

@@ -14,7 +14,7 @@ def lines(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[list[str
 
 def test_lists_the_outer_layers_of_a_network(capsys: pytest.CaptureFixture[str]) -> None:
     rows = lines(["network=torchvision/squeezenet1_1"], capsys)
-    assert rows[0] == ["LAYER", "UNITS", "POSITIONS"]
+    assert rows[0] == ["LAYER", "UNITS", "PLACES"]
     assert ["features.0", "64", "111x111"] in rows
     assert rows[-1] == ["classifier", "1000", "1x1"]
     assert all(name.count(".") < 2 for name, *_ in rows)

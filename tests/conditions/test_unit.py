@@ -26,7 +26,7 @@ class Body(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1, bias=False)
         self.fc = nn.Linear(3, 5, bias=False)
-        self.odd = nn.Unflatten(1, (5, 1))
+        self.odd = nn.Unflatten(1, (5, 1, 1, 1))
         weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [1.0, 0.0, 1.0]])
         self.conv.weight.data = weight.view(3, 3, 1, 1)
         self.fc.weight.data = torch.arange(15.0).view(5, 3) / 10
@@ -109,11 +109,11 @@ def test_another_target_asks_alike(x: Tensor) -> None:
         ({"target": "dog"}, "unit 'dog' .* from 0 to 2"),
         ({"target": -1}, "unit '-1'"),
         ({"layer": "cnv"}, "unknown layer of small 'cnv'; nearest: conv"),
-        ({"layer": "odd"}, r"layer 'odd' of small gives \(5, 1\) for an image; expected \(C, H, W\) or \(D,\)"),
+        ({"layer": "odd"}, r"layer 'odd' of small gives \(5, 1, 1, 1\) for an image; expected \(C, H, W\), \(T, D\)"),
         ({"position": [4, 0]}, r"position \[4,0\] is outside layer 'conv' of small; .*from \[0,0\] to \[3,3\]"),
-        ({"position": [1]}, r"position \[1\] of a unit: expected center, mean or \[y,x\]"),
+        ({"position": [1]}, r"position \[1\] of a unit: expected center, mean, max, class, "),
         ({"position": [0.5, 1]}, r"position \[0.5, 1\] of a unit: expected center"),
-        ({"position": "middle"}, r"position 'middle' of a unit: expected center, mean or \[y,x\]"),
+        ({"position": "middle"}, r"position middle of a unit: expected center, mean, max, class, "),
         ({"score": "logit"}, "unknown score 'logit'"),
     ],
 )

@@ -39,6 +39,7 @@ def test_the_table_is_that_of_the_data(shared: Path) -> None:
         ("cardigan", 474),  # the garment
         ("crane bird", 134),
         ("maillot, tank suit", 639),
+        ("gold fish", 1),  # as one word
         ("17", 17),
         (" 17 ", 17),
         (17, 17),
@@ -67,6 +68,9 @@ def test_every_class_is_found_by_its_whole_label_unless_that_is_ambiguous() -> N
         ("", "unknown class ''"),
         ("1000", "class index 1000 is out of range: expected 0 to 999"),
         (1000, "expected 0 to 999"),
+        ("dog", r"'dog', but 118 go by it: Chihuahua, .*; target=\"any:dog\""),  # a kind of thing, no class
+        ("puppy", "but 1 go by it: axolotl"),
+        ("music", "said of iPod"),  # in its definition
         (-1, "class index -1 is out of range"),
         (1.0, "class 1.0: expected a name or an index"),
         (True, "class True: expected"),
@@ -76,6 +80,35 @@ def test_every_class_is_found_by_its_whole_label_unless_that_is_ambiguous() -> N
 def test_find_refuses(target: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         labels.find(IMAGENET, target)  # type: ignore[arg-type]
+
+
+def test_the_table_is_that_of_the_libraries() -> None:
+    from timm.data.imagenet_info import ImageNetInfo
+    from torchvision.models import get_weight
+
+    distinct = get_weight("ResNet18_Weights.DEFAULT").meta["categories"]
+    for label, synonyms, name in zip(IMAGENET, ImageNetInfo("imagenet-1k").label_descriptions(), distinct, strict=True):
+        assert label in (synonyms, f"{synonyms}, {name}")
+
+
+def test_kinds_of_things_hold_their_classes() -> None:
+    assert labels.members(IMAGENET, "dog") == labels.members(IMAGENET, "Dogs") == tuple(range(151, 269))
+    assert labels.members(IMAGENET, "feline") == tuple(range(281, 294))
+    assert labels.parents(207)[:3] == ["retriever", "sporting dog", "hunting dog"]
+    assert labels.members(["red dog", "cat", "dogma"], "dog") == (0,)  # other labels: by the word
+    assert labels.search(IMAGENET, "hound")[:3] == [160, 161, 162]
+    assert labels.members(IMAGENET, "unicorn") == ()
+
+
+def test_any_of_several() -> None:
+    assert labels.find_any(IMAGENET, "junco") == (13,)
+    assert labels.find_any(IMAGENET, "any:junco, robin,12") == (12, 13, 15)
+    assert set(range(151, 269)) < set(labels.find_any(IMAGENET, "any:dog,cat"))
+    assert labels.find_any(None, "any:2,0", 3) == (0, 2)
+    with pytest.raises(InputError, match="unknown class 'unicorn'"):
+        labels.find_any(IMAGENET, "any:dog,unicorn")
+    with pytest.raises(InputError, match="all 3 classes"):
+        labels.find_any(None, "any:2,0,1", 3)
 
 
 def test_without_labels_an_index_will_do() -> None:

@@ -37,15 +37,15 @@ class Body(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.first(x)) + 1
-        x, _ = self.pair(self.twice(self.twice(x)))
+        x = self.pair(self.twice(self.twice(x)))["out"]
         self.heads_run += 1
         out: Tensor = self.head(x)
         return out
 
 
 class Pair(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x, x
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"out": x}
 
 
 @pytest.fixture

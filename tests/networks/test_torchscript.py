@@ -63,7 +63,7 @@ def test_bad_files_are_refused(colours: Path, tmp_path: Path) -> None:
         torchscript.load(tmp_path / "text.ts")
     with pytest.raises(InputError, match="2 class names for the 3 outputs"):
         torchscript.load(colours, ["red", "green"])
-    with pytest.raises(InputError, match=r"gives \(1, 3, 8, 8\) for one image; expected logits"):
+    with pytest.raises(InputError, match=r"gives \(1, 3, 8, 8\) of torch.float32 for one image; expected logits"):
         torchscript.load(save(nn.Identity(), tmp_path / "same.ts"), size=8)
     with pytest.raises(InputError, match=r"does not take \(1, 3, 8, 8\): "):
         torchscript.load(save(nn.Conv2d(1, 2, 3), tmp_path / "grey.ts"), size=8)
