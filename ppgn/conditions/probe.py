@@ -48,11 +48,7 @@ def _judge(value: object, x: Tensor) -> str:
     if not isinstance(value, Tensor) or value.shape != (len(x),) or not value.is_floating_point():
         given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         logits = isinstance(value, Tensor) and value.dim() == 2
-        hint = (
-            "; a classifier's logits: Classifier(network, target), or condition=imagenet network=FILE.py:NAME"
-            if logits
-            else ""
-        )
+        hint = "; of a classifier, which class? add target=NAME" if logits else ""
         return f"gives {given} for signals {tuple(x.shape)}; expected log p(y | x), one number each, {(len(x),)}{hint}"
     if not bool(value.isfinite().all()):
         return f"gives {value.tolist()}; expected finite numbers, log p(y | x)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,8 +36,9 @@ def condition(
 ) -> Condition:
     """What to draw, as a `ppgn.conditions.base.Condition`: images (B, 3, H, W) in [0, 1] -> log p(y | x), (B,).
 
-    what: a name ("imagenet", "places", "unit", "caption", "torchscript"), "module:Class" or "file.py:Class", each alone
-        or with ":TARGET", combined by & | ~ WEIGHT* ( ); a mapping with `_target_`; an nn.Module or any callable.
+    what: a name of conf/condition ("imagenet", "unit", ...), "module:Class" or "file.py:Class", each alone or with
+        ":TARGET", combined by & | ~ WEIGHT* ( ); a mapping with `_target_`; an nn.Module or any callable. Of a module
+        that is no condition, images to logits (B, K), `target` is a class.
     target: the class, unit or sentence to ask for, where `what` leaves it open.
     settings: what differs from conf/condition/NAME.yaml, {"network.size": 128}; below its NAME in an expression of
         several, {"places": {"network.size": 224}}.
@@ -96,17 +98,26 @@ class _Maker:
 
     def __init__(self, given: Any, settings: Mapping[str, Any]) -> None:
         self.first: Any = None
+        self.network = False  # a classifier, of which `target` is a class
         self.node: dict[str, Any] = {}
-        if not isinstance(given, str | Mapping):
-            self.first, self.asks, self.needs = given, hasattr(given, "with_target"), False
-            return
-        self.node = building.merged(building.node("condition", given), settings)
-        target = building.parameters(self.node["_target_"]).get("target")
-        self.asks = target is not None
-        self.needs = target is not None and target.default is target.empty and "target" not in self.node
+        if isinstance(given, str | Mapping):
+            self.node = building.merged(building.node("condition", given), settings)
+            given = building.locate(self.node["_target_"])
+            if isinstance(given, type) or inspect.isroutine(given):  # what makes a condition, not one itself
+                target = inspect.signature(given).parameters.get("target")
+                self.asks = target is not None
+                self.needs = target is not None and target.default is target.empty and "target" not in self.node
+                return
+        from torch import nn
+
+        from ppgn.conditions.base import Condition
+
+        self.network = isinstance(given, nn.Module) and not isinstance(given, Condition)
+        self.first, self.asks, self.needs = given, self.network or hasattr(given, "with_target"), False
 
     def __call__(self, target: str | int | None) -> Condition:
         from ppgn.conditions.base import Condition, Plain
+        from ppgn.conditions.classifier import Classifier
 
         if target is not None and not self.asks:
             raise InputError(f"'{self.node['_target_']}' takes no target, so not '{target}' either; leave it out")
@@ -115,6 +126,8 @@ class _Maker:
         made = self.first
         if made is not None and target is not None and hasattr(made, "with_target"):
             made = made.with_target(target)
+        elif self.network and target is not None:
+            made = self.first = Classifier(made, target)
         elif made is None or target is not None:
             made = self.first = building.build(self.node if target is None else {**self.node, "target": target})
         return made if isinstance(made, Condition) else Plain(made)

@@ -54,7 +54,7 @@ def load(
 
         given = class_names.read(labels) if labels is not None else None
         return _changed(huggingface.classifier(text.removeprefix(HUGGING_FACE), given), size, mean, std)
-    if text and suffix not in (".pt2", *TORCHSCRIPT) and ":" not in text:
+    if text and not isinstance(name, Path) and suffix not in (".pt2", *TORCHSCRIPT) and ":" not in text:
         if text.endswith(".py"):
             raise InputError(f"network '{text}': which of its networks? give {text}:NAME, for example {text}:net")
         network = _changed(imagenet.load(text, size, weights, classes), None, mean, std)
@@ -79,7 +79,7 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
     """The module that is meant, a copy, the side of its images where that is known, and whether it takes but one."""
     if suffix == ".pt2":
         return exported.load(text)
-    if suffix in TORCHSCRIPT and ":" not in text:
+    if isinstance(name, Path) or (suffix in TORCHSCRIPT and ":" not in text):
         return torchscript.read(text), None, False
     made = building.locate(text) if text else name
     if not isinstance(made, nn.Module) and callable(made):

@@ -46,15 +46,15 @@ ATTEMPTS = [  # what is typed after ppgn, and what the answer must say
     ("sample target=goldfish sampler=ddim", "annealed"),
     ("sample target=goldfish init=nowhere.jpg", "nowhere.jpg"),
     ("sample target=goldfish labels=names.txt", "condition.network.labels=names.txt"),
-    ("sample target=3 network=mine.py", "mine.py:NAME"),
-    ("sample target=3 network=mine.py:nte", "no 'nte'"),
-    ("sample target=3 network=mine.py:two", "takes 2 inputs (x, y)"),
-    ("sample target=3 network=mine.py:net", "0 to 2"),
-    ("sample target=b network=mine.py:net", "index"),
-    ("sample target=2 network=mine.py:net weights=none.pth", "no such file"),
-    ("sample target=2 network=mine.py:net condition.network.labels=[a,b]", "3 outputs"),
-    ("sample target=2 network=mine.py:net size=20", "size=PIXELS"),
-    ("sample target=2 condition=mine.py:net", "condition.network.name=mine.py:net"),
+    ("sample target=3 network=nets.py", "nets.py:NAME"),
+    ("sample target=3 network=nets.py:nte", "no 'nte'"),
+    ("sample target=3 network=nets.py:two", "takes 2 inputs (x, y)"),
+    ("sample target=3 network=nets.py:net", "0 to 2"),
+    ("sample target=b network=nets.py:net", "index"),
+    ("sample target=2 network=nets.py:net weights=none.pth", "no such file"),
+    ("sample target=2 network=nets.py:net condition.network.labels=[a,b]", "3 outputs"),
+    ("sample target=2 network=nets.py:net size=20", "size=PIXELS"),
+    ("sample condition=nets.py:net", "target=NAME"),
     ("sample target=3 network=none.pt2", "no such file"),
     ("sample target=3 condition=torchscript", "path=VALUE"),
     ("sample target=3 condition=none.py:Red", "no file 'none.py'"),
@@ -96,7 +96,7 @@ class two(nn.Module):
 def test_one_line_names_the_right_words(
     typed: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "nets.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(typed)) == 2
     said = capsys.readouterr()

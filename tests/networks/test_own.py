@@ -32,8 +32,8 @@ class Sized(nn.Module):
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    (tmp_path / "mine.py").write_text(MINE)
-    return tmp_path / "mine.py"
+    (tmp_path / "own_nets.py").write_text(MINE)
+    return tmp_path / "own_nets.py"
 
 
 def linear(side: int, channels: int = 3, classes: int = 3) -> nn.Module:
@@ -136,7 +136,7 @@ class Best(nn.Module):
         (linear(32), {"mean": [0.5, 0.5]}, "expected three numbers each"),
         (linear(32), {"classes": 10}, "classes=10"),
         (linear(32), {"weights": "none.pth"}, "no such file"),
-        ("mine.py", {}, "which of its networks"),
+        ("own_nets.py", {}, "which of its"),
         ("{mine}:number", {}, "is a int; expected an nn.Module"),
         ("{mine}:Sized", {}, "cannot be made"),
         ("{mine}:nte", {}, "there is no 'nte'"),
