@@ -12,7 +12,7 @@ import pytest
 
 import ppgn
 from ppgn import paths, sampling
-from ppgn.cli import config, help
+from ppgn.cli import config, help, main
 
 VERBS = ("sample", "inpaint", "facets", "evaluate")
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
@@ -35,13 +35,22 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return drawn[-1]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampling, "sample", few)
     names: dict[str, Any] = {}
-    for language, text in BLOCKS:
-        if language == "python":
-            exec(compile(text, "README.md", "exec"), names)
-    assert [len(samples) for samples in drawn] == [2, 2, 2]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(sampling, "sample", few)
+        for language, text in BLOCKS:
+            if language == "python":
+                if text.startswith("# nets.py"):
+                    (tmp_path / "nets.py").write_text(text)
+                exec(compile(text, "README.md", "exec"), names)
+    assert [len(samples) for samples in drawn] == [2, 2, 2, 2]
     assert (tmp_path / "outputs" / "goldfish" / "grid.png").exists()
+    section = README.partition("## Your own network")[2].partition("\n## ")[0]
+    for command in re.findall(r"^ppgn ([^#\n]*)", section, re.MULTILINE):
+        words = shlex.split(command)
+        quick = ["seeds=0", "steps=2", "sampler=annealed", "out=out"] if words[0] == "sample" else []
+        assert main([*words, *quick]) == 0
 
 
 @pytest.mark.parametrize(("verb", "command"), COMMANDS)

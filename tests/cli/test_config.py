@@ -163,3 +163,12 @@ def test_training_programs_are_composed_of_groups() -> None:
 def test_a_training_program_refuses(words: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         config.compose("train_generator", words)
+
+
+def test_keys_of_the_condition_may_be_typed_alone() -> None:
+    network = {"name": "nets.py:net", "size": 64}
+    assert arguments("condition=unit", "layer=blocks.4", "network=nets.py:net", "size=64") == {
+        "condition": {"expression": "unit", "layer": "blocks.4", "network": network}
+    }
+    with pytest.raises(InputError, match="unknown key 'layer'"):
+        arguments("layer=blocks.4")  # imagenet has none

@@ -146,3 +146,18 @@ def test_from_torchscript(tmp_path: Path) -> None:
     expected = [math.log(p[2]) for p in softmax(2 * ROOM)]
     assert condition(even(ROOM).float()).tolist() == pytest.approx(expected, abs=1e-6)
     assert condition.gradient == "truncated"
+
+
+def test_any_of_several_classes_sums_their_probabilities() -> None:
+    x = even(ROOM)
+    p = torch.tensor(softmax(2 * ROOM), dtype=torch.float64)
+    warm = classifier("any:red,green")
+    assert warm.name == "red,green"
+    torch.testing.assert_close(warm(x).exp(), p[:, :2].sum(1))
+    torch.testing.assert_close((~warm)(x).exp(), p[:, 2])
+    assert [row["prob"] for row in warm.describe(x)] == pytest.approx(p[:, :2].sum(1).tolist())
+    full = gradient(warm(x), x)
+    torch.testing.assert_close(full[:, 2], -p[:, 2] / 2)
+    truncated = gradient(classifier("any:red,green", "truncated")(x), x)
+    torch.testing.assert_close(truncated[:, 2], torch.zeros(2, dtype=torch.float64))
+    torch.testing.assert_close(warm.with_target("blue")(x).exp(), p[:, 2])

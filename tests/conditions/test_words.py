@@ -196,3 +196,17 @@ def test_networks_are_shared_and_settings_laid_over(tmp_path: Path) -> None:
     assert goldfish(X.double()).dtype == torch.float64
     with pytest.raises(InputError, match=r"condition.places.network.weights"):
         words.condition("imagenet:1 & places:2", settings={"imagenet": small, "places": {"network.name": "timm/none"}})
+
+
+def test_a_module_of_logits_is_a_classifier() -> None:
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 28 * 28, 4))
+    one, two = words.conditions(body, [1, "2"])
+    assert (one.name, two.name) == ("1", "2")
+    assert one.network is two.network  # type: ignore[union-attr]
+    x = torch.rand(2, 3, 28, 28)
+    torch.testing.assert_close(one(x), body(x).log_softmax(1)[:, 1])
+
+
+def test_and_in_words_is_a_sign() -> None:
+    with pytest.raises(InputError, match="& is and"):
+        words.condition("imagenet:castle and imagenet:volcano")
