@@ -31,7 +31,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = sampling.sample
 
     def few(*given: Any, **words: Any) -> Any:
-        drawn.append(sample(*given, **words | {"seeds": [0, 1], "steps": 2, "progress": False}))
+        drawn.append(
+            sample(*given, **{"sampler": "annealed"} | words | {"seeds": [0, 1], "steps": 2, "progress": False})
+        )
         return drawn[-1]
 
     monkeypatch.chdir(tmp_path)

@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ppgn.conditions.caption import Caption
+from ppgn.conditions.classifier import Classifier
+from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
 from ppgn.networks import captioner as captioners
+from ppgn.networks import layout, own
 
 transformers = pytest.importorskip("transformers", reason="needs the extra 'models': pip install ppgn[models]")
 
@@ -69,6 +72,35 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], An
         return folder
 
     return save
+
+
+def vit() -> Any:
+    names = {"id2label": {0: "sky", 1: "grass", 2: "sand"}}
+    return transformers.ViTForImageClassification(transformers.ViTConfig(**VISION, **names))
+
+
+def test_a_classifier_brings_its_labels_and_its_tokens(saved: Any) -> None:
+    folder = saved(vit)
+    condition = Classifier(f"huggingface/{folder}", "grass")
+    body = transformers.ViTForImageClassification.from_pretrained(folder).eval()
+    expected = body(pixel_values=normalized(images())).logits.log_softmax(1)[:, 1]
+    torch.testing.assert_close(condition(images()), expected, atol=1e-4, rtol=1e-4)
+    shapes = condition.network.layer_shapes()
+    layer = next(name for name in reversed(shapes) if layout.of(shapes[name]) == layout.Layout(8, 2, 2, 5))
+    assert Unit(condition.network, layer, 3, position="class")(images()).shape == (2,)
+    with pytest.raises(InputError, match="2 class names for the 3 outputs"):
+        own.load(f"huggingface/{folder}", labels=["a", "b"])
+
+
+def test_a_dual_encoder_tells_labels_apart(saved: Any) -> None:
+    folder = saved(clip)
+    among = Caption(captioners.load(f"huggingface/{folder}", others=["a cat"]), "a dog runs")
+    condition = Classifier(f"huggingface/{folder}", "a dog runs", labels=["a dog runs", "a cat"])
+    torch.testing.assert_close(condition(images()), among(images()))
+    with pytest.raises(InputError, match="labels="):
+        own.load(f"huggingface/{folder}")
+    with pytest.raises(InputError, match="expected a classifier"):
+        own.load(f"huggingface/{saved(git)}")
 
 
 def images() -> Tensor:
