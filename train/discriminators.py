@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -67,53 +68,40 @@ class DeePSiMDiscriminator(Discriminator):
 
 
 class _Head(nn.Module):
-    """Convolutions, then a logit a position, with a projection on the code, and, if `free`, another without it."""
+    """Convolutions, then a logit a position, with a projection on the code, and, if `free`, another without it.
 
-    convs: nn.ModuleList
+    Judges a feature map of `channels`, brought to unit scale and mixed at random, always in the same way; without any,
+    patches of the image itself (Isola et al. 2017).
+    """
 
-    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
+    mixing: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, widths: Sequence[int], kernel: int, strides: Sequence[int], code_dim: int, free: bool, channels: int = 0
+    ) -> None:
         super().__init__()
-        self.logit = spectral_norm(nn.Conv2d(width, 1, 1))
-        self.code = spectral_norm(nn.Linear(code_dim, width))
-        self.free = spectral_norm(nn.Conv2d(width, 1, 1)) if free else None
+        self.logit = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+        self.code = spectral_norm(nn.Linear(code_dim, widths[-1]))
+        self.free = spectral_norm(nn.Conv2d(widths[-1], 1, 1)) if free else None
+        self.channels = channels
+        if channels:
+            self.register_buffer("mixing", torch.randn(widths[0], channels, 1, 1) / channels**0.5)
+            self.register_buffer("scale", torch.ones(1, channels, 1, 1))
+        self.convs = nn.ModuleList(
+            spectral_norm(nn.Conv2d(before, after, kernel, stride, padding=1))
+            for (before, after), stride in zip(pairwise(widths), strides, strict=True)
+        )
 
     def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W), codes (P, D) of the first P rows -> logits (P, positions) and, if free, (B, positions)."""
+        x = F.conv2d(x * self.scale, self.mixing) if self.channels else 4 * x - 2
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         with_code = x[: len(h)]
         agreement = (with_code * self.code(h)[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
         logits = [self.logit(with_code) + agreement, *([] if self.free is None else [self.free(x)])]
         return [each.flatten(1) for each in logits]
-
-
-class _FeatureHead(_Head):
-    """Judges one feature map, brought to unit scale and mixed at random, always in the same way."""
-
-    mixing: Tensor
-    scale: Tensor
-
-    def __init__(self, channels: int, width: int, code_dim: int, depth: int, *, free: bool) -> None:
-        super().__init__(width, code_dim, free=free)
-        self.register_buffer("mixing", torch.randn(width, channels, 1, 1) / channels**0.5)
-        self.register_buffer("scale", torch.ones(1, channels, 1, 1))
-        strides = (2,) * (depth - 1) + (1,)
-        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, stride, padding=1)) for stride in strides)
-
-    def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
-        return super().forward(F.conv2d(x * self.scale, self.mixing), h)
-
-
-class _PixelHead(_Head):
-    """Judges patches of the image itself (Isola et al. 2017)."""
-
-    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
-        super().__init__(4 * width, code_dim, free=free)
-        widths = (3, width, 2 * width, 4 * width)
-        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, 2, padding=1)) for a, b in pairwise(widths))
-
-    def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
-        return super().forward(4 * x - 2, h)
 
 
 class ProjectedDiscriminator(Discriminator):
@@ -138,15 +126,17 @@ class ProjectedDiscriminator(Discriminator):
         if len(layers) != len(channels):
             raise InputError(f"discriminator: {len(layers)} layers need as many channels, not {len(channels)}")
         self.layers = tuple(layers)
-        self.heads = nn.ModuleList(_FeatureHead(n, width, code_dim, depth, free=unconditional) for n in channels)
-        self.on_pixels = _PixelHead(pixels, code_dim, free=unconditional) if pixels else None
+        head = partial(_Head, code_dim=code_dim, free=unconditional)
+        deep, strides = (width,) * (depth + 1), (2,) * (depth - 1) + (1,)
+        self.heads = nn.ModuleList(head(deep, 3, strides, channels=n) for n in channels)
+        self.on_pixels = head((3, pixels, 2 * pixels, 4 * pixels), 4, (2, 2, 2)) if pixels else None
         self.games, self.pixel_heads = 2 if unconditional else 1, 1 if pixels else 0
 
     @torch.no_grad()
     def calibrate(self, features: Mapping[str, Tensor]) -> None:
         """Scale each channel by its root mean square over real features (B, C, H, W)."""
         for name, head in zip(self.layers, self.heads, strict=True):
-            assert isinstance(head, _FeatureHead)
+            assert isinstance(head, _Head)
             rms = features[name].square().mean(dim=(0, 2, 3), keepdim=True).sqrt()
             head.scale.copy_(1 / (rms + 0.1 * rms.mean()))
 

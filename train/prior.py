@@ -70,11 +70,12 @@ def spectrum(codes: Tensor) -> Tensor:
     Those of the covariance for vectors; images are taken to be alike at every position, channel by channel, so that
     Fourier components are their directions. Give many times as many codes as a code has dimensions.
     """
+    x = scaled(codes)
     if codes.dim() == 2:
-        variances: Tensor = torch.linalg.eigvalsh(torch.cov(scaled(codes).double().T)).clamp_min(0)
-        return variances
-    centred = scaled(codes) - scaled(codes).mean(0)
-    return torch.fft.fft2(centred, norm="ortho").abs().double().square().mean(0).flatten()
+        variances: Tensor = torch.linalg.eigvalsh(torch.cov(x.double().T)).clamp_min(0)
+    else:
+        variances = torch.fft.fft2(x - x.mean(0), norm="ortho").abs().double().square().mean(0).flatten()
+    return variances
 
 
 def thinned(codes: Tensor, count: int) -> Tensor:
