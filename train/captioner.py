@@ -26,7 +26,7 @@ from torchmetrics.functional.text import bleu_score
 from ppgn.networks.captioner import LRCN, tokenize, vocabulary
 from ppgn.networks.network import Network
 from train.codes import PROBES, cached, looked
-from train.command import Descent, Periodic, build, fit, prepare, write_report
+from train.command import Descent, build, fit, prepare, write_report
 from train.data import ArrayData, Stream
 
 PAD = -1
@@ -116,33 +116,31 @@ def report(captioner: LRCN, features: Tensor, captions: Captions, **search: Any)
     return {"loss": float(torch.stack(losses).sum()) / len(features), **bleu(said, captions)}
 
 
-class ExportCaptioner(Periodic):
-    """Reports on the validation images and writes the best captioner to `path`.
+def export(
+    trainer: lightning.Trainer,
+    module: CaptionerTraining,
+    *,
+    path: Path,
+    features: Mapping[int, Tensor],
+    captions: Captions,
+    patience: int,
+) -> None:
+    """Report on validation images, by the size they were looked at, and write the best captioner so far to `path`.
 
     Best is the highest BLEU-4, mean over sizes; after `patience` reports without a better one the training stops.
     """
-
-    def __init__(
-        self, path: Path, features: Mapping[int, Tensor], captions: Captions, every_steps: int, patience: int
-    ) -> None:
-        super().__init__(every_steps)
-        self.path, self.features, self.captions, self.patience = path, features, captions, patience
-
-    def write(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Report, and write the captioner if it is the best so far."""
-        assert isinstance(module, CaptionerTraining)
-        captioner, step = module.captioner.eval(), int(module.steps_done)
-        lines = [{"size": size, **report(captioner, seen, self.captions)} for size, seen in self.features.items()]
-        captioner.train()
-        score = sum(line["bleu4"] for line in lines) / len(lines)
-        better = score > float(module.best)
-        module.best.fill_(max(score, float(module.best)))
-        module.exports_since.fill_(0 if better else int(module.exports_since) + 1)
-        trainer.should_stop = trainer.should_stop or int(module.exports_since) >= self.patience
-        if trainer.is_global_zero:
-            if better:
-                captioner.save(self.path)
-            write_report(self.path.with_suffix(".json") if better else None, step, "sizes", lines)
+    captioner, step = module.captioner.eval(), int(module.steps_done)
+    lines = [{"size": size, **report(captioner, seen, captions)} for size, seen in features.items()]
+    captioner.train()
+    score = sum(line["bleu4"] for line in lines) / len(lines)
+    better = score > float(module.best)
+    module.best.fill_(max(score, float(module.best)))
+    module.exports_since.fill_(0 if better else int(module.exports_since) + 1)
+    trainer.should_stop = trainer.should_stop or int(module.exports_since) >= patience
+    if better and trainer.is_global_zero:
+        captioner.save(path)
+    if trainer.is_global_zero:
+        write_report(path.with_suffix(".json") if better else None, step, "sizes", lines)
 
 
 def run(cfg: DictConfig, options: Mapping[str, str]) -> CaptionerTraining:
@@ -162,7 +160,7 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> CaptionerTraining:
     stream = Stream(partial(pairs, features["train"], tokens, cfg.data.batch_size), cfg.seed)
     module: CaptionerTraining = build(cfg.training, captioner=captioner, steps=cfg.steps)
     path = Path(cfg.out).expanduser() / f"{cfg.name}.safetensors"
-    held_out = dict(zip(cfg.sizes, features["val"], strict=True))
-    export = ExportCaptioner(path, held_out, captions["val"], cfg.export_every, cfg.patience)
-    fit(cfg, module, stream, export)
+    seen = dict(zip(cfg.sizes, features["val"], strict=True))
+    write = partial(export, path=path, features=seen, captions=captions["val"], patience=cfg.patience)
+    fit(cfg, module, stream, write)
     return module

@@ -68,12 +68,16 @@ def fit(
     config: DictConfig,
     module: lightning.LightningModule,
     data: lightning.LightningDataModule,
-    export: lightning.Callback,
+    export: Callable[[Any, Any], None],
 ) -> None:
-    """Train to `steps` or for `minutes`, from `last_state` on; `out` gets config.yaml and a state to resume."""
+    """Train to `steps` or for `minutes`, from `last_state` on; `out` gets config.yaml and a state to resume.
+
+    `export` is called with trainer and module every `export_every` steps, as `Periodic` does.
+    """
     folder, progress = Path(config.out).expanduser(), config.trainer.enable_progress_bar
     course = Course(folder / "last.ckpt", config.steps, config.minutes, config.save_minutes, progress=progress)
-    more = {"callbacks": [export, course], "default_root_dir": str(folder), "enable_progress_bar": False}
+    callbacks = [Periodic(config.export_every, export), course]
+    more = {"callbacks": callbacks, "default_root_dir": str(folder), "enable_progress_bar": False}
     trainer: lightning.Trainer = build(config.trainer, **more)
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(config))
     trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)
@@ -153,12 +157,12 @@ def warmed_cosine(step: int, warmup: int, steps: int) -> float:
 
 
 class Periodic(lightning.Callback):
-    """Calls `write` every `every_steps` steps and at the end, where no step is without it."""
+    """Calls `write` with trainer and module every `every_steps` steps and at the end, in every process."""
 
     written = -1  # steps done at the last call
 
-    def __init__(self, every_steps: int) -> None:
-        self.every_steps = every_steps
+    def __init__(self, every_steps: int, write: Callable[[Any, Any], None]) -> None:
+        self.every_steps, self.write = every_steps, write
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write after every `every_steps`-th step."""
@@ -170,10 +174,6 @@ class Periodic(lightning.Callback):
         if int(module.steps_done) != self.written:
             self.written = int(module.steps_done)
             self.write(trainer, module)
-
-    def write(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Called in every process, with the trainer and what it trains."""
-        raise NotImplementedError
 
 
 def write_report(path: Path | None, step: int, of: str, lines: Sequence[Mapping[str, float]]) -> None:

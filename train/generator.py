@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ from ppgn.networks.network import Network
 from ppgn.priors.mixture import Mixture
 from train.augmentation import Augmentation
 from train.codes import CodeCache, GivenCodes
-from train.command import MakeOptimizer, Periodic, Training, build, fit, last_state, prepare
+from train.command import MakeOptimizer, Training, build, fit, last_state, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
 from train.losses import Adversarial, BalanceRule, feature_loss, gradients, image_loss
@@ -283,30 +284,21 @@ class GeneratorTraining(Training):
         torch.clear_autocast_cache()  # it would go on with the weights as they were
 
 
-class Export(Periodic):
-    """Writes the averaged model and a picture of what it does.
+@torch.no_grad()
+def export(trainer: Any, module: GeneratorTraining, *, folder: Path, name: str, previews: int) -> None:
+    """Write the averaged model, folder/NAME.safetensors, and folder/preview.png, in the first process.
 
-    `folder/NAME.safetensors` is a PPGN checkpoint; `folder/preview.png`, which also goes to TensorBoard, shows
-    `previews` held-out originals over their reconstructions.
+    The picture, which also goes to TensorBoard, shows `previews` held-out originals over their reconstructions.
     """
-
-    def __init__(self, folder: Path, name: str, every_steps: int, previews: int) -> None:
-        super().__init__(every_steps)
-        self.folder, self.name, self.previews = folder, name, previews
-
-    @torch.no_grad()
-    def write(self, trainer: Any, module: GeneratorTraining) -> None:
-        """Write both, in the first process."""
-        if not trainer.is_global_zero:
-            return
-        model, step = module.averaged(), int(module.steps_done)
-        model.save(self.folder / f"{self.name}.safetensors", card={"name": self.name, "step": step})
-        real = trainer.datamodule.spread("val", self.previews).to(module.device) / 255
-        rows = torch.cat([real, model.generator(model.encoder(real)).float()])
-        picture = images.grid(rows, columns=self.previews)
-        images.write(self.folder / "preview.png", picture)
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
+    if not trainer.is_global_zero:
+        return
+    model, step = module.averaged(), int(module.steps_done)
+    model.save(folder / f"{name}.safetensors", card={"name": name, "step": step})
+    real = trainer.datamodule.spread("val", previews).to(module.device) / 255
+    picture = images.grid(torch.cat([real, model.generator(model.encoder(real)).float()]), columns=previews)
+    images.write(folder / "preview.png", picture)
+    if isinstance(trainer.logger, TensorBoardLogger):
+        trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
 
 
 def random_window(side: int, crop: float) -> tuple[Any, ...]:
@@ -354,6 +346,6 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
         module.model.generator.compile()
     if cfg.codes is not None and isinstance(data, ArrayData):
         module.known = CodeCache(model.encoder, data.train, model.encoder.code_shape[0], Path(cfg.codes).expanduser())
-    export = Export(Path(cfg.out).expanduser(), cfg.name, cfg.export_every, cfg.previews)
-    fit(cfg, module, data, export)
+    folder = Path(cfg.out).expanduser()
+    fit(cfg, module, data, partial(export, folder=folder, name=cfg.name, previews=cfg.previews))
     return module

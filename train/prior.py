@@ -30,7 +30,7 @@ from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
 from train.codes import PROBES, cached, looked
-from train.command import Descent, Periodic, build, fit, prepare, write_report
+from train.command import Descent, build, fit, prepare, write_report
 from train.data import ArrayData, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
@@ -142,28 +142,6 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     return lines
 
 
-class ExportPrior(Periodic):
-    """Writes the model with the averaged prior, and a report of it on held-out codes beside those of the training."""
-
-    def __init__(
-        self, path: Path, model: PPGN, name: str, config: dict[str, Any], codes: tuple[Tensor, Tensor], every_steps: int
-    ) -> None:
-        super().__init__(every_steps)
-        self.path, self.model, self.name, self.config = path, model, name, config
-        train, self.held_out = codes
-        self.variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000))
-
-    def write(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write both, in the first process."""
-        if trainer.is_global_zero:
-            self.put(module.average.module, int(module.steps_done))
-
-    def put(self, prior: Denoiser, step: int) -> None:
-        """Write `prior`, reached after `step` steps, and how well it does on the held-out codes."""
-        self.model.with_prior(self.name, prior, self.config).save(self.path)
-        write_report(self.path.with_name("report.json"), step, "levels", report(prior, self.held_out, self.variances))
-
-
 def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank:
     """Build what the configuration names, train it, and return the trained module; a mixture or a bank is fitted.
 
@@ -187,14 +165,20 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
         shapes = f"images are {tuple(train.shape[1:])}, the model's codes {model.generator.code_shape}"
         raise InputError(f"data: {shapes}; set size={train.shape[-1]}")
     path = Path(cfg.out).expanduser() / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
-    export = ExportPrior(path, model, name, settings, (train, held_out), cfg.export_every)
+    variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000))
+
+    def put(prior: Denoiser, step: int) -> None:
+        """Write the model with `prior`, reached after `step` steps, and how well it does on the held-out codes."""
+        model.with_prior(name, prior, settings).save(path)
+        write_report(path.with_name("report.json"), step, "levels", report(prior, held_out, variances))
+
     if isinstance(prior, Mixture | Bank):
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
         if isinstance(prior, Mixture):
             prior.fit(scaled(train), cfg.rounds, cfg.seed)
         else:
             prior.fit(scaled(train), cfg.seed)
-        export.put(prior, cfg.rounds)
+        put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())
     module: PriorTraining = build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
@@ -203,6 +187,10 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
         if train.dtype == torch.uint8:  # images are mirrored at random
             return shuffled(train, cfg.data.batch_size, random)[0]
         return train[torch.from_numpy(random.integers(len(train), size=cfg.data.batch_size))]
+
+    def export(trainer: lightning.Trainer, module: Any) -> None:
+        if trainer.is_global_zero:
+            put(module.average.module, int(module.steps_done))
 
     fit(cfg, module, Stream(batch, cfg.seed), export)
     return module

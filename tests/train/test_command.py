@@ -36,23 +36,14 @@ def test_what_lightning_says_of_itself_is_not_heard_and_all_else_is() -> None:
     assert not logging.getLogger("lightning.pytorch.utilities.rank_zero").isEnabledFor(logging.INFO)
 
 
-class Noting(Periodic):
-    def __init__(self, every_steps: int) -> None:
-        super().__init__(every_steps)
-        self.noted: list[int] = []
-
-    def write(self, trainer: Any, module: Any) -> None:
-        self.noted.append(int(module.steps_done))
-
-
 def test_writes_every_so_many_steps_and_what_was_reached() -> None:
     for steps, expected in ((5, [2, 4, 5]), (4, [2, 4]), (0, [0])):
-        callback: Any = Noting(2)
+        noted: list[int] = []
+        callback: Any = Periodic(2, lambda trainer, module, noted=noted: noted.append(int(module.steps_done)))
         for step in range(1, steps + 1):
-            module = SimpleNamespace(steps_done=torch.tensor(step))
-            callback.on_train_batch_end(None, module, None, None, 0)
+            callback.on_train_batch_end(None, SimpleNamespace(steps_done=torch.tensor(step)), None, None, 0)
         callback.on_train_end(None, SimpleNamespace(steps_done=torch.tensor(steps)))
-        assert callback.noted == expected
+        assert noted == expected
 
 
 def test_the_learning_rate_grows_and_falls() -> None:
