@@ -65,8 +65,7 @@ class Answers:
     """What networks and conditions say of G(b), b the members of a bank: asked once and remembered, on disk too.
 
     Answers are rounded to half precision, so that remembered ones are those that were given. The disk remembers those
-    of this package's classes, in `paths.cache()`, under a digest of all weights and settings that took part. A file
-    that cannot be read or written is as good as none.
+    of this package's classes, in `paths.cache()`, under a digest of all weights and settings that took part, if it can.
     """
 
     def __init__(self, generator: Generator, prior: AnchoringPrior) -> None:
@@ -83,7 +82,10 @@ class Answers:
             new = self._say(thing, missing)
             known, order = torch.cat([known, missing]).sort()
             said = torch.cat([said.reshape(-1, new.shape[1]), new])[order]
-            self._remember(thing, known, said)
+            path = self._path(thing)
+            if path is not None:
+                with suppress(InputError):
+                    files.save(path, {"rows": known, "said": said}, FORMAT)
         self.known[thing] = known, said
         return said[torch.searchsorted(known, rows)].float()
 
@@ -120,12 +122,6 @@ class Answers:
             if said.dtype == torch.float16 and said.dim() == 2 and rows.shape == said.shape[:1]:
                 return rows, said
         return nothing
-
-    def _remember(self, thing: nn.Module, rows: Tensor, said: Tensor) -> None:
-        path = self._path(thing)
-        if path is not None:
-            with suppress(InputError):
-                files.save(path, {"rows": rows, "said": said}, FORMAT)
 
 
 def regression(codes: Tensor, said: Tensor) -> Tensor:

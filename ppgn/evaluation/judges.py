@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn.contracts import Condition
-from ppgn.evaluation.sources import Drawn, grid
+from ppgn.evaluation.sources import Drawn, Source, grid
 from ppgn.evaluation.table import Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
@@ -106,6 +106,28 @@ class Panel:
         for name, value in every.items():
             found[name] = bootstrap.median(value, rows) if name.endswith("rank") else bootstrap.mean(value, rows)
         return {name: found.get(name) for name in names}
+
+
+def compare(
+    table: Table,
+    chains: Source,
+    conditions: Sequence[Condition],
+    asked: Sequence[str],
+    judge: Judge,
+    real: Drawn,
+    progress: bool,
+    *,
+    pixels: bool = False,
+    **facts: Any,
+) -> Table:
+    """Fill a table with what `chains` draw, ascent on `pixels`, start codes ("white_noise") and `real` photographs."""
+    panel = Panel(conditions, judge)
+    sources = {"samples": chains} | ({"pixels": chains.on_pixels()} if pixels else {})
+    for name, source in sources.items():
+        panel.add(table, name, source.draw(conditions, name, progress), asked=asked, **facts)
+    for name, drawn in (("white_noise", chains.start_codes().draw(conditions)), ("photographs", real)):
+        panel.add(table, name, drawn, asked=asked, **facts)
+    return table
 
 
 def own(conditions: Sequence[Condition], drawn: Drawn) -> dict[str, Tensor]:
