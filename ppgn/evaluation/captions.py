@@ -12,7 +12,7 @@ from torch import Tensor
 from ppgn import building
 from ppgn.conditions import words
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -43,18 +43,17 @@ def captions(
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
     table = task.begin("captions", judge=judge, count=count)
     if judge is None:
-        raise InputError(
-            "judge is missing: give judge=FILE, a captioner of another seed and network than the condition"
-        )
+        advice = "give judge=FILE, a captioner of another seed and network than the condition"
+        raise InputError(f"judge is missing: {advice}")
     named = isinstance(judge, str) and (":" not in judge or "/" in judge)
     other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.where)
     drawer = task.load()
     rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
     pictures = task.photographs.take(rows, side_of(drawer))
     names = [sentences[number] for number in chosen]
-    asked, found = task.conditions(names), ranking(other, pictures, sentences, chosen)
+    panel = Panel(task.conditions(names), ranking(other, pictures, sentences, chosen))
     chains, photographs = task.source(drawer, own_seeds=True), Drawn(pictures[chosen], torch.arange(count))
-    return compare(table, chains, asked, names, found, photographs, task.progress, ranked_among=n)
+    return panel.compare(table, {"samples": chains}, names, photographs, task.progress, ranked_among=n)
 
 
 def _readers(condition: Any) -> list[Any]:

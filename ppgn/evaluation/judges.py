@@ -81,6 +81,17 @@ class Panel:
         grids = {f"grid_{name}": grid(drawn, asked)} if drawn.seeds else {}
         table.add(name, self.figures(drawn, figures, said), grids, **facts)
 
+    def compare(
+        self, table: Table, chains: Mapping[str, Source], asked: Sequence[str], real: Drawn, progress: bool, **more: Any
+    ) -> Table:
+        """Fill a table with rows of chains by name, of the start codes of "samples", "white_noise", and photographs."""
+        for name, source in chains.items():
+            self.add(table, name, source.draw(self.conditions, name, progress), asked=asked, **more)
+        noise = chains["samples"].start_codes().draw(self.conditions)
+        for name, drawn in (("white_noise", noise), ("photographs", real)):
+            self.add(table, name, drawn, asked=asked, **more)
+        return table
+
     def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
         """Figures by name: means of `values` (N,), of ranks the median, and those of the pictures' features."""
         present, place = drawn.targets.unique(return_inverse=True)
@@ -106,28 +117,6 @@ class Panel:
         for name, value in every.items():
             found[name] = bootstrap.median(value, rows) if name.endswith("rank") else bootstrap.mean(value, rows)
         return {name: found.get(name) for name in names}
-
-
-def compare(
-    table: Table,
-    chains: Source,
-    conditions: Sequence[Condition],
-    asked: Sequence[str],
-    judge: Judge,
-    real: Drawn,
-    progress: bool,
-    *,
-    pixels: bool = False,
-    **facts: Any,
-) -> Table:
-    """Fill a table with what `chains` draw, ascent on `pixels`, start codes ("white_noise") and `real` photographs."""
-    panel = Panel(conditions, judge)
-    sources = {"samples": chains} | ({"pixels": chains.on_pixels()} if pixels else {})
-    for name, source in sources.items():
-        panel.add(table, name, source.draw(conditions, name, progress), asked=asked, **facts)
-    for name, drawn in (("white_noise", chains.start_codes().draw(conditions)), ("photographs", real)):
-        panel.add(table, name, drawn, asked=asked, **facts)
-    return table
 
 
 def own(conditions: Sequence[Condition], drawn: Drawn) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -46,9 +46,9 @@ def places(
     table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))
-    asked, judge = task.conditions(names), probing(task.features(), train)
-    chains = task.source(drawer, own_seeds=True)
-    return compare(table, chains, asked, names, judge, val, task.progress, judged_among=len(names))
+    panel = Panel(task.conditions(names), probing(task.features(), train))
+    chains = {"samples": task.source(drawer, own_seeds=True)}
+    return panel.compare(table, chains, names, val, task.progress, judged_among=len(names))
 
 
 def scenes(

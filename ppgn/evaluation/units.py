@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
-from ppgn.evaluation.judges import compare
+from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
@@ -44,8 +44,10 @@ def units(
     apart = torch.zeros(len(every), dtype=torch.bool)
     apart[np.linspace(0, len(every) - 1, count).astype(int)] = True
     photographs, names = Drawn(every[apart], torch.arange(count)), [f"{layer} {number}" for layer, number in picked]
-    judge, chains = percentiles(asked, every[~apart], task.batch_size), task.source(drawer, own_seeds=True)
-    return compare(table, chains, asked, names, judge, photographs, task.progress, pixels=True, photographs=task.n)
+    chains = task.source(drawer, own_seeds=True)
+    panel = Panel(asked, percentiles(asked, every[~apart], task.batch_size))
+    sources = {"samples": chains, "pixels": chains.on_pixels()}
+    return panel.compare(table, sources, names, photographs, task.progress, photographs=task.n)
 
 
 def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:
