@@ -65,7 +65,8 @@ class Answers:
     """What networks and conditions say of G(b), b the members of a bank: asked once and remembered, on disk too.
 
     Answers are rounded to half precision, so that remembered ones are those that were given. The disk remembers those
-    of this package's classes, in `paths.cache()`, under a digest of all weights and settings that took part, if it can.
+    of this package's classes, in `paths.cache()`, under a digest of all weights and settings that took part. A file
+    that cannot be read or written is as good as none.
     """
 
     def __init__(self, generator: Generator, prior: AnchoringPrior) -> None:

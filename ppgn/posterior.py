@@ -107,7 +107,7 @@ class Posterior:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
 
         G draws once; condition and prior read that same signal. One backward pass gives the condition's gradient, the
-        prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` without a density or `noise` needed.
+        prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` for a missing density or `noise`.
         """
         h = h.detach()
         with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext(), torch.enable_grad():

@@ -23,7 +23,7 @@ Figures = Mapping[str, Estimate | None]  # None: cannot be measured
 class Table:
     """Rows of figures by name, in the order measured; with `out` all is written there after every row.
 
-    `about` says what was measured: what, model, data, device, settings. Raises `InputError` where `out` is unfit.
+    `about` says what was measured: what, model, data, device, settings. `InputError` for an `out` not to be written.
     """
 
     about: dict[str, Any]

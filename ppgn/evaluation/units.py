@@ -51,7 +51,7 @@ def units(
 
 
 def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:
-    """`count` random units (layer, number), always the same, evenly from `layers` of so many. `InputError`: too few."""
+    """`count` random units (layer, number), always the same, evenly from `layers`. Raises `InputError` for too few."""
     random = np.random.default_rng(0)
     picked: list[tuple[str, int]] = []
     for part, (layer, units) in zip(np.array_split(np.arange(count), len(layers)), layers.items(), strict=True):

@@ -132,7 +132,7 @@ def _check_rows(what: str, least: int, *sets: Tensor) -> None:
 
 
 def psnr(x: Tensor, y: Tensor, where: Tensor | None = None) -> Tensor:
-    """PSNR in dB, (N,), of pictures (N, 3, H, W), uint8 or in [0, 1]; of the pixels `where` (N, H, W) holds, or all."""
+    """PSNR in dB, (N,), of pictures (N, 3, H, W), uint8 or in [0, 1], over the pixels `where`, bool (N, H, W)."""
     error = (to_uint8(x).double() - to_uint8(y).double()).square().mean(dim=1) / 255**2
     counted = torch.ones_like(error) if where is None else where.double()
     return -10 * ((error * counted).sum((1, 2)) / counted.sum((1, 2))).log10()
