@@ -45,7 +45,7 @@ def load(
     """Load a scene classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
     `name` "places100", which None without weights stands for, comes along: a linear layer for the 100 scenes of
-    MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for the network
+    MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for
     `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists files there are), or of a TorchScript file, NAME.ts, that
     normalises for itself; a URL is downloaded once.
     "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
