@@ -47,7 +47,7 @@ def _run(words: list[str]) -> int:
         print(f"ppgn {version('ppgn')}")
     elif verb not in help.VERBS:
         raise _unknown(words)
-    elif {"--help", "-h", "help"} & set(words) or words == ["train"]:
+    elif {"--help", "-h"} & set(words) or words[1:2] == ["help"] or words == ["train"]:
         print(help.command(words))
     elif {"--multirun", "-m"} & set(words):
         from ppgn.cli.multirun import multirun

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ppgn.cli import config as configs
 from ppgn.cli.help import table
@@ -24,14 +23,17 @@ def main(words: Sequence[str]) -> int:
     condition, asked = str(settings["condition"]), settings["pattern"]
     if condition not in ACCEPTED:
         raise InputError(f"condition={condition} has no classes of its own to list; expected {', '.join(ACCEPTED)}")
-    if condition == "caption":
-        from ppgn import files
-        from ppgn.networks.captioner import FORMAT
-
-        listed = tuple(sorted(files.head(files.find("captioner", "captioner", FORMAT), FORMAT)["words"]))
+    if condition == "imagenet":
+        listed: Sequence[str] = labels.imagenet()
     else:
-        places = Path(labels.__file__).with_name("places365.txt")
-        listed = labels.imagenet() if condition == "imagenet" else labels.read(places)
+        from ppgn import files
+        from ppgn.networks import captioner, places
+
+        name, form, key = {
+            "places": (places.OWN, places.FORMAT, "labels"),
+            "caption": ("captioner", captioner.FORMAT, "words"),
+        }[condition]
+        listed = files.head(files.find(condition, name, form), form)[key]
     found = labels.search(listed, str(asked)) if asked is not None else list(range(len(listed)))
     if not found:
         raise unknown("class", str(asked), [name.strip() for label in listed for name in label.split(",")])
