@@ -152,7 +152,8 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
     if kind:
         names = short(labels)
         shown = ", ".join(names[index] for index in kind[:: -(-len(kind) // 5)])
-        held = f"unknown class '{target}', but {len(kind)} go by it: {shown}{', …' if len(kind) > 5 else ''}"
+        more = ", …" if len(kind) > 5 else ""
+        held = f"unknown class '{target}', but {len(kind)} {'goes' if len(kind) == 1 else 'go'} by it: {shown}{more}"
         raise InputError(f'{held}; target="{ANY}{target}" asks for any of them, `ppgn classes {target}` lists them')
     if tuple(labels) != imagenet():
         raise unknown("class", target, [name for label in labels for name in _names(label)])

@@ -117,10 +117,10 @@ def _taken(
             except Exception as error:  # whatever it raises, it does not take this
                 reasons.append(str(error).strip().split("\n")[-1])
             else:
-                given = [mean or (0.0,), std or (1.0,)]
+                mean, std = mean or (0.0,), std or (1.0,)
                 if channels == "gray":  # three numbers alike are one
-                    given = [values[: len(set(values))] for values in given]
-                return Preprocessing(side, *given, channels=channels)
+                    mean, std = mean[: len(set(mean))], std[: len(set(std))]
+                return Preprocessing(side, mean, std, channels=channels)
     tried = f"{', '.join(map(str, sides))} pixels a side, in colour or grey"
     raise InputError(f"network '{name}' does not take images of {tried} ({reasons[0]}); give size=PIXELS")
 

@@ -84,7 +84,8 @@ def _own(size: int | None) -> Network:
     """The classifier that comes along."""
     tensors, metadata = files.load(files.find("places network", OWN, FORMAT), FORMAT)
     network = imagenet.load("efficientnet_lite0", size)
-    head = nn.Linear(*reversed(tensors["weight"].shape))
+    outputs, inputs = tensors["weight"].shape
+    head = nn.Linear(inputs, outputs)
     head.load_state_dict({key: value.float() for key, value in tensors.items()})
     network.body.classifier = head.requires_grad_(False).eval()
     return Network(network.body, network.preprocessing, name=OWN, labels=metadata["labels"], copy=False)

@@ -42,7 +42,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_runs_as_a_module() -> None:
     run = subprocess.run([sys.executable, "-m", "ppgn", "smaple"], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "ppgn: unknown command 'smaple'; nearest: sample; see ppgn --help\n"
+    assert run.stderr == "ppgn: unknown command 'smaple'; nearest: sample, completion; see ppgn --help\n"
 
 
 def test_output_may_be_cut_short() -> None:

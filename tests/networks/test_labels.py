@@ -69,7 +69,7 @@ def test_every_class_is_found_by_its_whole_label_unless_that_is_ambiguous() -> N
         ("1000", "class index 1000 is out of range: expected 0 to 999"),
         (1000, "expected 0 to 999"),
         ("dog", r"'dog', but 118 go by it: Chihuahua, .*; target=\"any:dog\""),  # a kind of thing, no class
-        ("puppy", "but 1 go by it: axolotl"),
+        ("puppy", "but 1 goes by it: axolotl"),
         ("music", "said of iPod"),  # in its definition
         (-1, "class index -1 is out of range"),
         (1.0, "class 1.0: expected a name or an index"),
