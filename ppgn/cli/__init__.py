@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from keyword import iskeyword
 
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
@@ -50,6 +51,6 @@ def _run(words: list[str]) -> int:
 
         return multirun(words, main)
     else:
-        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}").main
+        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
         return run(words[1:])
     return 0
