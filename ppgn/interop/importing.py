@@ -72,8 +72,8 @@ def load_generator(
     source = read(file)
     found = _layer_of(source)
     if layer is None and found == "fc6 or fc7":
-        advice = "add layer=fc6, which PPGN's is, or layer=fc7"
-        raise InputError(f"'{source.path}' reads 4096 features of {found}, the file does not say of which; {advice}")
+        reads = f"reads {CODE_LAYERS['fc6']} features of {found}, and the file does not say of which"
+        raise InputError(f"'{source.path}' {reads}; add layer=fc6, which PPGN's is, or layer=fc7")
     if layer is not None and layer not in found.split(" or "):
         raise InputError(f"'{source.path}' reads features of {found}, not of layer={layer}; leave it out or change it")
     chosen = layer or found

@@ -238,7 +238,12 @@ class LRCN(SentenceNetwork):
         return [sentence[: int(count)] for sentence, count in found]
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file, weights in half precision, without those of a network that packages bring."""
+        """Write one safetensors file, weights in half precision, without those of a network that packages bring.
+
+        Raises `InputError` for a network of one's own, which no name builds.
+        """
+        if not self.network.restorable and self.network.name not in imagenet.available():
+            raise InputError(f"captioner: no name builds the network {self.network.name}; use one of imagenet.load")
         config = {
             "network": self.network.name,
             "size": self.network.preprocessing.size,
