@@ -34,10 +34,12 @@ NETWORK_FORMAT = "ppgn-network-1"
 LICENCES = {
     "generator": "The file carries no licence. DeePSiM's weights are for research only, commercial use needs the "
     "authors' consent; PPGN's came with an MIT-licensed repository.",
-    "network": "The file carries no licence. BVLC released CaffeNet's weights for unrestricted use; ask for others'.",
+    "network": "The file carries no licence. BVLC released CaffeNet's weights for unrestricted use; for others ask "
+    "their authors.",
     "captioner": "The file carries no licence. It came with PPGN's MIT-licensed repository.",
 }
 POOL5 = {"defc7": "Rconv6", "defc6": "Rconv7", "defc5": "Rconv8"}  # our layers, as the file names them
+PLACE = r"^/\w/(\S+)\s+\d+$"  # how Places' files of categories write one
 SAYS = {  # what tells a kind of file, and which key takes it
     "deconv0": "a generator: give generator=FILE",
     "lstm1": "a captioner: give captioner=FILE vocabulary=FILE",
@@ -93,7 +95,7 @@ def _layer_of(source: Source) -> str:
         return "pool5"
     first = source.blobs.get("defc7.weight")
     if first is not None:
-        return "fc8" if first.shape[-1] == CODE_LAYERS["fc8"] else "fc6 or fc7"
+        return "fc8" if first.shape[-1:] == (CODE_LAYERS["fc8"],) else "fc6 or fc7"
     if "deconv0.weight" in source.blobs:
         reason = "neither defc7 nor Rconv6 is in it; those from norm1, norm2, conv3 and conv4 are other networks"
         raise InputError(f"'{source.path}' is no generator from fc6, fc7, fc8 or pool5: {reason}; give one of these")
@@ -108,13 +110,14 @@ def load_network(file: str | Path | Source, labels: str | Path | Sequence[str] |
     """
     source = read(file)
     _refuse_alexnet(source)
-    last = source.blobs.get("fc8.bias")
+    last = source.blobs["fc8.bias"].shape if "fc8.bias" in source.blobs else ()
     with torch.device("meta"):
-        body = CaffeNet(1000 if last is None else last.shape[-1])
-    kinds = {name: "Convolution" if "conv" in name else "InnerProduct" for name in _with_weights(body)}
+        body = CaffeNet((last[-1] if last else 0) or 1000)
+    kinds = {key.partition(".")[0]: "Convolution" if "conv" in key else "InnerProduct" for key in body.state_dict()}
     _assign(body, source, {}, kinds, "CaffeNet")
-    names = None if labels is None else [_plain(name) for name in class_names.read(labels)]
-    return caffenet.wrap(body, names, {"classes": body.fc8.out_features})
+    if labels is not None:
+        labels = [re.sub(r"^n\d{8}\s+", "", re.sub(PLACE, r"\1", name)) for name in class_names.read(labels)]
+    return caffenet.wrap(body, labels, {"classes": body.fc8.out_features})
 
 
 def _refuse_alexnet(source: Source) -> None:
@@ -122,10 +125,6 @@ def _refuse_alexnet(source: Source) -> None:
     if source.inputs.get("norm1") == ("conv1",) or source.net == "AlexNet":
         advice = "give bvlc_reference_caffenet, places205CNN or alexnet_places365"
         raise InputError(f"'{source.path}' is BVLC's AlexNet, which normalises before it pools, not CaffeNet; {advice}")
-
-
-def _plain(label: str) -> str:
-    return re.sub(r"^n\d{8}\s+|^/\w/|\s+\d+$", "", label)
 
 
 def load_captioner(file: str | Path | Source, vocabulary: str | Path | Sequence[str]) -> LRCN:
@@ -136,19 +135,19 @@ def load_captioner(file: str | Path | Source, vocabulary: str | Path | Sequence[
     """
     source, words = read(file), class_names.read(vocabulary)
     seen = load_network(source)
-    table = source.blobs.get("embedding.weight")
-    if table is None:
+    table = source.blobs["embedding.weight"].shape if "embedding.weight" in source.blobs else ()
+    if len(table) < 2:
         raise InputError(f"'{source.path}' is no captioner: it has {_shown(source.layers)}; {_advice(source)}")
-    tokens, width = table.shape[-2:]
+    tokens, width = table[-2:]
     if tokens != len(words) + 1:
         counted = f"{len(words)} words for a captioner of {tokens - 1} and the end"
         raise InputError(f"vocabulary: {counted}; give the vocabulary.txt that came with '{source.path}'")
     if seen.classes != width:
         raise InputError(f"'{source.path}' is not LRCN: its CaffeNet gives {seen.classes} features, expected {width}")
-    shapes: dict[str, Shape] = {"embedding.weight": (tokens, width)}
-    shapes |= {f"lstm1.{name}": shape for name, shape in _lstm(width, ("weight", "bias", "2")).items()}
-    shapes |= {f"lstm2.{name}": shape for name, shape in _lstm(width, ("weight", "bias", "2", "3")).items()}
-    shapes |= {"predict.weight": (tokens, width), "predict.bias": (tokens,)}
+    words_in_out = {"embedding.weight": (tokens, width), "predict.weight": (tokens, width), "predict.bias": (tokens,)}
+    maps = ("lstm1.weight", "lstm1.2", "lstm2.weight", "lstm2.2", "lstm2.3")
+    shapes: dict[str, Shape] = words_in_out | {f"lstm{i}.bias": (4 * width,) for i in (1, 2)}
+    shapes |= dict.fromkeys(maps, (4 * width, width))
     source.check(shapes, {"predict": "InnerProduct"}, "LRCN", _advice(source))
     made = LRCN(seen, words, layer="fc8", features=width, width=width, tied=False)
 
@@ -178,14 +177,6 @@ def load_captioner(file: str | Path | Source, vocabulary: str | Path | Sequence[
     }
     made.load_state_dict(state | {f"network.{k}": v for k, v in seen.state_dict().items()})
     return made.eval().requires_grad_(False)
-
-
-def _lstm(width: int, names: Sequence[str]) -> dict[str, Shape]:
-    return {name: (4 * width,) if name == "bias" else (4 * width, width) for name in names}
-
-
-def _with_weights(module: nn.Module) -> list[str]:
-    return list(dict.fromkeys(key.rpartition(".")[0] for key in module.state_dict()))
 
 
 def _assign(module: nn.Module, source: Source, names: Mapping[str, str], kinds: Mapping[str, str], what: str) -> None:
@@ -281,7 +272,7 @@ def import_model(
     card = {
         "description": f"{_called(made)} of {' and '.join(each.path.name for each in sources)}",
         "sources": [{"file": s.path.name, "sha256": s.sha256(), "ignored": s.ignored} for s in sources],
-        "licence": licence or LICENCES[kind],
+        "licence": licence or " ".join(LICENCES[key] for key in (kind, "network")[: len(sources)]),
     }
     made.half()  # now, so that the numbers are not held twice
     if isinstance(made, Network):

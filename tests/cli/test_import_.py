@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from ppgn import building
+from ppgn.cli import config as configs
 from ppgn.cli import main
+from ppgn.inpainting.settings import Settings
+from ppgn.samplers.published import Released
 from tests.interop import written
 from tests.interop.conftest import WIDTHS, small
+from tests.interop.test_importing import lrcn
 from tests.interop.written import caffemodel
 
 __all__ = ["small"]
@@ -41,8 +48,6 @@ def test_import_then_sample_inpaint_and_a_hidden_unit(folder: Path, capsys: pyte
     unit = "condition.network.weights=places205.safetensors condition.layer=conv5"
     both_unit = "model=released.safetensors experiment=noiseless_joint_released_unit"
     assert run(f"sample {both_unit} {unit} target=3 seeds=0 steps=20 threshold=0.01 out=unit") == 0
-    from PIL import Image
-
     Image.new("RGB", (96, 64), (80, 120, 160)).save("photo.png")
     assert run(f"inpaint {both} {caffe} image=photo.png target=junco seeds=0 steps=2 out=hole") == 0
     assert (folder / "junco" / "grid.png").exists()
@@ -50,8 +55,6 @@ def test_import_then_sample_inpaint_and_a_hidden_unit(folder: Path, capsys: pyte
 
 
 def test_a_captioner_is_imported_and_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.interop.test_importing import lrcn
-
     (folder / "vocabulary.txt").write_text("<unk>\na\ndog\nruns\n")
     caffemodel(folder / "lrcn.caffemodel", lrcn(6, 5))
     assert run("import captioner=lrcn.caffemodel vocabulary=vocabulary.txt") == 0
@@ -59,6 +62,34 @@ def test_a_captioner_is_imported_and_asked(folder: Path, capsys: pytest.CaptureF
     assert run("import generator=generator.caffemodel layer=fc6 encoder=caffenet.caffemodel out=m.safetensors") == 0
     words = ["sample", "model=m.safetensors", "experiment=noiseless_joint_released_caption", "seeds=0", "steps=2"]
     assert main([*words, "condition.captioner.name=lrcn.safetensors", "target=a dog runs", "out=dog"]) == 0
+
+
+PUBLISHED = {
+    "": {"steps": 200, "lr": 1, "lr_end": 1, "epsilon1": 1e-5, "epsilon2": 1, "epsilon3": 1e-17, "reset_every": None},
+    "_unit": {"epsilon1": 1e-7, "reset_every": 100, "lr": 1, "lr_end": 1},
+    "_caption": {"steps": 200, "lr": 1, "lr_end": 1e-10, "epsilon1": 1e-3},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_settings(name: str) -> None:
+    _, given, settings = configs.read("sample", [f"experiment=noiseless_joint_released{name}", "target=1"])
+    sampler = building.part("sampler", given["sampler"])
+    assert type(sampler) is Released
+    for key, value in PUBLISHED[name].items():
+        assert getattr(sampler, key) == value
+    assert (sampler.clip, sampler.normalize, sampler.views, given["prior"]) == ((0.0, 30.0), "drift", 0, "joint")
+    assert settings["condition"] == {"": "imagenet", "_unit": "unit", "_caption": "caption"}[name]
+    if name == "_unit":
+        assert (given["steps"], given["threshold"]) == (1000, 0.98)
+
+
+def test_the_published_settings_of_a_hole() -> None:
+    _, given, _ = configs.read("inpaint", ["experiment=noiseless_joint_released", "image=photo.png", "target=1"])
+    settings = Settings.of(given["sampler"], asked=True)
+    sampler: Any = settings.sampler
+    assert (sampler.steps, sampler.lr, sampler.lr_end, sampler.epsilon1) == (20, 1, 1e-32, 1e-5)
+    assert (settings.keep, settings.fill, given["prior"]) == (1.0, "mean", "joint")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,24 @@ def test_files_of_other_networks_are_refused_with_what_to_give(tmp_path: Path) -
     assert "is no captioner: it has conv1" in refused(load_captioner, seeing, ["<unk>", "dog"])
 
 
+def test_damaged_files_are_refused_or_read_but_never_break(tmp_path: Path) -> None:
+    rng, path, outcomes = random.Random(0), tmp_path / "x.caffemodel", set()
+    for _ in range(150):
+        layers = [(n, k, b, list(v)) for n, k, b, v in lrcn(6, 5)]
+        for _, _, _, values in rng.sample([layer for layer in layers if layer[3]], 2):
+            place = rng.randrange(len(values))
+            wrong = [values[place].flatten(), values[place][:0], torch.tensor(1.0), values[place][..., None]]
+            values[place] = rng.choice(wrong)
+        caffemodel(path, layers, rng.choice(("V0", "V2")))
+        load: Callable[..., Any] = rng.choice([load_network, load_captioner, load_generator])
+        try:
+            load(path, *([["<unk>", "a", "dog", "runs"]] if load is load_captioner else []))
+            outcomes.add("read")
+        except InputError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
 def lrcn(width: int, tokens: int) -> list[Layer]:
     def some(seed: int, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) / 2
@@ -272,6 +291,7 @@ def test_a_model_says_where_its_weights_come_from_and_loads_again(released: Path
     assert first["sha256"] == hashlib.sha256((released / "generator.caffemodel").read_bytes()).hexdigest()
     assert (first["ignored"], second["ignored"]) == ([], ["more"])
     assert "research only" in model.card["licence"]
+    assert "BVLC" in model.card["licence"]
     made = load_generator(released / "generator.caffemodel", "fc6")
     codes = torch.rand(2, 24)
     assert (model.decode(codes) - made(codes)).abs().max() < 0.002  # half precision
@@ -302,6 +322,7 @@ def test_a_network_alone_carries_its_class_names(tmp_path: Path) -> None:
     done = import_model(network=path, labels=tmp_path / "index.txt", out=tmp_path / "p.safetensors")
     for load in (imagenet.load, places.load):
         assert load("caffenet", weights=done.path).labels == ("abbey", "airport_terminal", "apartment_building/outdoor")
+    assert load_network(path, ["class 1", "class 2", "class 3"]).labels == ("class 1", "class 2", "class 3")
     synsets = ["n01440764 tench, Tinca tinca", "n01443537 goldfish", "n01484850 shark"]
     assert load_network(path, synsets).labels == ("tench, Tinca tinca", "goldfish", "shark")
     caffemodel(path, written.caffenet(WIDTHS, 365))
