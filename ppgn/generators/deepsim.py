@@ -33,7 +33,7 @@ class ReleasedPictures(Pictures):
 
     def store(self, x: Tensor) -> Tensor:
         """Images in [0, 1] -> uint8 in the authors' colours."""
-        return super().store((255 * x - self._mean(x) + 120) / 240)
+        return super().store((255 * x.float() - self._mean(x.float()) + 120) / 240)
 
     def restore(self, stored: Tensor) -> Tensor:
         """uint8 in the authors' colours -> images in [0, 1], as far as ±120 around the mean colour reach."""

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+import ppgn
 from ppgn import building
 from ppgn.cli import config as configs
 from ppgn.cli import main
+from ppgn.errors import InputError
 from ppgn.inpainting.settings import Settings
 from ppgn.samplers.published import Released
 from tests.interop import written
@@ -43,13 +45,11 @@ def test_import_then_sample_inpaint_and_a_hidden_unit(folder: Path, capsys: pyte
     assert said.startswith("DeePSiM from fc6, with CaffeNet as its encoder -> released.safetensors (")
     assert run("import network=places.caffemodel out=places205.safetensors") == 0
     both = "model=released.safetensors experiment=noiseless_joint_released"
-    caffe = "condition.network.weights=released.safetensors"
-    assert run(f"sample {both} {caffe} target=junco seeds=0 steps=2 out=junco") == 0
+    assert run(f"sample {both} target=junco seeds=0 steps=2 out=junco") == 0
     unit = "condition.network.weights=places205.safetensors condition.layer=conv5"
-    both_unit = "model=released.safetensors experiment=noiseless_joint_released_unit"
-    assert run(f"sample {both_unit} {unit} target=3 seeds=0 steps=20 threshold=0.01 out=unit") == 0
+    assert run(f"sample {both}_unit {unit} target=3 seeds=0 steps=20 threshold=0.01 out=unit") == 0
     Image.new("RGB", (96, 64), (80, 120, 160)).save("photo.png")
-    assert run(f"inpaint {both} {caffe} image=photo.png target=junco seeds=0 steps=2 out=hole") == 0
+    assert run(f"inpaint {both} image=photo.png target=junco seeds=0 steps=2 out=hole") == 0
     assert (folder / "junco" / "grid.png").exists()
     assert (folder / "hole" / "grid.png").exists()
 
@@ -73,19 +73,26 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_settings(name: str) -> None:
-    _, given, settings = configs.read("sample", [f"experiment=noiseless_joint_released{name}", "target=1"])
+    words = [f"experiment=noiseless_joint_released{name}", "target=1"]
+    _, given, settings = configs.read("sample", [*words, "model=m.safetensors"])
     sampler = building.part("sampler", given["sampler"])
     assert type(sampler) is Released
     for key, value in PUBLISHED[name].items():
         assert getattr(sampler, key) == value
     assert (sampler.clip, sampler.normalize, sampler.views, given["prior"]) == ((0.0, 30.0), "drift", 0, "joint")
     assert settings["condition"] == {"": "imagenet", "_unit": "unit", "_caption": "caption"}[name]
+    assert given["model"] == "m.safetensors"
+    if name != "_caption":
+        assert given["condition"]["network"] == {"name": "caffenet", "weights": "m.safetensors"}
+    with pytest.raises(InputError, match=f"experiment=noiseless_joint_released{name} needs model: add model=FILE"):
+        configs.read("sample", words)
     if name == "_unit":
         assert (given["steps"], given["threshold"]) == (1000, 0.98)
 
 
 def test_the_published_settings_of_a_hole() -> None:
-    _, given, _ = configs.read("inpaint", ["experiment=noiseless_joint_released", "image=photo.png", "target=1"])
+    words = ["experiment=noiseless_joint_released", "model=m.safetensors", "image=photo.png", "target=1"]
+    _, given, _ = configs.read("inpaint", words)
     settings = Settings.of(given["sampler"], asked=True)
     sampler: Any = settings.sampler
     assert (sampler.steps, sampler.lr, sampler.lr_end, sampler.epsilon1) == (20, 1, 1e-32, 1e-5)
@@ -120,3 +127,14 @@ def test_bad_input_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str],
     assert said in err
     assert err.count("\n") == 1
     assert not list(folder.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("condition", ["imagenet", "places", "unit"])
+def test_a_condition_s_network_sees_the_authors_crop_where_that_is_asked(condition: str) -> None:
+    settings = {"network.name": "torchvision/resnet18", "network.weights": None, "network.crop": True}
+    settings |= {"layer": "layer1"} if condition == "unit" else {}
+    words = [f"condition={condition}", *(f"condition.{k}={'null' if v is None else v}" for k, v in settings.items())]
+    _, given, _ = configs.read("sample", [*words, "target=1"])
+    made: Any = ppgn.condition(given["condition"], 1)
+    network = made.network.body.network if condition == "unit" else made.network
+    assert (network.preprocessing.size, network.preprocessing.crop) == (224, True)
