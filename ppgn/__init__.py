@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
     from ppgn.conditions.words import condition
     from ppgn.errors import InputError
     from ppgn.inpainting import inpaint
+    from ppgn.interop.importing import import_model
     from ppgn.model import PPGN, load
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
@@ -36,6 +37,7 @@ __all__ = [
     "condition",
     "evaluate",
     "facets",
+    "import_model",
     "inpaint",
     "load",
     "sample",
@@ -47,6 +49,7 @@ _HOMES = {
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
     "facets": "ppgn.visualize.facets",
+    "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
     "sample": "ppgn.sampling",

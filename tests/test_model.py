@@ -230,18 +230,18 @@ def test_weights_given_by_a_file_travel_with_the_checkpoint(tmp_path, classes):
 
 
 def test_caffenets_weights_travel_too(tmp_path, monkeypatch):
-    small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 2, stride=50), torch.nn.Flatten(), torch.nn.Linear(100, 1000))
-    monkeypatch.setattr(caffenet, "CaffeNet", lambda: small)
-    safetensors.torch.save_file({k: v + 1 for k, v in small.state_dict().items()}, tmp_path / "caffe.safetensors")
+    monkeypatch.setattr(caffenet, "WIDTHS", (4, 4, 4, 4, 4, 8, 8))
+    state = caffenet.CaffeNet(5).state_dict()
+    safetensors.torch.save_file(state, tmp_path / "caffe.safetensors")
     network = {"_target_": "ppgn.networks.caffenet.load", "weights": str(tmp_path / "caffe.safetensors")}
-    encoder = {"_target_": "ppgn.encoders.features.FeatureEncoder", "network": network, "layers": ["0"], "pool": 1}
+    encoder = {"_target_": "ppgn.encoders.features.FeatureEncoder", "network": network, "layers": ["conv5"], "pool": 1}
     generator = {**CONFIG["generator"], "code_dim": 4}
     PPGN.from_config({"generator": generator, "encoder": encoder}).save(tmp_path / "model.safetensors")
     (tmp_path / "caffe.safetensors").unlink()
-    expected = small[0].weight.half().float()
     again = load(tmp_path / "model.safetensors")
-    assert torch.equal(again.encoder.network.body[0].weight, expected)
-    assert again.config["encoder"]["network"] == {"_target_": "ppgn.networks.caffenet.load", "weights": None}
+    assert torch.equal(again.encoder.network.body.conv1.weight, state["conv1.weight"].half().float())
+    rebuilt = {"_target_": "ppgn.networks.caffenet.load", "weights": None, "classes": 5}
+    assert again.config["encoder"]["network"] == rebuilt
 
 
 @pytest.mark.parametrize("config", [PIXELS, {**PIXELS, "encoder": None}])

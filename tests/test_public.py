@@ -11,7 +11,19 @@ import pytest
 
 import ppgn
 
-NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
+NAMES = {
+    "PPGN",
+    "InputError",
+    "Sampler",
+    "condition",
+    "evaluate",
+    "facets",
+    "import_model",
+    "inpaint",
+    "load",
+    "sample",
+}
+NAMES |= {"__version__"}
 LAZY = """
 import sys
 import ppgn

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from keyword import iskeyword
 
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
@@ -54,7 +55,7 @@ def _run(words: list[str]) -> int:
 
         return multirun(words, main)
     else:
-        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}").main
+        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
         return run(words[1:])
     return 0
 

@@ -98,13 +98,22 @@ def _long(key: str, known: Mapping[str, Field]) -> str:
 
 
 def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:
-    """What the experiment that was typed sets, but for the keys of parts that were named beside it."""
+    """What the experiment that was typed sets, but for the keys of parts that were named beside it.
+
+    A value "${KEY}" is what was typed for KEY. Raises `InputError` where that is nothing.
+    """
     name = typed.get("experiment")
     if name is None:
         return {}
     _check_option("experiment", name, fields.experiments(known))
     named = tuple(f"{part}." for part in PARTS if part in typed)
-    return {key: value for key, value in fields.experiment(name).items() if not key.startswith(named or "\0")}
+    given = {key: value for key, value in fields.experiment(name).items() if not key.startswith(named or "\0")}
+    for key, value in given.items():
+        same = re.fullmatch(r"\$\{(\w+)\}", str(value))
+        if same and same[1] not in typed:
+            raise InputError(f"experiment={name} needs {same[1]}: add {same[1]}=FILE")
+        given[key] = typed[same[1]] if same else value
+    return given
 
 
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:

@@ -87,8 +87,8 @@ class LRCN(SentenceNetwork):
     """Pooled features of `layer` of a frozen `network` under two LSTMs of `width` units: log p(word | before, x).
 
     Words are known by index: 0 ends (and starts) a sentence, 1 to len(words) are `words`, the next one stands for words
-    that are unknown, which can be read but are never written. Input and output embeddings are one matrix. `dropout`
-    acts in training. `card` holds facts about the weights.
+    that are unknown, which can be read but are never written. Input and output embeddings are one matrix if they are
+    `tied`. `dropout` acts in training. `card` holds facts about the weights.
     """
 
     def __init__(
@@ -100,13 +100,14 @@ class LRCN(SentenceNetwork):
         features: int = 1280,
         width: int = 384,
         dropout: float = 0.5,
+        tied: bool = True,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network, self.layer = network, layer
         self.words = tuple(words)
         self.unknown = len(self.words) + 1
-        self.features, self.width, self.dropout = features, width, dropout
+        self.features, self.width, self.dropout, self.tied = features, width, dropout, tied
         self.card = dict(card or {})
         self._index = {word: number for number, word in enumerate(self.words, start=1)}
         self.embedding = nn.Embedding(len(self.words) + 2, width)
@@ -114,6 +115,8 @@ class LRCN(SentenceNetwork):
         self.project = Linear(features, width)
         self.writer = Cell(2 * width, width)
         self.bias = nn.Parameter(torch.zeros(self.unknown))
+        if not tied:
+            self.output = nn.Linear(width, self.unknown, bias=False)
         nn.init.normal_(self.embedding.weight, std=0.1)
 
     def encode(self, sentence: str) -> Tensor:
@@ -180,7 +183,8 @@ class LRCN(SentenceNetwork):
     def write(self, outputs: Tensor) -> Tensor:
         """Outputs of the second LSTM (N, width) -> logits (N, V)."""
         dropped = F.dropout(outputs, self.dropout, self.training)
-        return linear(dropped, self.embedding.weight[: self.unknown], self.bias)
+        words = self.embedding.weight[: self.unknown] if self.tied else self.output.weight
+        return linear(dropped, words, self.bias)
 
     def _project(self, features: Tensor) -> Tensor:
         image: Tensor = self.project(F.dropout(features, self.dropout, self.training))
@@ -234,21 +238,24 @@ class LRCN(SentenceNetwork):
         return [sentence[: int(count)] for sentence, count in found]
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file, weights in half precision, without those of the network that packages bring.
+        """Write one safetensors file, weights in half precision, without those of a network that packages bring.
 
-        Raises `InputError` where the network's weights are none of these.
+        Raises `InputError` for a network of one's own, which no name builds.
         """
-        if not self.network.restorable:
-            raise InputError(f"captioner: the weights of {self.network.name} are no package's; use its default ones")
+        if not self.network.restorable and self.network.name not in imagenet.available():
+            raise InputError(f"captioner: no name builds the network {self.network.name}; use one of imagenet.load")
         config = {
             "network": self.network.name,
             "size": self.network.preprocessing.size,
-            **{name: getattr(self, name) for name in ("layer", "features", "width", "dropout")},
+            **{name: getattr(self, name) for name in ("layer", "features", "width", "dropout", "tied")},
         }
+        if not self.network.restorable:
+            config["classes"] = self.network.classes
         files.save(path, self._stored(), FORMAT, config=config, words=self.words, card=self.card)
 
     def _stored(self) -> dict[str, Tensor]:
-        return {name: value.half() for name, value in self.state_dict().items() if not name.startswith("network.")}
+        brought = "network." if self.network.restorable else "\0"
+        return {name: value.half() for name, value in self.state_dict().items() if not name.startswith(brought)}
 
 
 def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> SentenceNetwork:
@@ -270,10 +277,12 @@ def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> Sentence
     config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
     problem = f"'{path}' does not fit the captioner that it names"
     try:
-        network = imagenet.load(config.pop("network"), size=config.pop("size"))
+        inside = {"weights": None, "classes": config.pop("classes")} if "classes" in config else {}
+        network = imagenet.load(config.pop("network"), size=config.pop("size"), **inside)
         captioner = LRCN(network, words, **config, card=card)
     except (KeyError, TypeError) as error:
         raise InputError(f"{problem} ({error}); get it anew") from error
-    brought = {name: value for name, value in captioner.state_dict().items() if name.startswith("network.")}
+    brought = captioner.state_dict() if network.restorable else {}
+    brought = {name: value for name, value in brought.items() if name.startswith("network.")}
     _weights.assign(captioner, {**brought, **tensors}, problem)
     return captioner.eval().requires_grad_(False)

@@ -37,22 +37,27 @@ def load(
     size: int | None = None,
     weights: str | Path | None = "default",
     classes: int | None = None,
+    crop: bool = False,  # true: cut pictures to their centre, as Caffe's users did, instead of shrinking them
 ) -> Network:
     """Load an ImageNet classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
     `name`: "efficientnet_lite0", "..1" or "..2" (Apache-2.0 weights that come with pip); "timm/NAME", a tag included
-    ("timm/resnet50.a1_in1k"); "torchvision/NAME". `size` is the side of the input in pixels, by default what suits
-    the weights; the whole image is resized to it, nothing is cropped away. `weights`: "default" (timm and torchvision
-    download theirs once), None for random ones of `classes` classes (1000 unless given), or the path of a state dict,
-    .safetensors or .pth, of as many classes as it has, with a prefix or without (`unprefixed`). 1000 classes are
-    labelled as ImageNet's, others are known by index. Only the default weights are restorable: a checkpoint carries all
-    others and needs no file of theirs.
+    ("timm/resnet50.a1_in1k"); "torchvision/NAME"; "caffenet", whose weights a user brings. `size` is the side of the
+    input in pixels, by default what suits the weights; the whole image is resized to it, and nothing is cropped away
+    unless `crop` is True. `weights`: "default" (timm and torchvision download theirs once), None for random ones of
+    `classes` classes (1000 unless given), or the path of a state dict, .safetensors or .pth, of as many classes as it
+    has, with a prefix or without (`unprefixed`). 1000 classes are labelled as ImageNet's, others are known by index.
+    Only the default weights are restorable: a checkpoint carries all others and needs no file of theirs.
 
     Raises `InputError` for an unknown name, for weights that cannot be downloaded, read or do not fit.
     """
-    build, model = _family(name)
     if classes is not None and weights is not None:
         raise InputError(f"network {name}: classes={classes} is for random weights; leave it out, or give weights=null")
+    if name == "caffenet":
+        network = _caffenet(size, weights, classes)
+        network.preprocessing.crop = crop
+        return network
+    build, model = _family(name)
     rebuilt_with: dict[str, Any] = {}
     if weights is None or weights == "default":
         body, preprocessing = build(model, size, weights is not None, classes)
@@ -66,6 +71,7 @@ def load(
         rebuilt_with = {"weights": None, "classes": classes}
     if name in EFFICIENTNET_LITE:
         _fold_norms(body)
+    preprocessing.crop = crop
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     restorable = weights == "default"
     network = Network(body, preprocessing, name=name, restorable=restorable, rebuilt_with=rebuilt_with, copy=False)
@@ -92,9 +98,22 @@ def available() -> list[str]:
     """Every name that `load` takes, without timm's tags."""
     return [
         *EFFICIENTNET_LITE,
+        "caffenet",
         *(f"timm/{name}" for name in timm.list_models()),
         *(f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)),
     ]
+
+
+def _caffenet(size: int | None, weights: str | Path | None, classes: int | None) -> Network:
+    """CaffeNet, whose size is fixed and whose weights no package brings."""
+    from ppgn.networks import caffenet
+
+    if size not in (None, caffenet.SIDE):
+        raise InputError(f"network caffenet: size={size}; it reads {caffenet.SIDE} pixels, leave size out")
+    if weights == "default":
+        advice = "add condition.network.weights=FILE, what `ppgn import` wrote, or weights=null for random ones"
+        raise InputError(f"network caffenet comes without weights; {advice}")
+    return caffenet.load(weights, classes)
 
 
 def _family(name: str) -> tuple[Build, str]:

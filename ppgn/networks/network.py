@@ -22,11 +22,14 @@ class Preprocessing(nn.Module):
     """What a set of weights expects of its input, starting from RGB in [0, 1]: (B, 3, H, W) -> (B, 3, H', W').
 
     The image is resized to `size` pixels a side (None keeps its own size) by `interpolation`, "bicubic" or "bilinear",
-    with antialiasing where it shrinks; its channels are put in `channels` order, "rgb" or "bgr", or become one, "gray"
-    (luma of ITU-R BT.601); the result is (scale · x − mean) / std, with `mean` and `std` one number, or one a channel.
-    Values outside [0, 1] are not clamped, since samplers need their gradients. On CUDA the gradient of the resizing is
-    summed in no fixed order, so that two runs agree up to rounding; on a CPU they agree bit for bit. Raises
-    `InputError` for images that are not (B, 3, H, W).
+    with antialiasing where it shrinks; with `crop` a larger one is cut to its centre instead, the larger half of an odd
+    rest above and left (of DeePSiM's 256 pixels 14 for 227, of these 2 more for 224, as the paper has it). Its channels
+    are put in `channels` order, "rgb" or "bgr", or become one, "gray" (luma of ITU-R BT.601); the result is
+    (scale · x − mean) / std, with `mean` and `std` one number, or one a channel. Values outside [0, 1] are not clamped,
+    since samplers need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two
+    runs agree up to rounding; on a CPU they agree bit for bit.
+
+    Raises `InputError` for images that are not (B, 3, H, W).
     """
 
     gain: Tensor
@@ -40,6 +43,7 @@ class Preprocessing(nn.Module):
         scale: float = 1.0,
         channels: str = "rgb",
         interpolation: str = "bicubic",
+        crop: bool = False,
     ) -> None:
         super().__init__()
         if size is not None and size < 1:
@@ -52,6 +56,7 @@ class Preprocessing(nn.Module):
             if value not in choices:
                 raise unknown(what, value, choices)
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
+        self.crop = crop
         self.depth = 1 if channels == "gray" else 3  # of what the network sees
         if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
             expected = f"{'one number' if self.depth == 1 else 'three numbers'} each, std not 0"
@@ -76,6 +81,9 @@ class Preprocessing(nn.Module):
         """(B, 3, H, W) RGB in [0, 1] -> what the weights expect, differentiable."""
         if x.dim() != 4 or x.shape[1] != 3:
             raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1]")
+        if self.size is not None and self.crop and min(x.shape[-2:]) > self.size:
+            top, left = ((side - self.size + 1) // 2 for side in x.shape[-2:])
+            x = x[..., top : top + self.size, left : left + self.size]
         if self.size is not None and x.shape[-2:] != (self.size, self.size):
             precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
             shrinks, side = self.size < max(x.shape[-2:]), (self.size, self.size)
@@ -88,7 +96,7 @@ class Preprocessing(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings, for `print` and for `Network.same_as`."""
-        names = ("size", "channels", "mean", "std", "scale", "interpolation")
+        names = ("size", "channels", "mean", "std", "scale", "interpolation", "crop")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 

@@ -33,6 +33,7 @@ def load(
     # of RGB in [0, 1], subtracted; null: as the network of that name had it, 0 for one of your own
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,  # by which the difference is divided; null: as for mean, 1
+    crop: bool = False,  # true: cut pictures to their centre, as Caffe's users did, instead of shrinking them
 ) -> Network:
     """Load a network to look through, images (B, 3, H, W) in [0, 1] -> logits (B, K).
 
@@ -57,7 +58,7 @@ def load(
     if text and not isinstance(name, Path) and suffix not in (".pt2", *TORCHSCRIPT) and ":" not in text:
         if text.endswith(".py"):
             raise InputError(f"network '{text}': which of its networks? give {text}:NAME, for example {text}:net")
-        network = _changed(imagenet.load(text, size, weights, classes), None, mean, std)
+        network = _changed(imagenet.load(text, size, weights, classes, crop), None, mean, std)
     else:
         body, side, single = _body(name, text, suffix)
         if classes is not None:
@@ -70,6 +71,7 @@ def load(
         kind = exported.Single if single else Network
         network = kind(body, _taken(body, called, sides, mean, std), name=called, restorable=False, copy=False)
         _check(network)
+    network.preprocessing.crop = crop
     if labels is not None:
         network.name_outputs(class_names.read(labels))
     return network

@@ -41,16 +41,18 @@ def load(
     classes: int | None = None,
     labels: str | Path | Sequence[str] | None = None,
     sha256: str | None = None,
+    crop: bool = False,  # true: cut pictures to their centre, as Caffe's users did, instead of shrinking them
 ) -> Network:
     """Load a scene classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
     `name` "places100", which None without weights stands for, comes along: a linear layer for the 100 scenes of
     MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for
-    `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists files there are), or of a TorchScript file, NAME.ts, that
-    normalises for itself; a URL is downloaded once.
+    `name` ("torchvision/NAME", "timm/NAME", "caffenet"; `PUBLIC` lists files there are), or of a TorchScript file,
+    NAME.ts, that normalises for itself; a URL is downloaded once.
     "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
-    input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default the .json or
-    .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what the file must hash to.
+    input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default those in the
+    file, or in the .json or .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what
+    the file must hash to.
 
     Nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do not fit.
     """
@@ -70,11 +72,13 @@ def load(
             labels = _beside(file) if labels is None else labels
         else:
             network = imagenet.load(name, size, file)
-    network.labels = None  # not ImageNet's
+    network.preprocessing.crop = crop
+    if network.classes == 1000:
+        network.labels = None  # not ImageNet's
     if labels is not None:
         network.name_outputs(class_names.read(labels))
         network.rebuilt_with |= {"labels": list(network.labels or ())}
-    elif network.classes == len(categories()):
+    elif network.labels is None and network.classes == len(categories()):
         network.labels = categories()
     network.rebuilt_with |= {"sha256": None}
     return network

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
-from ppgn.generators.deepsim import DeePSiM
+from ppgn.generators.deepsim import DeePSiM, ReleasedPictures
+from ppgn.media.medium import Pictures
 
 UPCONV = {
     "deconv5": (256, 8, 8),
@@ -130,5 +132,34 @@ def test_code_width_is_free_for_features_and_fixed_for_maps() -> None:
     assert on_meta("pool5").code_shape == (9216,)
     with pytest.raises(InputError, match="code_dim=512 with code_layer=pool5; expected 9216"):
         on_meta("pool5", 512)
-    with pytest.raises(InputError, match="unknown code layer of DeePSiM 'fc8'; nearest: fc"):
-        on_meta("fc8")
+    assert on_meta("fc8").code_shape == (1000,)
+    with pytest.raises(InputError, match="unknown code layer of DeePSiM 'fc5'; nearest: fc"):
+        on_meta("fc5")
+
+
+@pytest.mark.parametrize(("size", "offset"), [(227, 14), (224, 16), (256, 0), (255, 0)])
+def test_the_crop_is_the_authors(size: int, offset: int) -> None:
+    with torch.device("meta"):
+        made = DeePSiM("fc6", size=size)
+    assert (made.offset, made.signal_shape) == (offset, (3, size, size))
+    assert made(torch.empty(1, 4096, device="meta")).shape == (1, 3, size, size)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"size": 257}, "size=257.*expected 1 to 256"), ({"size": 0}, "size=0"), ({"pictures": "pale"}, "'pale'")],
+)
+def test_settings_that_cannot_be(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        DeePSiM("fc6", **given)
+
+
+def test_pictures_as_the_authors_code_draws_them() -> None:
+    with torch.device("meta"):
+        assert type(DeePSiM("fc6").medium) is Pictures
+    medium = ReleasedPictures()
+    drawn = torch.tensor([-130.0, -60.0, 0.0, 60.0, 119.0, 130.0]).view(6, 1, 1, 1).expand(6, 3, 2, 2)  # RGB, no mean
+    x = (drawn + torch.tensor([123.0, 117.0, 104.0]).view(3, 1, 1)) / 255
+    stored = medium.store(x)
+    assert stored[:, :, 0, 0].tolist() == [[value] * 3 for value in (0, 64, 128, 191, 254, 255)]
+    assert (medium.restore(stored) - x)[1:5].abs().max() < 0.5 / 255

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from safetensors.torch import save_file
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.networks import caffenet
+from ppgn.networks import caffenet, imagenet
 from ppgn.networks.caffenet import CaffeNet
 from ppgn.networks.network import Network
 
@@ -79,25 +79,47 @@ def test_codes_are_rectified_and_the_weights_the_same_every_time(network: Networ
     assert not network.restorable
 
 
-class Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caffenet, "WIDTHS", (4, 4, 4, 4, 4, 8, 8))
 
 
-def test_own_weights_are_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caffenet, "CaffeNet", lambda: nn.Sequential(nn.Conv2d(3, 1000, 1), Mean()))  # 240 MB less
-    state = {"0.weight": torch.rand(1000, 3, 1, 1), "0.bias": torch.rand(1000)}
+@pytest.mark.parametrize("classes", [205, 1000])
+def test_own_weights_are_read_from_a_file(tmp_path: Path, small: None, classes: int) -> None:
+    state = CaffeNet(classes).state_dict()
     path = tmp_path / "caffenet.pth"
     torch.save(state, path)
     network = caffenet.load(path)
-    assert torch.equal(network.get_parameter("body.0.weight"), state["0.weight"])
-    assert torch.equal(network.get_parameter("body.0.bias"), state["0.bias"])
+    assert all(torch.equal(value, state[key]) for key, value in network.body.state_dict().items())
     assert not network.restorable
-    torch.save({"0.weight": state["0.weight"]}, path)
-    with pytest.raises(InputError, match=r"caffenet.pth' do not fit caffenet: '0.bias' is missing"):
+    assert network.rebuilt_with == {"weights": None, "classes": classes}
+    assert (network.labels is None) == (classes == 205)
+    del state["fc7.bias"]
+    torch.save(state, path)
+    with pytest.raises(InputError, match=r"caffenet.pth' do not fit caffenet: 'fc7.bias' is missing"):
         caffenet.load(path)
     with pytest.raises(InputError, match="no such file"):
         caffenet.load(tmp_path / "none.pth")
+
+
+def test_weights_of_a_model_s_encoder_and_names_in_a_file(tmp_path: Path, small: None) -> None:
+    state = CaffeNet(3).state_dict()
+    path = tmp_path / "model.safetensors"
+    save_file(
+        {f"encoder.network.body.{key}": value for key, value in state.items()}, path, {"labels": '["a", "b", "c"]'}
+    )
+    network = caffenet.load(path)
+    assert torch.equal(network.get_parameter("body.conv1.weight"), state["conv1.weight"])
+    assert network.labels == ("a", "b", "c")
+
+
+def test_it_is_a_network_by_name(tmp_path: Path, small: None) -> None:
+    assert "caffenet" in imagenet.available()
+    assert imagenet.load("caffenet", weights=None, classes=5).classes == 5
+    with pytest.raises(InputError, match=r"caffenet comes without weights; add condition.network.weights=FILE"):
+        imagenet.load("caffenet")
+    with pytest.raises(InputError, match="size=224; it reads 227 pixels"):
+        imagenet.load("caffenet", 224, None)
 
 
 @pytest.mark.parametrize(("layer", "width"), [("fc6", 4096), ("fc7", 4096), ("pool5", 9216)])

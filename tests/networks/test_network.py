@@ -88,6 +88,14 @@ def test_shrinking_is_antialiased_like_pillow() -> None:
         np.testing.assert_allclose(out[0, channel].numpy(), np.asarray(pillow), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "top"), [(227, 2), (256, 16), (224, 0)])
+def test_a_larger_image_is_cut_to_its_centre_where_that_is_asked(side: int, top: int) -> None:
+    x = torch.rand(1, 3, side, side)
+    seen = Preprocessing(224, crop=True)(x)
+    torch.testing.assert_close(seen, x[..., top : top + 224, top : top + 224])
+    assert Preprocessing(224, crop=True)(x[..., :100, :100]).shape[-2:] == (224, 224)
+
+
 def test_enlarging_is_cubic_convolution() -> None:
     x = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
     x[:, :, :, 4] = 1  # a line, whose enlargement to twice the size shows the kernel at ±0.25, ±0.75, ...
