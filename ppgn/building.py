@@ -103,7 +103,7 @@ def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -
         return made(**values, **more)
     except InputError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         hint = "check its arguments" if trust is None else "it was written by another version, or misspelled"
         raise InputError(f"cannot build '{target}': {hint} ({reason})") from error

@@ -267,12 +267,14 @@ def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> Sentence
         raise InputError(f"others={list(others)}: '{name}' is a captioner; only a dual encoder weighs against them")
     path = files.find("captioner", name, FORMAT, f"give the path of a .safetensors file, or {HUGGING_FACE}NAME")
     tensors, metadata = files.load(path, FORMAT, advice="give one of a captioner")
-    config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
     problem = f"'{path}' does not fit the captioner that it names"
     try:
+        config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
         network = imagenet.load(config.pop("network"), size=config.pop("size"))
         captioner = LRCN(network, words, **config, card=card)
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of whatever kind: the values are the file's
         raise InputError(f"{problem} ({error}); get it anew") from error
     brought = {name: value for name, value in captioner.state_dict().items() if name.startswith("network.")}
     _weights.assign(captioner, {**brought, **tensors}, problem)
