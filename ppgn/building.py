@@ -145,6 +145,10 @@ def node(group: str, given: str | Mapping[str, Any]) -> dict[str, Any]:
     Raises `InputError` for an unknown name, telling the nearest.
     """
     if isinstance(given, Mapping):
+        if "_target_" not in given:
+            raise InputError(
+                f"{group}={dict(given)} names nothing; expected a name, module:Class or {{_target_: NAME}}"
+            )
         return {**given}
     if ":" in given:
         return {"_target_": given}

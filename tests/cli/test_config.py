@@ -120,7 +120,16 @@ def test_an_experiment_says_what_words_do_not() -> None:
         (["labels=maybe"], "labels is true or false"),
         (["share=much"], "share is a number"),
         (["systems=all"], "systems is a list"),
-        (["steps.more=1", "share.x=1"], "unknown key 'share.x'"),
+        (["context.more=1", "share.x=1"], "unknown key 'share.x'"),
+        (["steps.more=1"], "unknown key 'steps.more'"),
+        (["steps=1.5"], "steps is a whole number"),
+        (["steps={a:1}"], "steps is a whole number"),
+        (["model=[a]"], "model is a text"),
+        (["model={a:1}"], "model is a text"),
+        (["context=3"], "context is one of the keys below it"),
+        (["labels=null"], "labels is true or false"),
+        (["target=a", "target.a=1"], "unknown key 'target.a'"),
+        (["condition=(((((" + "(" * 1200], "nested too deeply"),
     ],
 )
 def test_what_cannot_be_is_said(words: list[str], said: str) -> None:
