@@ -1,0 +1,21 @@
+"""Whatever is typed: a result, or one line and the status that suits it; no traceback, no hang."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+
+from ppgn.cli import help
+from tests.fuzz.command import command, place
+from tests.fuzz.grammar import WORKING, commands
+
+
+def test_every_verb_is_there() -> None:
+    assert set(WORKING) == set(help.VERBS)
+
+
+@given(words=commands())
+def test_a_command_works_or_says_in_one_line_why_not(files: Path, words: list[str]) -> None:
+    with place(files):
+        command(words)
