@@ -21,6 +21,7 @@ from ppgn.conditions import words as expressions
 from ppgn.errors import InputError, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
+_UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
 _TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
 # What may be given, by the type of the default or else by the annotation.
 _ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
@@ -153,7 +154,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         if missing:
             raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
         OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"cannot read the settings: {error}") from error
     return config, {group: option for group, option in choices.items() if option}
 
@@ -167,12 +168,12 @@ def _override(word: str) -> Override:
         override = parser.parse_override(word)
         if not override.is_sweep_override():
             return override
-    except (HydraException, OmegaConfBaseException, RecursionError):
+    except _UNREADABLE:
         pass  # not Hydra's grammar: the words are meant literally
     literal = match["value"].replace("\\", "\\\\").replace("'", "\\'")
     try:
         return parser.parse_override(f"{match['key']}='{literal}'")
-    except (HydraException, OmegaConfBaseException) as error:
+    except _UNREADABLE as error:
         given = f"cannot read the key of '{word}'"
         raise InputError(f"{given}; expected letters, digits, _ and dots, for example sampler.steps=30") from error
 
@@ -181,7 +182,7 @@ def values(word: str) -> tuple[str, list[str]]:
     """key=value[,value ...] -> the key, and the values in Hydra's grammar. Raises `InputError` for anything else."""
     try:
         override = OverridesParser.create().parse_override(word)
-    except (HydraException, OmegaConfBaseException, RecursionError):
+    except _UNREADABLE:
         override = _override(word)
     if not override.is_sweep_override():
         return override.key_or_group, [override.get_value_element_as_str()]
