@@ -318,7 +318,10 @@ def load(
     path = files.find("model", name, FORMAT)
     tensors, metadata = files.load(path, FORMAT)
     config, card = _described(path, metadata)
-    model = PPGN.from_config(config, card, (trust,) if isinstance(trust, str) else trust)
+    try:
+        model = PPGN.from_config(config, card, (trust,) if isinstance(trust, str) else trust)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
     _weights.fill(model._stored(), tensors, f"'{path}' does not fit the model that it names; it is damaged or too old")
     model.name = str(name)
     return model.to(device).eval().requires_grad_(False)

@@ -79,16 +79,22 @@ def _header(data: bytes, change: Callable[[str], str]) -> bytes:
         return data
 
 
+def _refused(load: Callable[[Path], Any], path: Path) -> tuple[bool, Any]:
+    """Whether a file is refused, in one line that names it or its folder, and what was loaded if not."""
+    try:
+        return False, load(path)
+    except InputError as error:
+        said = str(error)
+    assert path.name in said or str(path.parent) in said, said
+    assert "\n" not in said
+    return True, None
+
+
 def _refused_or_equal(load: Callable[[Path], Any], data: bytes, path: Path, expected: Any) -> None:
     path.unlink(missing_ok=True)
     path.write_bytes(data)
-    try:
-        found = load(path)
-    except InputError as error:
-        assert path.name in str(error) or str(path.parent) in str(error), error
-        assert "\n" not in str(error)
-    else:
-        assert _equal(found, expected)
+    refused, found = _refused(load, path)
+    assert refused or _equal(found, expected)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -119,12 +125,8 @@ def test_a_model_without_a_digest_is_refused_or_loaded(
         data = safetensors.torch.save({name: file.get_tensor(name) for name in file.keys()}, metadata)  # noqa: SIM118
     path = tmp_path_factory.getbasetemp() / "old.safetensors"
     path.write_bytes(damage(data))
-    try:
-        found = ppgn.load(path)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        assert all(bool(value.isfinite().all()) for value in found.state_dict().values())
+    refused, found = _refused(ppgn.load, path)
+    assert refused or all(bool(value.isfinite().all()) for value in found.state_dict().values())
 
 
 @settings(max_examples=60)
@@ -146,6 +148,18 @@ def test_a_captioner(tmp_path_factory: pytest.TempPathFactory, damage: Callable[
         )
 
 
+def _read(path: Path) -> None:
+    """What is read of a picture, a state dict, or a folder of photographs."""
+    if path.suffix == ".png":
+        images.read(path)
+    elif path.suffix == ".pth":
+        _weights.assign(nn.Linear(2, 2), _weights.read(path), str(path))
+    else:
+        found = Photographs.find(path.parent)
+        assert len([found[row] for row in range(len(found))]) == len(found.labels) == len(found.captions)
+        labels.read(path.parent / "classes.json")
+
+
 @settings(max_examples=100)
 @given(damage=damages(), name=st.sampled_from(["photo.png", "weights.pth", "arrays/set/val_images.npy",
                                                "arrays/set/val_labels.npy", "arrays/set/val_captions.jsonl",
@@ -158,17 +172,7 @@ def test_what_has_no_digest(files: Path, damage: Callable[[bytes], bytes], name:
             (path.parent / beside.name).symlink_to(beside)
         path.unlink(missing_ok=True)
         path.write_bytes(damage((files / name).read_bytes()))
-        try:
-            if path.suffix == ".png":
-                images.read(path)
-            elif path.suffix == ".pth":
-                _weights.assign(nn.Linear(2, 2), _weights.read(path), str(path))
-            else:
-                found = Photographs.find(path.parent)
-                assert len([found[row] for row in range(len(found))]) == len(found.labels) == len(found.captions)
-                labels.read(path.parent / "classes.json")
-        except InputError as error:
-            assert "\n" not in str(error)
+        _refused(_read, path)
 
 
 RUN = ["sample", "model=small.safetensors", "condition=torchscript", "condition.path=classifier.ts", "target=1"]
@@ -206,7 +210,7 @@ def test_what_a_run_goes_on_from(
                 (folder / "o" / other).write_bytes(change(data) if other == name else data)
             status, _, said = command([*RUN, "resume=true"])
             if status:
-                assert name in said[0]
+                assert name in said[0] or "'o'" in said[0]
                 return
             found.append(load_file(folder / "o" / "samples.safetensors"))
     assert _equal(*found)
