@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -59,8 +60,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         known |= _members(part, name)
     for override in overrides:
         key = override.key_or_group
-        if not override.is_add():
-            _check(override, known | own)
+        if key in known or not override.is_add() or key.partition(".")[0] not in PARTS:
+            _check(override, known | {name: replace(field, type="Any") for name, field in own.items()})
         if key in given and key in known and _is_text(known[key], given[key]):
             given[key] = override.get_value_element_as_str()
     settings = {key: field.default for key, field in own.items()} | names

@@ -56,7 +56,7 @@ def command(words: list[str]) -> tuple[int, str, list[str]]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    said = [line for line in err.getvalue().splitlines() if line.startswith("ppgn: ")]
+    said = re.findall(r"ppgn: .*", err.getvalue())
     notices = [line for line in said if "tells no digest" in line or "too little memory" in line]
     errors = [line for line in said if line not in notices]
     assert status in (0, 1, 2), (words, status)
