@@ -28,9 +28,8 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     own = [word for word in words[len(verb) :] if word not in ("--multirun", "-m")]
     theirs = [word for word in own if word.startswith(("hydra.", "hydra/"))]
     asked = [configs.values(word) for word in own if word not in theirs]
-    (configs.compose if len(verb) > 1 else configs.read)(
-        "_".join(verb), [f"{key}={first}" for key, (first, *_) in asked]
-    )
+    check = configs.compose if len(verb) > 1 else configs.read
+    check("_".join(verb), [f"{key}={first}" for key, (first, *_) in asked])
     statuses = []
 
     @hydra.main(version_base="1.3", config_path=None)
@@ -47,14 +46,8 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     sweep = [f"+word{number}={','.join(values)}" for number, (_, values) in enumerate(asked)]
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra itself ends the process
-    sys.argv = [
-        before[0],
-        "--multirun",
-        "hydra.output_subdir=null",
-        f"hydra.job.name={'_'.join(verb)}",
-        *sweep,
-        *theirs,
-    ]
+    plain = ["--multirun", "hydra.output_subdir=null", f"hydra.job.name={'_'.join(verb)}"]
+    sys.argv = [before[0], *plain, *sweep, *theirs]
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:

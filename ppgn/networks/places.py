@@ -1,4 +1,4 @@
-"""Scene classifiers, of the 365 categories of MIT Places or any other labels, with weights that a user supplies."""
+"""Scene classifiers: one of 100 scenes that comes along, and others with weights that a user supplies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from ppgn import paths
+from ppgn import files, paths
 from ppgn.errors import InputError
 from ppgn.networks import imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network
 
+OWN = "places100"  # the one that comes along, in checkpoints/
+FORMAT = "ppgn-head-1"
 _URL = ("http://", "https://")
 _PUBLIC = "http://places2.csail.mit.edu/models_places365"
 PUBLIC = {
@@ -33,7 +36,7 @@ def categories() -> tuple[str, ...]:
 
 
 def load(
-    name: str = "torchvision/resnet18",
+    name: str | None = None,
     size: int | None = None,
     weights: str | Path | None = "default",
     classes: int | None = None,
@@ -42,9 +45,11 @@ def load(
 ) -> Network:
     """Load a scene classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
-    `weights`: the path or URL of a state dict for the network `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists
-    files there are), or of a TorchScript file, NAME.ts, that normalises for itself. TorchScript is code: trust its
-    author; from a URL it needs `sha256`. A URL is downloaded once, and the file must stay as it then was.
+    `name` "places100", which None without weights stands for, comes along: a linear layer for the 100 scenes of
+    MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for
+    `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists files there are), or of a TorchScript file, NAME.ts, that
+    normalises for itself. TorchScript is code: trust its author; from a URL it needs `sha256`. A URL is downloaded
+    once, and the file must stay as it then was.
     "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
     input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default the .json or
     .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what the file must hash to.
@@ -52,6 +57,11 @@ def load(
     Of a state dict nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do
     not fit.
     """
+    name = name or (OWN if weights == "default" else "torchvision/resnet18")
+    if name == OWN:
+        if weights != "default" or classes is not None or labels is not None:
+            raise InputError(f"{OWN} has its own weights; for others add condition.network.name=torchvision/resnet18")
+        return _own(size)
     if weights is None:
         network = imagenet.load(name, size, None, len(categories()) if classes is None else classes)
     else:
@@ -61,7 +71,7 @@ def load(
             )
         file = _file(name, str(weights))
         noted = file.with_name(f"{file.name}.sha256")  # beside what was downloaded
-        for wanted in (sha256, noted.read_text() if noted.is_file() else None):
+        for wanted in (sha256, noted.read_text().partition(" ")[0].strip() if noted.is_file() else None):
             if wanted is not None and hashlib.sha256(file.read_bytes()).hexdigest() != wanted.lower():
                 raise InputError(f"weights '{file}' are not those of sha256={wanted}; delete the file and get it again")
         if file.suffix == ".ts":
@@ -77,6 +87,16 @@ def load(
         network.labels = categories()
     network.rebuilt_with |= {"sha256": None}
     return network
+
+
+def _own(size: int | None) -> Network:
+    """The classifier that comes along."""
+    tensors, metadata = files.load(files.find("places network", OWN, FORMAT), FORMAT)
+    network = imagenet.load("efficientnet_lite0", size)
+    head = nn.Linear(*reversed(tensors["weight"].shape))
+    head.load_state_dict({key: value.float() for key, value in tensors.items()})
+    network.body.classifier = head.requires_grad_(False).eval()
+    return Network(network.body, network.preprocessing, name=OWN, labels=metadata["labels"], copy=False)
 
 
 def _file(name: str, weights: str) -> Path:
