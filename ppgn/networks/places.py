@@ -12,7 +12,7 @@ from torch import nn
 
 from ppgn import files, paths
 from ppgn.errors import InputError
-from ppgn.networks import imagenet, torchscript
+from ppgn.networks import _weights, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network
 
@@ -91,10 +91,12 @@ def load(
 
 def _own(size: int | None) -> Network:
     """The classifier that comes along."""
-    tensors, metadata = files.load(files.find("places network", OWN, FORMAT), FORMAT)
+    path = files.find("places network", OWN, FORMAT)
+    tensors, metadata = files.load(path, FORMAT)
     network = imagenet.load("efficientnet_lite0", size)
-    head = nn.Linear(*reversed(tensors["weight"].shape))
-    head.load_state_dict({key: value.float() for key, value in tensors.items()})
+    count, width = tensors["weight"].shape
+    head = nn.Linear(width, count)
+    _weights.assign(head, tensors, f"'{path}' does not fit")
     network.body.classifier = head.requires_grad_(False).eval()
     return Network(network.body, network.preprocessing, name=OWN, labels=metadata["labels"], copy=False)
 
