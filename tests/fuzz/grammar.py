@@ -12,7 +12,7 @@ from ppgn.cli import fields, help
 TINY = ["model=small.safetensors", "condition=torchscript", "condition.path=classifier.ts", "condition.size=16"]
 TINY += ["device=cpu", "steps=2", "seeds=0-1"]
 TRAIN = ["data.root=arrays", "data.names=[set]", "steps=1", "trainer.accelerator=cpu", "data.batch_size=4"]
-# A command of every verb that works, or would if it had photographs, within a second or so.
+# Commands that work, or would if it had photographs, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
     "sample": [[*TINY, "target=1", "sampler=annealed"], [*TINY, "target=[1,2]", "sampler=ppgn", "resume=true"]],
     "inpaint": [[*TINY, "target=1", "image=photo.png"], [*TINY, "target=1", "image=photo.png", "mask=random"]],
@@ -24,7 +24,6 @@ WORKING: dict[str, list[list[str]]] = {
         ["generator", "data.names=[set]", "steps=1"],
         ["captioner", "data.names=[set]", "steps=1"],
     ],
-    "models": [[]],
     "units": [["network=efficientnet_lite0"]],
 }
 NUMBERS = [
@@ -145,7 +144,7 @@ def values(draw: st.DrawFn, key: str, field: fields.Field) -> str:
 def commands(draw: st.DrawFn) -> list[str]:
     """The words of a command: one that works, with up to three of its keys changed or mistyped."""
     verb = draw(st.sampled_from([*help.VERBS, *["sample"] * 4, *["inpaint"] * 2]))
-    words = list(draw(st.sampled_from(WORKING[verb])))
+    words = list(draw(st.sampled_from(WORKING.get(verb, [[]]))))
     if verb == "evaluate":
         what = fields.of_file(paths.conf() / "evaluate.yaml")["what"].help.split(", ")
         words.append(f"what={draw(st.sampled_from(what))}")
