@@ -96,6 +96,8 @@ def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -
         return values
     target = node["_target_"]
     made = locate(str(target)) if trust is None else _trusted(target, values, trust)
+    if not callable(made):
+        raise InputError(f"'{target}' is {made!r}, nothing that can be built; give module:Class or file.py:Class")
     for key, value in values.items():
         if isinstance(value, str) and value == "???":
             raise InputError(f"'{target}' needs {key}: give {key}=VALUE")
