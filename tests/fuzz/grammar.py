@@ -12,17 +12,22 @@ from ppgn.cli import fields, help
 TINY = ["model=small.safetensors", "condition=torchscript", "condition.path=classifier.ts", "condition.size=16"]
 TINY += ["device=cpu", "steps=2", "seeds=0-1"]
 TRAIN = ["data.root=arrays", "data.names=[set]", "steps=1", "trainer.accelerator=cpu", "data.batch_size=4"]
-# Commands that work, or would if it had photographs, within a second or so.
+ENCODING = ["model=model.safetensors", *TINY[1:]]
+# Commands that work, or would if `data` were given, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
-    "sample": [[*TINY, "target=1", "sampler=annealed"], [*TINY, "target=[1,2]", "sampler=ppgn", "resume=true"]],
-    "inpaint": [[*TINY, "target=1", "image=photo.png"], [*TINY, "target=1", "image=photo.png", "mask=random"]],
-    "facets": [[*TINY, "target=1", "images=photos", "k=2", "nearest=2", "seeds=0"]],
+    "sample": [
+        [*TINY, "target=1", "sampler=annealed"],
+        [*TINY, "target=[1,2]", "sampler=ppgn", "resume=true"],
+        [*ENCODING, "target=1", "init=photo.png", "strength=0.5"],
+    ],
+    "inpaint": [[*ENCODING, "target=1", "image=photo.png"], [*ENCODING, "target=1", "image=photo.png", "mask=random"]],
+    "facets": [[*ENCODING, "target=1", "images=photos", "k=2", "nearest=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [
-        ["prior", *TRAIN, "prior=mixture", "model=null", "size=16", "prior.components=2", "rounds=1"],
-        ["prior", "data.names=[set]", "steps=1"],
-        ["generator", "data.names=[set]", "steps=1"],
-        ["captioner", "data.names=[set]", "steps=1"],
+        ["prior", *TRAIN, "prior=image_dae", "prior.widths=[4,4]", "model=null", "size=16"],
+        ["prior", *TRAIN, "prior=mixture", "model=model.safetensors", "prior.components=2", "rounds=1"],
+        ["generator", *TRAIN[1:]],
+        ["captioner", *TRAIN[1:]],
     ],
     "units": [["network=efficientnet_lite0"]],
 }
