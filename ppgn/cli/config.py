@@ -146,8 +146,11 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
         for override in overrides:
             if override not in chosen:
-                if not override.is_add() and "._" not in override.key_or_group:
+                key = override.key_or_group
+                if key in known or not (override.is_add() or "._" in key):
                     _check(override, known)
+                if key.endswith("._partial_") and type(override.value()) is not bool:
+                    raise InputError(f"cannot use '{override.input_line}'; {key} is true or false")
                 OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:

@@ -62,5 +62,6 @@ def command(words: list[str]) -> tuple[int, str, list[str]]:
     assert status in (0, 1, 2), (words, status)
     assert len(errors) == (status > 0), (words, status, said)
     assert status != 1 or "every seed failed" in errors[0], (words, errors)
-    assert not LEAKS.search("\n".join(said)), (words, said)
+    # The constructors of other libraries are quoted as they are.
+    assert not any(LEAKS.search(line) for line in said if "cannot build" not in line), (words, said)
     return status, out.getvalue(), errors
