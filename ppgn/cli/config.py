@@ -216,7 +216,7 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
 
 def _told(field: Field) -> list[str]:
     """The keys of `_ACCEPTED` that say what a field takes, none where it takes anything."""
-    if field.name in _TEXT:
+    if field.name in _TEXT and not isinstance(field.default, Mapping):
         return ["str"]
     names = [part.partition("[")[0].strip() for part in re.sub(r"\[.*?\]", "", field.type).split("|")]
     names = [name for name in names if name != "None"]
