@@ -201,7 +201,7 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
         return
     field = known[key]
     default, told = field.default, _told(field)
-    if value is None and (default is None or "None" in field.type or field.type in ("", "Any")):
+    if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
         return
     fits = any(type(value) in _ACCEPTED[name][0] for name in told)
     if isinstance(value, dict) and not _has_keys(field):
@@ -218,8 +218,8 @@ def _told(field: Field) -> list[str]:
     """The keys of `_ACCEPTED` that say what a field takes, none where it takes anything."""
     if field.name in _TEXT and not isinstance(field.default, Mapping):
         return ["str"]
-    names = [part.partition("[")[0].strip() for part in re.sub(r"\[.*?\]", "", field.type).split("|")]
-    names = [name for name in names if name != "None"]
+    plain = field.type if field.type.startswith(("Optional[", "Union[")) else re.sub(r"\[.*?\]", "", field.type)
+    names = [name for name in re.findall(r"\w+", plain) if name not in ("Optional", "Union", "None")]
     if field.type and all(name in _ACCEPTED for name in names):
         return names
     return [] if isinstance(field.default, str) or field.default is None else [type(field.default).__name__]

@@ -165,6 +165,7 @@ def test_training_programs_are_composed_of_groups() -> None:
         (["data.root=x", "step=3"], "unknown key 'step'; nearest: steps"),
         (["data.root=x", "steps=many"], "steps is a whole number"),
         (["data.root=x", "+steps=many"], "steps is a whole number"),
+        (["data.root=x", "trainer.min_epochs=[1]"], "trainer.min_epochs is a whole number"),
         (["data.root=x", "+model=much"], "model is one of the keys below it"),
         (["data.root=x", "training.optimizer._partial_=1"], "_partial_ is true or false"),
         (["data.root=x", "generator=resnet46"], "unknown generator 'resnet46'; nearest: resnet64"),
