@@ -211,5 +211,5 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_it_says_that_every_completion_failed(run: Run, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*classifier(tiny), "sampler.shift=3.7e37") == 1
+    assert run(*classifier(tiny), "sampler.epsilon1=1e308") == 1
     assert "ppgn: every seed failed" in capsys.readouterr().err
