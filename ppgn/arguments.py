@@ -54,9 +54,10 @@ def device(name: str | torch.device) -> torch.device:
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number. Raises `InputError` for anything else, and below `least`."""
-    if type(value) is not int or value < least:
-        raise InputError(f"{name}={value} cannot be used; expected a whole number from {least} on")
+    """A whole number. Raises `InputError` for anything else, below `least`, and from a billion on."""
+    if type(value) is not int or not least <= value < 10**9:
+        most = " and below 1,000,000,000" if type(value) is int and value > least else ""
+        raise InputError(f"{name}={value} cannot be used; expected a whole number from {least} on{most}")
     return value
 
 

@@ -96,6 +96,8 @@ def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -
         return values
     target = node["_target_"]
     made = locate(str(target)) if trust is None else _trusted(target, values, trust)
+    if not callable(made):
+        raise InputError(f"'{target}' is {made!r}, nothing that can be built; give module:Class or file.py:Class")
     for key, value in values.items():
         if isinstance(value, str) and value == "???":
             raise InputError(f"'{target}' needs {key}: give {key}=VALUE")
@@ -103,7 +105,7 @@ def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -
         return made(**values, **more)
     except InputError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         hint = "check its arguments" if trust is None else "it was written by another version, or misspelled"
         raise InputError(f"cannot build '{target}': {hint} ({reason})") from error
@@ -145,6 +147,10 @@ def node(group: str, given: str | Mapping[str, Any]) -> dict[str, Any]:
     Raises `InputError` for an unknown name, telling the nearest.
     """
     if isinstance(given, Mapping):
+        if "_target_" not in given:
+            raise InputError(
+                f"{group}={dict(given)} names nothing; expected a name, module:Class or {{_target_: NAME}}"
+            )
         return {**given}
     if ":" in given:
         return {"_target_": given}

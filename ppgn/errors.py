@@ -25,7 +25,7 @@ def nearest(name: str, choices: Iterable[str], n: int = 5) -> list[str]:
 def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> InputError:
     """An `InputError` for an unknown `name` of a `kind` that lists the nearest valid ones, or some if none is near."""
     names = list(choices)
-    near = nearest(name, names)
+    near = nearest(str(name), names)
     listed = f"{'nearest' if near else 'for example'}: {', '.join(near or names[:5])}" if names else ""
     return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -46,20 +48,47 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], format: str, **metadat
         own[name] = value.clone() if memory in seen else value  # the file format shares no memory
         seen.add(memory)
     texts = {"format": format, **{name: json.dumps(value) for name, value in metadata.items()}}
+    texts["digest"] = _digest(own, texts)
     paths.write(Path(path), safetensors.torch.save(own, texts))
+
+
+def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """SHA-256 of tensors, their names, types and shapes, and of what else a file says."""
+    said = {name: text for name, text in texts.items() if name != "digest"}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save` wrote: tensors on the CPU, and the metadata with "format" among them. Nothing is unpickled.
 
-    Raises `InputError` that ends in `advice` for a file of none of the `formats`, and for a damaged one.
+    What was read must have the digest that the file tells, or the one in SHA256SUMS beside it; stderr says where there
+    is neither. Raises `InputError` that ends in `advice` for a file of none of the `formats`, and for a damaged one.
     """
     with _opened(path, formats, advice) as (file, metadata):
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (it is no mapping)
+        tensors, texts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    told, listed = texts.get("digest"), _listed(Path(path))
+    if told is None and listed is None:
+        print(f"ppgn: '{path}' tells no digest, so that damage would go unnoticed", file=sys.stderr)
+    if (told is not None and told != _digest(tensors, texts)) or (
+        listed is not None and listed != hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    ):
+        raise InputError(f"'{path}' is damaged: its digest is not that of what it holds; get it anew")
+    return tensors, metadata
+
+
+def _listed(path: Path) -> str | None:
+    """The SHA-256 of a file by SHA256SUMS beside it, as `sha256sum` writes and checks it."""
+    sums = path.with_name("SHA256SUMS")
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    return next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
 
 
 def head(path: str | Path, *formats: str, advice: str = ADVICE) -> dict[str, Any]:
-    """The metadata of `load` alone; the tensors are not read."""
+    """The metadata of `load` alone; the tensors are not read, and the digest is not checked."""
     with _opened(path, formats, advice) as (_, metadata):
         return metadata
 
@@ -72,9 +101,11 @@ def _opened(path: str | Path, formats: tuple[str, ...], advice: str) -> Iterator
             if texts.get("format") not in formats:
                 given = f"'{path}' has format '{texts.get('format')}', not '{' or '.join(formats)}'"
                 raise InputError(f"{given}; {advice}")
-            entries = {name: text if name == "format" else json.loads(text) for name, text in texts.items()}
-            yield file, _Metadata(path, entries)
-    except json.JSONDecodeError as error:
+            read = {name: json.loads(text) for name, text in texts.items() if name not in ("format", "digest")}
+            yield file, _Metadata(path, {"format": texts["format"], **read})
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"'{path}' is not a safetensors file ({error}); {advice}") from error

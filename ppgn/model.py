@@ -15,6 +15,7 @@ from ppgn.conditions.probe import probe
 from ppgn.contracts import AnchoringPrior, Condition, Generator, Prior, Samples, Shape
 from ppgn.errors import InputError, unknown
 from ppgn.media import medium
+from ppgn.networks import _weights
 from ppgn.networks.network import Network
 from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
@@ -315,30 +316,29 @@ def load(
     if name in UNTRAINED and name not in files.shipped(FORMAT):
         raise UntrainedError(f"model '{name}' does not come along", *UNTRAINED[str(name)])
     path = files.find("model", name, FORMAT)
-    described = _described(path)
-    model = PPGN.from_config(described["config"], described["card"], (trust,) if isinstance(trust, str) else trust)
-    tensors, _ = files.load(path, FORMAT)
-    stored = model._stored()
-    wrong = sorted(stored.keys() ^ tensors.keys()) or [k for k in stored if stored[k].shape != tensors[k].shape]
-    if wrong:
-        raise InputError(f"'{path}' does not fit the model that it names, at '{wrong[0]}'; it is damaged or too old")
-    with torch.no_grad():
-        for key, value in stored.items():
-            value.copy_(tensors[key])
+    tensors, metadata = files.load(path, FORMAT)
+    config, card = _described(path, metadata)
+    try:
+        model = PPGN.from_config(config, card, (trust,) if isinstance(trust, str) else trust)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
+    _weights.fill(model._stored(), tensors, f"'{path}' does not fit the model that it names; it is damaged or too old")
     model.name = str(name)
     return model.to(device).eval().requires_grad_(False)
 
 
-def _described(path: Path) -> dict[str, Any]:
-    """The configuration and card of a checkpoint file."""
-    metadata = files.head(path, FORMAT)
-    found = {name: metadata[name] for name in ("config", "card")}
-    if not all(isinstance(value, dict) for value in found.values()) or "generator" not in found["config"]:
+def _described(path: Path, metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration and the card in a checkpoint's metadata."""
+    config, card = metadata["config"], metadata["card"]
+    if not isinstance(config, dict) or not isinstance(card, dict) or "generator" not in config:
         raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
-    return found
+    return config, card
 
 
 def available() -> list[dict[str, Any]]:
     """The shipped checkpoints: name, path, size in bytes, configuration and card."""
-    shipped = files.shipped(FORMAT).items()
-    return [{"name": name, "path": path, "bytes": path.stat().st_size, **_described(path)} for name, path in shipped]
+    found = []
+    for name, path in files.shipped(FORMAT).items():
+        config, card = _described(path, files.head(path, FORMAT))
+        found.append({"name": name, "path": path, "bytes": path.stat().st_size, "config": config, "card": card})
+    return found

@@ -44,7 +44,10 @@ class Photographs:
         """
         if isinstance(root, Photographs):
             return root
-        folders = [Path(place).expanduser() for place in ([root] if isinstance(root, str | Path) else root)]
+        places = [root] if isinstance(root, str | Path) else root
+        if not isinstance(places, Sequence) or not all(isinstance(place, str | Path) for place in places):
+            raise InputError(f"photographs {root!r}: expected a folder, or a list of folders")
+        folders = [Path(place).expanduser() for place in places]
         sets: list[tuple[Path, np.ndarray]] = []
         files: list[Path] = []
         name = ", ".join(map(str, folders))

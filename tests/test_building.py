@@ -79,6 +79,7 @@ def test_arguments_that_are_missing_or_wrong_are_one_line(outside: Path) -> None
         ({"_target_": "outside_parts:Part", "size": "???"}, "size"),
         ({"_target_": "outside_parts:Part", "sice": 1}, "sice"),
         ({"_target_": "outside_parts:Broken"}, "no luck"),
+        ({"_target_": "math:pi"}, "nothing that can be built"),
     ):
         with pytest.raises(InputError, match=word) as caught:
             build(node)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,70 @@ def test_files_of_another_kind_are_refused_with_advice(tmp_path: Path) -> None:
             files.load(path, "mine-1")
     with pytest.raises(InputError, match="is not a safetensors file"):
         files.load(tmp_path / "none", "mine-1")
+
+
+def header(change: Callable[[str], str]) -> Callable[[bytes], bytes]:
+    """A change of the text that a safetensors file begins with."""
+
+    def changed(data: bytes) -> bytes:
+        end = 8 + int.from_bytes(data[:8], "little")
+        text = change(data[8:end].decode()).encode()
+        return len(text).to_bytes(8, "little") + text + data[end:]
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
+        lambda data: data[:-8] + bytes(8),
+        lambda data: data[:-4],
+        header(lambda text: text.replace('"F32"', '"I32"')),
+        header(lambda text: text.replace('"first"', '"third"')),
+        header(lambda text: text.replace('"first"', '"x"').replace('"other"', '"first"').replace('"x"', '"other"')),
+        header(lambda text: text.replace("[2,3]", "[3,2]")),
+        header(lambda text: text.replace("steps", "stepz")),
+    ],
+    ids=["flipped", "zeros", "cut", "type", "renamed", "swapped", "turned", "metadata"],
+)
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "x.safetensors"
+    files.save(path, {"first": torch.rand(2, 3), "other": torch.rand(2, 3)}, "mine-1", settings={"steps": 3})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"x.safetensors' is (damaged|not a safetensors file)"):
+        files.load(path, "mine-1")
+
+
+def test_a_file_without_a_digest_says_so_or_has_it_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(safetensors.torch.save({"x": torch.ones(2)}, {"format": "mine-1"}))
+    assert torch.equal(files.load(path, "mine-1")[0]["x"], torch.ones(2))
+    assert capsys.readouterr().err == f"ppgn: '{path}' tells no digest, so that damage would go unnoticed\n"
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text(f"{'0' * 64}  another\n{hashlib.sha256(path.read_bytes()).hexdigest()}  old.safetensors\n")
+    files.load(path, "mine-1")
+    assert capsys.readouterr().err == ""
+    path.write_bytes(path.read_bytes()[:-1] + b"1")
+    with pytest.raises(InputError, match=r"old.safetensors' is damaged"):
+        files.load(path, "mine-1")
+
+
+def test_metadata_that_no_reader_can_take_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "deep.safetensors"
+    for text in ("[" * 100_000, "9" * 10_000, json.dumps("x")[:-1]):
+        path.write_bytes(safetensors.torch.save({}, {"format": "mine-1", "config": text}))
+        with pytest.raises(InputError, match=r"deep.safetensors' is damaged"):
+            files.head(path, "mine-1")
+
+
+def test_the_shipped_files_have_their_digests_beside_them() -> None:
+    lines = [line.split() for line in (paths.checkpoints() / "SHA256SUMS").read_text().splitlines()]
+    assert [name for _, name in lines] == sorted(path.name for path in paths.checkpoints().glob("*.safetensors"))
+    for digest, name in lines:
+        assert hashlib.sha256((paths.checkpoints() / name).read_bytes()).hexdigest() == digest
 
 
 def test_shipped_files_are_found_by_name_and_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

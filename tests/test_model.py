@@ -159,7 +159,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(path):
     del tensors["generator.stem.weight"]
     metadata = {"format": ppgn.model.FORMAT, "config": json.dumps(CONFIG), "card": "{}"}
     safetensors.torch.save_file(tensors, path, metadata=metadata)
-    with pytest.raises(InputError, match=r"does not fit .* at 'generator.stem.weight'"):
+    with pytest.raises(InputError, match=r"does not fit .*'generator.stem.weight' is missing"):
         load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,9 @@ def test_what_is_no_folder_of_photographs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val_images.npy").write_bytes(b"")
     with pytest.raises(InputError, match="store it anew"):
         Photographs.find(tmp_path)
+
+
+@pytest.mark.parametrize("root", [3, [3], {"a": 1}, None])
+def test_what_names_no_folder_is_one_line(root: Any) -> None:
+    with pytest.raises(InputError, match="expected a folder, or a list of folders"):
+        Photographs.find(root)

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"ppgn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"ppgn: too little memory ({error}); ask for less at a time", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output, as head does, has enough
@@ -39,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    for word in words:
+        if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise InputError(f"cannot read {word!a}: it is not UTF-8; rename what it names")
     verb = words[0] if words else "--help"
     if verb == "help" and len(words) > 1:
         verb, words = words[1], [*words[1:], "--help"]

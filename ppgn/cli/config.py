@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -21,14 +22,20 @@ from ppgn.conditions import words as expressions
 from ppgn.errors import InputError, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
-# What may take the place of a default, by the default's type.
-_ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int, dict), "a whole number"),
-    float: ((float, int, dict), "a number"),
-    list: ((list,), "a list, [a,b]"),
-    tuple: ((list,), "a list, [a,b]"),
-    dict: ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
+_UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
+_TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
+# What may be given, by the type of the default or else by the annotation.
+_ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"),
+    "int": ((int, dict), "a whole number"),
+    "float": ((float, int, dict), "a number"),
+    "str": ((str, int, float, bool), "a text"),
+    "Path": ((str, int, float, bool), "a path"),
+    "list": ((list,), "a list, [a,b]"),
+    "tuple": ((list,), "a list, [a,b]"),
+    "Sequence": ((list,), "a list, [a,b]"),
+    "dict": ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
+    "Mapping": ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
 }
 # What people type for keys that have another name.
 _MEANT = {
@@ -68,8 +75,11 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         if long != override.key_or_group:
             given[long] = given.pop(override.key_or_group)
             override.key_or_group = long
-        if not override.is_add():
-            _check(override, known | own)
+        key = override.key_or_group
+        if key in known or not override.is_add() or key.partition(".")[0] not in PARTS:
+            _check(override, known | {name: replace(field, type="Any") for name, field in own.items()})
+        if key in given and key in known and _is_text(known[key], given[key]):
+            given[key] = override.get_value_element_as_str()
     settings = {key: field.default for key, field in own.items()} | names
     arguments: dict[str, Any] = {}
     inner: dict[str, dict[str, Any]] = {}
@@ -84,6 +94,10 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     for outer, changes in inner.items():
         node = building.node(outer, names[outer]) if outer == "sampler" else arguments.get(outer) or {}
         node = {"expression": names[outer]} if outer == "condition" else node
+        if not isinstance(node, Mapping):
+            raise InputError(
+                f"cannot use {outer}.{next(iter(changes))}=...: {outer} is {node}, which has no keys below it"
+            )
         arguments[outer] = building.merged(node, changes)
     for key, field in known.items():
         if field.default == fields.MISSING and "." not in key and field.name not in arguments:
@@ -163,14 +177,17 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
         for override in overrides:
             if override not in chosen:
-                if not override.is_add() and "._" not in override.key_or_group:
+                key = override.key_or_group
+                if key in known or not (override.is_add() or "._" in key):
                     _check(override, known)
+                if key.endswith("._partial_") and type(override.value()) is not bool:
+                    raise InputError(f"cannot use '{override.input_line}'; {key} is true or false")
                 OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
         OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"cannot read the settings: {error}") from error
     return config, {group: option for group, option in choices.items() if option}
 
@@ -204,12 +221,12 @@ def _override(word: str) -> Override:
         override = parser.parse_override(word)
         if not override.is_sweep_override():
             return override
-    except (HydraException, OmegaConfBaseException):
+    except _UNREADABLE:
         pass  # not Hydra's grammar: the words are meant literally
     literal = match["value"].replace("\\", "\\\\").replace("'", "\\'")
     try:
         return parser.parse_override(f"{match['key']}='{literal}'")
-    except (HydraException, OmegaConfBaseException) as error:
+    except _UNREADABLE as error:
         given = f"cannot read the key of '{word}'"
         raise InputError(f"{given}; expected letters, digits, _ and dots, for example sampler.steps=30") from error
 
@@ -218,7 +235,7 @@ def values(word: str) -> tuple[str, list[str]]:
     """key=value[,value ...] -> the key, and the values in Hydra's grammar. Raises `InputError` for anything else."""
     try:
         override = OverridesParser.create().parse_override(word)
-    except (HydraException, OmegaConfBaseException):
+    except _UNREADABLE:
         override = _override(word)
     if not override.is_sweep_override():
         return override.key_or_group, [override.get_value_element_as_str()]
@@ -226,22 +243,50 @@ def values(word: str) -> tuple[str, list[str]]:
 
 
 def _check(override: Override, known: Mapping[str, Field]) -> None:
-    """Raise `InputError` unless the key is known and the value like its default."""
+    """Raise `InputError` unless the key is known and the value like its default, or what its annotation says."""
     key, value = override.key_or_group, override.value()
     if key not in known:
         outer = known.get(key.partition(".")[0])
-        free = outer is not None and outer.name not in PARTS and (outer.default is None or outer.default == {})
-        if not free:
+        if outer is None or outer.name in PARTS or not _has_keys(outer):
             if key in _MEANT:
                 raise InputError(f"unknown key '{key}'; {_MEANT[key]}")
             raise unknown("key", key, known, hint="use target=NAME" if key.endswith(".target") else "")
         return
-    default = known[key].default
-    accepted, expected = _ACCEPTED.get(type(default), ((), ""))
-    if accepted and value is not None and type(value) not in accepted:
+    field = known[key]
+    default, told = field.default, _told(field)
+    if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
+        return
+    fits = any(type(value) in _ACCEPTED[name][0] for name in told)
+    if isinstance(value, dict) and not _has_keys(field):
+        fits = fits and "_target_" in value  # what takes the place of a number
+    if told and not fits:
+        expected = " or ".join(dict.fromkeys(_ACCEPTED[name][1] for name in told))
         other = f"condition.network.{key}"
         hint = f"; the network's are {other}={value}" if other in known else ""
         raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}{hint}")
     numbers = bool(default) and isinstance(default, list | tuple) and all(type(item) is float for item in default)
     if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
         raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {list(default)}")
+
+
+def _told(field: Field) -> list[str]:
+    """The keys of `_ACCEPTED` that say what a field takes, none where it takes anything."""
+    if field.name in _TEXT and not isinstance(field.default, Mapping):
+        return ["str"]
+    plain = field.type if field.type.startswith(("Optional[", "Union[")) else re.sub(r"\[.*?\]", "", field.type)
+    names = [name for name in re.findall(r"\w+", plain) if name not in ("Optional", "Union", "None")]
+    if field.type and all(name in _ACCEPTED for name in names):
+        return names
+    return [] if isinstance(field.default, str) or field.default is None else [type(field.default).__name__]
+
+
+def _is_text(field: Field, value: Any) -> bool:
+    """Whether a number or a truth value that was typed is meant literally."""
+    told = _told(field)
+    kinds = [kind for name in told if name not in ("str", "Path") for kind in _ACCEPTED[name][0]]
+    return len(set(told) & {"str", "Path"}) > 0 and type(value) in {int, float, bool} - set(kinds)
+
+
+def _has_keys(field: Field) -> bool:
+    """Whether further keys may stand below a field."""
+    return field.default == {} or "Mapping" in field.type or (not field.type and field.default is None)

@@ -31,12 +31,13 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Field:
-    """A parameter or key: its default, what it is, and the section of the help where it stands."""
+    """A parameter or key: its default, what it is, the section of the help where it stands, and its annotation."""
 
     name: str
     default: Any = MISSING
     help: str = ""
     section: str = ""
+    type: str = ""
 
 
 def of(path: str) -> dict[str, Field]:
@@ -57,7 +58,7 @@ def of_node(node: Mapping[str, Any], said: Mapping[str, Field], prefix: str = ""
         if name in node or field.default != MISSING:  # what is neither is given by who builds it
             value = node.get(name, field.default)
             key = prefix + name
-            found[key] = Field(key, value, own.help or field.help, own.section)
+            found[key] = Field(key, value, own.help or field.help, own.section, field.type)
             if isinstance(value, Mapping):
                 found |= of_node(value, said, f"{key}.")
     return found
@@ -232,7 +233,8 @@ class _Module:
         lines = [self.own[line] for line in range(before + 1, node.lineno) if line in self.own]
         trailing = [self.trailing[end]] if end in self.trailing else []
         said, section = _read(lines + trailing, section)
-        return Field(name, self.literal(default), said, section)
+        told = "" if node.annotation is None else ast.unparse(node.annotation)
+        return Field(name, self.literal(default), said, section, told)
 
 
 def _locate(path: str) -> tuple[_Module, ast.AST] | None:
@@ -310,5 +312,5 @@ def _arguments(module: _Module, node: _Function, skip: int) -> dict[str, Field]:
     home = module.find(shared[1].split(".")) if shared else None
     for name, field in (_parameters(*home) if home else {}).items():  # an own default and comment go into its place
         own = fields.pop(name, field)
-        fields[name] = replace(field, default=own.default, help=own.help or field.help)
+        fields[name] = replace(field, default=own.default, help=own.help or field.help, type=own.type or field.type)
     return fields

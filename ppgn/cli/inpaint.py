@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,4 +20,7 @@ def main(words: Sequence[str]) -> int:
         given["out"] = str(Path("outputs") / f"inpaint-{Path(str(given['image'])).stem}")
     completed = inpaint(**given, progress=True)
     print(f"{completed.summary()} -> {completed.folder}")
-    return int(completed.failed == len(completed))
+    if completed.failed < len(completed):
+        return 0
+    print("ppgn: every seed failed on a number that is not finite; try other settings of the sampler", file=sys.stderr)
+    return 1

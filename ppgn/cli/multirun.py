@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from ppgn.cli import config as configs
+from ppgn.errors import InputError
 
 
 def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
@@ -40,11 +44,16 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     # Hydra is to put combinations together, nothing more: to it every word is a key of an empty configuration, so that
     # what is no key of Hydra's grammar (a class name, module:Class, a key of the library's functions) may be swept too.
     sweep = [f"+word{number}={','.join(values)}" for number, (_, values) in enumerate(asked)]
-    before = sys.argv
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra itself ends the process
     plain = ["--multirun", "hydra.output_subdir=null", f"hydra.job.name={'_'.join(verb)}"]
     sys.argv = [before[0], *plain, *sweep, *theirs]
     try:
         job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(f"Hydra cannot start the runs: {error}") from error
     finally:
         sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ |= {} if full is None else {"HYDRA_FULL_ERROR": full}
     return max(statuses, default=0)

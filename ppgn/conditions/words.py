@@ -164,7 +164,10 @@ def parse(text: str) -> Node:
     A target with one of &|~()* in it stands in quotes. Raises `InputError` that says where the text stops making sense,
     and for an unknown NAME.
     """
-    return _Parser(text).parse()
+    try:
+        return _Parser(text).parse()
+    except RecursionError:
+        raise InputError(f"condition={text[:20]}... is nested too deeply; write it with fewer parentheses") from None
 
 
 def leaves(node: Node) -> list[Leaf]:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ppgn import paths
 from ppgn.errors import InputError, nearest
 
+MOST_PIXELS = 64_000_000
 ANIMATED = (".webp", ".gif", ".png")
 
 
@@ -28,19 +29,26 @@ def read(path: str | Path) -> Tensor:
     return _to_tensor(load(path))
 
 
-def load(path: str | Path, most: int | None = None) -> Image.Image:
+def load(path: str | Path, most: int = MOST_PIXELS) -> Image.Image:
     """An image file as a Pillow picture, upright.
 
-    Raises `InputError` for a file that is missing, cannot be read as an image, or has more than `most` pixels.
+    Raises `InputError` for a file that is missing, cannot be read as an image, has more than `most` pixels or 32 bits
+    a channel.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError(f"'{path}' is no regular file; store the image in one")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
-                if most is not None and opened.width * opened.height > most:
+                if opened.width * opened.height > most:
                     size = f"{opened.width}x{opened.height} pixels"
                     raise InputError(f"'{path}' has {size}; at most {most // 10**6} megapixels; reduce it")
+                if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
+                    raise InputError(
+                        f"'{path}' has 32 bits a channel of a range that it does not tell; convert it to 8 or 16"
+                    )
                 picture = ImageOps.exif_transpose(opened)
                 picture.load()
                 return picture
@@ -68,7 +76,7 @@ def _to_tensor(picture: Image.Image) -> Tensor:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous().float() / 255
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def to_uint8(images: Tensor) -> Tensor:

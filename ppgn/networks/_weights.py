@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -24,12 +25,27 @@ def read(file: str | Path) -> Mapping[str, Tensor]:
 
 
 def assign(body: nn.Module, state: Mapping[str, Tensor], problem: str) -> None:
-    """Load a state dict whose names and shapes must be those of `body`; `problem` opens the error if they are not."""
-    expected = body.state_dict()
+    """`fill` the state dict of a module."""
+    fill(body.state_dict(), state, problem)
+
+
+@torch.no_grad()
+def fill(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], problem: str) -> None:
+    """Copy a state dict into the tensors `expected`; `problem` opens the error where it does not fit.
+
+    Raises `InputError` for other names, shapes and kinds of numbers, and for values that are not finite.
+    """
     for key in [*expected, *state]:
         if key not in state or key not in expected:
             raise InputError(f"{problem}: '{key}' is {'missing' if key in expected else 'not part of it'}")
-        if state[key].shape != expected[key].shape:
-            shapes = f"{tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+        given, wanted = state[key], expected[key]
+        if not isinstance(given, Tensor) or given.shape != wanted.shape:
+            shapes = f"{tuple(getattr(given, 'shape', ()))}, expected {tuple(wanted.shape)}"
             raise InputError(f"{problem}: '{key}' has shape {shapes}")
-    body.load_state_dict(state)
+        if given.is_floating_point() != wanted.is_floating_point():
+            raise InputError(f"{problem}: '{key}' is of {given.dtype}, expected {wanted.dtype}")
+        # A sum is finite where all are, unless they are huge, and takes a third of the time.
+        if not given.sum(dtype=torch.float32).isfinite() and not given.isfinite().all():
+            raise InputError(f"{problem}: '{key}' holds numbers that are not finite (NaN or Inf)")
+    for key, value in expected.items():
+        value.copy_(state[key])

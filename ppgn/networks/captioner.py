@@ -274,13 +274,15 @@ def load(name: str | Path = "captioner", others: Sequence[str] = ()) -> Sentence
         raise InputError(f"others={list(others)}: '{name}' is a captioner; only a dual encoder weighs against them")
     path = files.find("captioner", name, FORMAT, f"give the path of a .safetensors file, or {HUGGING_FACE}NAME")
     tensors, metadata = files.load(path, FORMAT, advice="give one of a captioner")
-    config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
     problem = f"'{path}' does not fit the captioner that it names"
     try:
+        config, words, card = dict(metadata["config"]), metadata["words"], metadata["card"]
         inside = {"weights": None, "classes": config.pop("classes")} if "classes" in config else {}
         network = imagenet.load(config.pop("network"), size=config.pop("size"), **inside)
         captioner = LRCN(network, words, **config, card=card)
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of whatever kind: the values are the file's
         raise InputError(f"{problem} ({error}); get it anew") from error
     brought = captioner.state_dict() if network.restorable else {}
     brought = {name: value for name, value in brought.items() if name.startswith("network.")}

@@ -96,8 +96,12 @@ def read(source: str | Path | Sequence[str]) -> tuple[str, ...]:
     other file has one name a line. Raises `InputError` for a file that cannot be read as such.
     """
     if not isinstance(source, str | Path):
+        if not isinstance(source, Sequence) or not all(isinstance(name, str | int) for name in source):
+            raise InputError(f"class names {source!r}: expected a list of names, or the path of a file with them")
         return tuple(str(name) for name in source)
     path = Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"class names '{source}': no such file; give a .json or a text of one a line")
     try:
         text = path.read_text(encoding="utf-8")
         names = _from_json(json.loads(text)) if path.suffix == ".json" else text.strip().splitlines()

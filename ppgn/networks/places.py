@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ppgn import files
+from ppgn import files, paths
 from ppgn.errors import InputError
-from ppgn.networks import imagenet, torchscript
+from ppgn.networks import _weights, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network
 
 OWN = "places100"  # the one that comes along, in checkpoints/
 FORMAT = "ppgn-head-1"
+_URL = ("http://", "https://")
 _PUBLIC = "http://places2.csail.mit.edu/models_places365"
 PUBLIC = {
     "torchvision/resnet18": f"{_PUBLIC}/resnet18_places365.pth.tar",
@@ -48,13 +49,15 @@ def load(
     `name` "places100", which None without weights stands for, comes along: a linear layer for the 100 scenes of
     MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for
     `name` ("torchvision/NAME", "timm/NAME", "caffenet"; `PUBLIC` lists files there are), or of a TorchScript file,
-    NAME.ts, that normalises for itself; a URL is downloaded once.
+    NAME.ts, that normalises for itself. TorchScript is code: trust its author; from a URL it needs `sha256`. A URL is
+    downloaded once, and the file must stay as it then was.
     "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
     input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default those in the
     file, or in the .json or .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what
     the file must hash to.
 
-    Nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do not fit.
+    Of a state dict nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do
+    not fit.
     """
     name = name or (OWN if weights == "default" else "torchvision/resnet18")
     if name == OWN:
@@ -64,9 +67,15 @@ def load(
     if weights is None:
         network = imagenet.load(name, size, None, len(categories()) if classes is None else classes)
     else:
+        if sha256 is None and str(weights).startswith(_URL) and str(weights).partition("?")[0].endswith(".ts"):
+            raise InputError(
+                f"weights {weights} are TorchScript, which is code: add sha256=DIGEST, or give a file's path"
+            )
         file = _file(name, str(weights))
-        if sha256 is not None and hashlib.sha256(file.read_bytes()).hexdigest() != sha256.lower():
-            raise InputError(f"weights '{file}' are not those of sha256={sha256}; delete the file and get it again")
+        noted = file.with_name(f"{file.name}.sha256")  # beside what was downloaded
+        for wanted in (sha256, noted.read_text().partition(" ")[0].strip() if noted.is_file() else None):
+            if wanted is not None and hashlib.sha256(file.read_bytes()).hexdigest() != wanted.lower():
+                raise InputError(f"weights '{file}' are not those of sha256={wanted}; delete the file and get it again")
         if file.suffix == ".ts":
             network = torchscript.load(file, size=224 if size is None else size)
             labels = _beside(file) if labels is None else labels
@@ -86,11 +95,12 @@ def load(
 
 def _own(size: int | None) -> Network:
     """The classifier that comes along."""
-    tensors, metadata = files.load(files.find("places network", OWN, FORMAT), FORMAT)
+    path = files.find("places network", OWN, FORMAT)
+    tensors, metadata = files.load(path, FORMAT)
     network = imagenet.load("efficientnet_lite0", size)
-    outputs, inputs = tensors["weight"].shape
-    head = nn.Linear(inputs, outputs)
-    head.load_state_dict({key: value.float() for key, value in tensors.items()})
+    count, width = tensors["weight"].shape
+    head = nn.Linear(width, count)
+    _weights.assign(head, tensors, f"'{path}' does not fit")
     network.body.classifier = head.requires_grad_(False).eval()
     return Network(network.body, network.preprocessing, name=OWN, labels=metadata["labels"], copy=False)
 
@@ -104,7 +114,7 @@ def _file(name: str, weights: str) -> Path:
             what = f"no weights for the places network {name}"
             raise InputError(f"{what}; get {url} and add condition.network.weights=FILE, or the URL for FILE")
         return file
-    if not weights.startswith(("http://", "https://")):
+    if not weights.startswith(_URL):
         file = Path(weights).expanduser()
         if not file.is_file():
             raise InputError(f"weights '{file}': no such file; give the path of a .pth, .safetensors or .ts file")
@@ -114,14 +124,16 @@ def _file(name: str, weights: str) -> Path:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(weights, str(file))
+            paths.write(file.with_name(f"{file.name}.sha256"), hashlib.sha256(file.read_bytes()).hexdigest())
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot download {weights} ({error}); get it by other means and give its path") from error
     return file
 
 
 def _downloaded(url: str) -> Path:
-    """Where a URL's file is kept once it is downloaded."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    """Where a URL's file is kept once it is downloaded: in a folder for the whole address."""
+    name = Path(url.partition("?")[0]).name or "none"
+    return paths.cache() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
 
 
 def _beside(file: Path) -> Path | None:

@@ -25,6 +25,8 @@ def load(
     Images in [0, 1] are resized to `size` pixels a side, then (x − mean) / std; by default the file normalises for
     itself. `labels`: K class names, or the path of a .json or text file with them; without, classes are known by index.
 
+    The file is code, which runs as it is loaded: trust its author.
+
     Raises `InputError` for a file that is no TorchScript or does not give (B, K), and for another number of labels.
     """
     network = Network(read(path), Preprocessing(size, mean=mean, std=std), name=Path(path).stem, copy=False)

@@ -14,6 +14,7 @@ from ppgn.samplers import rows
 from ppgn.samplers.sampler import Sampler
 
 Normalize = Literal["condition", "none"]
+LARGEST = 1e9  # noise level that single precision can still square, and its inverse the smallest
 CORRECTION = 0.1  # share of the way to the denoised code that a correction goes; its variance is 1/0.95 of the exact
 
 
@@ -59,9 +60,9 @@ class Annealed(Sampler):
         for name in ("epsilon1", "epsilon2"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "a number from 0 up, and finite")
         self._check("epsilon3", 0 <= self.epsilon3 <= 1, "0 (no noise) to 1 (all that a level can take)")
-        self._check("sigma_min", self.sigma_min > 0, "a number above 0")
-        finite = self.sigma_min < self.sigma_max < math.inf
-        self._check("sigma_max", finite, f"a finite number above sigma_min={self.sigma_min}")
+        self._check("sigma_min", self.sigma_min >= 1 / LARGEST, f"a number from {1 / LARGEST:g} up")
+        ordered = self.sigma_min < self.sigma_max <= LARGEST
+        self._check("sigma_max", ordered, f"a number above sigma_min={self.sigma_min}, at most {LARGEST:g}")
         self._check("corrections", self.corrections >= 0, "0 or more")
 
     def last(self, share: float) -> Self:

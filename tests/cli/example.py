@@ -1,5 +1,6 @@
 """A function as the library has them, for tests of what reads it; it is read, not imported."""
 
+from collections.abc import Mapping
 from typing import Any
 
 SYSTEMS = (*("default",), "other")
@@ -22,7 +23,7 @@ def draw(
     systems: Any = SYSTEMS,  # what is compared
     share: float = 0.5,  # of something
     labels: bool = False,  # whether to write them
-    context: Any = None,  # settings of another part
+    context: Mapping[str, Any] | None = None,  # settings of another part
     unsaid=3,
 ) -> None:
     """Draw something."""

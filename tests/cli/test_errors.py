@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ppgn.cli import main
 from ppgn.errors import InputError
@@ -61,7 +63,7 @@ BAD = [
     (("target=1", "init=words.txt"), "'words.txt' is not an image; expected a PNG, JPEG"),
     (("target=1", "out=words.txt"), "cannot write into 'words.txt': 'words.txt' is a file"),
     (("target=1", "out=words.txt/deeper"), "cannot write into 'words.txt/deeper': "),
-    (("target=1", "steps=many"), "steps=many cannot be used; expected a whole number from 1 on"),
+    (("target=1", "steps=many"), "cannot use 'steps=many'; steps is a whole number"),
     (("target=1", "steps=0"), "steps=0 cannot be used; expected a whole number from 1 on"),
     (("target=1", "batch_size=1.5"), "cannot use 'batch_size=1.5'; batch_size is a whole number"),
     (("target=1", "burn_in=6"), "burn_in is 6; expected 0 or more and less than steps=6"),
@@ -79,21 +81,50 @@ BAD = [
     ),
     (("target=1", "sampler.steps=0", "steps=null"), "steps is 0; expected 1 or more"),
     (("target=1", "sampler.zoom=0.5"), "jitter is views=1, shift=0.05, zoom=0.5; expected"),
+    (("target=1", "+sampler._partial_=true"), "cannot build 'ppgn.samplers.anchored.Anchored': "),
+    (("target=1", "sampler.sigma_max=1e308"), "sigma_max is 1e+308; expected"),
+    (("target=1", "sampler={a:1}"), "sampler={'a': 1} names nothing"),
+    (("target=1", "prior={a:1}"), "prior={'a': 1} names nothing"),
+    (("target=1", "model=[a]"), "cannot use 'model=[a]'; model is a text"),
+    (("target=1", "init={a:1}"), "cannot use 'init={a:1}'; init is a text"),
+    (("target=1", "precision=[a]"), "cannot use 'precision=[a]'; precision is a text"),
+    (("target=1", "animate=3"), "cannot animate '3'; give a name that ends in"),
+    (
+        ("target=1", "steps=99999999999"),
+        "steps=99999999999 cannot be used; expected a whole number from 1 on and below",
+    ),
+    (("target=1", "target.a=1"), "unknown key 'target.a'"),
+    (("target=1", "out.a=1"), "unknown key 'out.a'"),
+    (("target=" + "[" * 1200 + "1" + "]" * 1200,), "class '[[["),
+    (("condition=" + "(" * 1200 + "torchscript:1" + ")" * 1200,), "condition=((((((((((((((((((((... is nested too"),
+    (("target=1", "condition.labels=3"), "class names '3': no such file"),
+    (("target=1", "condition.labels=[[a]]"), "class names [['a']]: expected a list of names"),
+    (("target=1", "init=fifo.png"), "'fifo.png' is no regular file"),
+    (("target=1", "init=grey32.tif"), "'grey32.tif' has 32 bits a channel"),
+    (("target=1", "init=large.png"), "'large.png' has 9000x9000 pixels; at most 64 megapixels"),
+    (("target=1", "out=a\udcff"), "cannot read 'out=a\\udcff': it is not UTF-8"),
     (("target=1", "target=${nothing}"), "class '${nothing}': this network has no class names"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+@pytest.mark.parametrize(
+    ("words", "message"), BAD, ids=[" ".join(words)[:60].encode("ascii", "replace").decode() for words, _ in BAD]
+)
 def test_is_one_line_and_status_2(
     sample: Run, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("words.txt").write_text("words")
+    os.mkfifo("fifo.png")
+    Image.new("I", (4, 4), 9).save("grey32.tif")
+    if "init=large.png" in words:
+        Image.new("1", (9000, 9000)).save("large.png")
+    given = set(Path().iterdir())
     assert sample(*words) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f"ppgn: {message}")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
-    assert [path.name for path in Path().iterdir()] == ["words.txt"]
+    assert set(Path().iterdir()) == given
 
 
 def test_an_unknown_class_or_network_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ EXAMPLE = f"{Path(__file__).with_name('example.py')}:draw"
 def test_parameters_with_defaults_comments_and_sections() -> None:
     found = fields.of(EXAMPLE)
     assert list(found)[:4] == ["target", "seeds", "condition", "hole"]
-    assert found["seeds"] == fields.Field("seeds", "0-7", "the chains: 0-15, [1,4,9] or 3", "what to draw")
+    assert found["seeds"] == fields.Field("seeds", "0-7", "the chains: 0-15, [1,4,9] or 3", "what to draw", "Any")
     assert found["condition"].help == "the network that is asked, by a name that is long enough for two lines"
     assert found["condition"].section == "what to draw"
     assert {found[name].section for name in ("sampler", "labels", "unsaid")} == {"how they walk"}

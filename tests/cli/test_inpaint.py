@@ -208,3 +208,8 @@ def test_bad_input_is_one_line_and_status_2(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert not Path("out").exists()
+
+
+def test_it_says_that_every_completion_failed(run: Run, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*classifier(tiny), "sampler.epsilon1=1e308") == 1
+    assert "ppgn: every seed failed" in capsys.readouterr().err

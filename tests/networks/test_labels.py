@@ -145,5 +145,5 @@ def test_read_refuses(tmp_path: Path, text: str) -> None:
     (tmp_path / "names.json").write_text(text)
     with pytest.raises(InputError, match=r"names\.json': expected a JSON list of names"):
         labels.read(tmp_path / "names.json")
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         labels.read(tmp_path / "none.txt")

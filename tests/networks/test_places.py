@@ -105,7 +105,7 @@ def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
 
 
 def test_missing_weights_say_where_they_are_and_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     url = "http://places2.csail.mit.edu/models_places365/resnet18_places365.pth.tar"
     with pytest.raises(InputError, match=f"get {url} and add condition.network.weights=FILE"):
         places.load("torchvision/resnet18")
@@ -118,7 +118,7 @@ def test_missing_weights_say_where_they_are_and_what_to_type(tmp_path: Path, mon
 def test_a_url_is_downloaded_once_and_is_the_default_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     published(tmp_path / "public.pth.tar", 365)
     asked: list[str] = []
 
@@ -131,13 +131,33 @@ def test_a_url_is_downloaded_once_and_is_the_default_from_then_on(
     for weights in (places.PUBLIC[NAME], places.PUBLIC[NAME], "default"):
         assert places.load(NAME, 64, weights).labels == places.categories()
     assert asked == ["https://example.org/a/public.pth.tar"]
+    for other in ("https://example.org/b/public.pth.tar", "https://example.org/a/public.pth.tar?v=2"):
+        places.load(NAME, 64, other)  # another address of a file of the same name
+        assert asked[-1] == other
+    kept = next(path for path in (tmp_path / "cache").rglob("public.pth.tar"))
+    kept.write_bytes(kept.read_bytes() + b"1")
+    address = next(url for url in asked if places._downloaded(url) == kept)
+    with pytest.raises(InputError, match=r"public.pth.tar' are not those of sha256=.*get it again"):
+        places.load(NAME, 64, address)
+
+
+def test_a_script_from_an_address_needs_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path, url = scripted(tmp_path / "scenes.ts", 365), "https://example.org/scenes.ts"
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda _, to: Path(to).write_bytes(path.read_bytes()))
+    with pytest.raises(InputError, match="TorchScript, which is code: add sha256=DIGEST"):
+        places.load(weights=url)
+    with pytest.raises(InputError, match="are not those of sha256=0123"):
+        places.load(weights=url, sha256="0123")
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert places.load(weights=url, sha256=right).labels == places.categories()
 
 
 def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     with pytest.raises(InputError, match=r"cannot download http://h/a.pth \(no route to host\); get it by other means"):
         places.load(weights="http://h/a.pth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,9 +36,12 @@ def test_tensors_are_read_and_nothing_else_is_unpickled(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("change", "word"),
     [({"bias": None}, "'bias' is missing"), ({"more": torch.zeros(1)}, "'more' is not part"),
-     ({"bias": torch.zeros(3)}, r"'bias' has shape \(3,\)")],
+     ({"bias": torch.zeros(3)}, r"'bias' has shape \(3,\)"), ({"bias": [0.0, 0.0]}, "'bias' has shape"),
+     ({"bias": torch.zeros(2, dtype=torch.int32)}, "'bias' is of torch.int32"),
+     ({"bias": torch.tensor([0.0, torch.nan])}, "'bias' holds numbers that are not finite"),
+     ({"bias": torch.tensor([torch.inf, -torch.inf])}, "'bias' holds numbers that are not finite")],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_and_nothing_changed(change: dict[str, torch.Tensor | None], word: str) -> None:
+def test_what_does_not_fit_is_refused_and_nothing_changed(change: dict[str, Any], word: str) -> None:
     body = nn.Linear(3, 2)
     before = body.weight.clone()
     state = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)} | change
@@ -46,3 +50,4 @@ def test_what_does_not_fit_is_refused_and_nothing_changed(change: dict[str, torc
     assert torch.equal(body.weight, before)
     _weights.assign(body, {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "")
     assert bool((body.weight == 1).all())
+    _weights.assign(body, {"weight": torch.full((2, 3), 3e38), "bias": torch.ones(2)}, "")  # huge, but finite

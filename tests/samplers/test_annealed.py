@@ -252,8 +252,9 @@ def test_a_prior_that_hides_its_derivative_is_refused_where_it_is_needed() -> No
         ({"jacobian": "full"}, "jacobian is 'full'; expected one of: gaussian, exact"),
         ({"epsilon2": -1.0}, "epsilon2 is -1.0; expected a number from 0 up"),
         ({"epsilon3": 1.5}, "epsilon3 is 1.5; expected 0 "),
-        ({"sigma_min": 20.0}, "sigma_max is 10.0; expected a finite number above sigma_min=20"),
+        ({"sigma_min": 20.0}, "sigma_max is 10.0; expected a number above sigma_min=20"),
         ({"sigma_min": 0.0}, "sigma_min is 0.0; expected"),
+        ({"sigma_max": 1e308}, "sigma_max is 1e\\+308; expected"),
         ({"corrections": -1}, "corrections is -1; expected 0 or more"),
     ],
 )
