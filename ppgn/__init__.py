@@ -24,6 +24,7 @@ if _TYPE_CHECKING:
     from ppgn.model import PPGN, load
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
+    from ppgn.shards import open_samples
     from ppgn.visualize.facets import facets
 
     __version__ = _version("ppgn")
@@ -38,6 +39,7 @@ __all__ = [
     "facets",
     "inpaint",
     "load",
+    "open_samples",
     "sample",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "facets": "ppgn.visualize.facets",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
+    "open_samples": "ppgn.shards",
     "sample": "ppgn.sampling",
 }
 

@@ -17,7 +17,7 @@ from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.runs import FORMAT
+from ppgn.shards import FORMAT
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from tests.tiny import TinyEncoder, TinyGenerator
