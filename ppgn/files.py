@@ -74,7 +74,7 @@ def _opened(path: str | Path, formats: tuple[str, ...], advice: str) -> Iterator
                 raise InputError(f"{given}; {advice}")
             entries = {name: text if name == "format" else json.loads(text) for name, text in texts.items()}
             yield file, _Metadata(path, entries)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise InputError(f"'{path}' is damaged: its metadata cannot be read; get it anew") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"'{path}' is not a safetensors file ({error}); {advice}") from error

@@ -154,10 +154,10 @@ def sample(
     with ExitStack() as held:
         if folder is not None:
             held.enter_context(folders.locked(folder, job))
-            if resume:
-                run.load()
-            else:
+            if not resume:
                 runs.clear(folder, job, overwrite)
+            if resume or (job and not overwrite):
+                run.load()
         batches = _batches(run, seed_list, size, resume)
         held.enter_context(torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"))
         held.enter_context(watch)
@@ -344,10 +344,11 @@ def _file_digests(key: str, value: Any) -> dict[str, str]:
         return {name: d for inner, own in value.items() for name, d in _file_digests(f"{key}.{inner}", own).items()}
     if not isinstance(value, str | Path):
         return {}
-    path = next((p for p in (Path(str(value)), Path(str(value).rpartition(":")[0])) if p.suffix), Path())
-    with suppress(OSError):  # too long for a name
-        if (path := path.expanduser()).is_file():
-            return {key: folders.digest(path)}
+    for text in (str(value), str(value).rpartition(":")[0]):
+        path = Path(text).expanduser()
+        with suppress(OSError):  # it is too long for a name
+            if path.suffix and path.is_file():
+                return {key: folders.digest(path)}
     return {}
 
 

@@ -34,6 +34,7 @@ MOST = 4096  # rows of a file
 EXPORTS = ("webdataset", "folder")
 ADVICE = "delete it or choose another out=FOLDER"
 COLUMNS = ("seeds", "targets", "steps")
+MEANS = ("log_prob", "prob")  # what a report has the means of
 _NAME = re.compile(r"(samples|batch|chains|index|report|grid)(?:-(\d+of\d+))?(?:-(\d+))?\.(?:safetensors|jsonl?|png)")
 _PROGRESS = {"walked": list, "failed": list, "count": int, "seconds": (int, float), "chain_steps": int, "sums": dict}
 
@@ -47,7 +48,7 @@ class Part:
     count: int  # of samples
     seconds: float
     chain_steps: int
-    sums: Mapping[str, Sequence[float]]  # of "log_prob" and "prob": sum and number of the values that are known
+    sums: Mapping[str, Sequence[float]]  # of each of MEANS: sum and number of the values that are known
     path: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     held: tuple[Samples, list[dict[str, Any]]] | None = field(default=None, repr=False)
@@ -57,7 +58,7 @@ class Part:
         samples: Samples, rows: Sequence[Mapping[str, Any]], walked: Sequence[int], seconds: float, steps: int
     ) -> Part:
         """A part in memory: samples as stored, a row of the report each, the seeds, and the work they were."""
-        known = {name: [row[name] for row in rows if row.get(name) is not None] for name in ("log_prob", "prob")}
+        known = {name: [row[name] for row in rows if row.get(name) is not None] for name in MEANS}
         sums = {name: [sum(values), len(values)] for name, values in known.items()}
         held = samples, [dict(row) for row in rows]
         return Part(tuple(walked), samples.failed, len(samples), seconds, steps, sums, held=held)
@@ -135,12 +136,23 @@ def head(path: Path) -> Part:
     """What a file of samples says of itself, without its tensors. Raises `InputError` for one that is damaged."""
     metadata = files.head(path, FORMAT, advice=ADVICE)
     progress, settings = metadata["progress"], metadata["settings"]
-    fine = isinstance(progress, dict) and isinstance(settings, dict)
-    fine = fine and all(isinstance(progress.get(key), kind) for key, kind in _PROGRESS.items())  # type: ignore[arg-type]
-    if not fine or not all(type(seed) is int for seed in (*progress["walked"], *progress["failed"])):
-        raise InputError(f"'{path}' is damaged: its metadata are of other types than expected; {ADVICE}")
-    progress |= {"walked": tuple(progress["walked"]), "failed": tuple(progress["failed"])}
-    return Part(**{key: progress[key] for key in _PROGRESS}, path=path, settings=settings)
+    try:
+        if not isinstance(settings, dict):
+            raise TypeError("settings that are none")
+        if not all(isinstance(progress[key], kind) for key, kind in _PROGRESS.items()):  # type: ignore[arg-type]
+            raise TypeError("progress that is none")
+        known: dict[str, Any] = {key: progress[key] for key in _PROGRESS}
+        known |= {key: tuple(map(_whole, known[key])) for key in ("walked", "failed")}
+        known["sums"] = {key: (float(known["sums"][key][0]), _whole(known["sums"][key][1])) for key in MEANS}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"'{path}' is damaged ({error}); {ADVICE}") from error
+    return Part(**known, path=path, settings=settings)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 def scan(folder: Path) -> tuple[list[Part], list[Part]]:
