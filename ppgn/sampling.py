@@ -131,7 +131,7 @@ def sample(
         "compile": compile,
     }
     kind = medium.of(cast(Generator, net.generator))
-    contents = {} if folder is None else _contents(given, net)
+    contents = {} if folder is None else _contents(given | {"condition": condition}, net)
     settings = _settings(config) | contents
     run = Run(folder, config, settings, made, about, kind, labels=labels, threshold=threshold, job=job)
     if folder is not None:
