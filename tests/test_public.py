@@ -12,6 +12,7 @@ import pytest
 import ppgn
 
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
+NAMES |= {"open_samples"}
 LAZY = """
 import sys
 import ppgn

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +332,27 @@ def test_an_animation_of_signals_shows_their_negative_half(tmp_path: Path, monke
     drawn = ppgn.sample(Bright(-1.0), seeds="0-1", steps=3, sampler="annealed", out=tmp_path, **words)
     assert drawn.signals.min() < 0
     assert frames[-1].tobytes() == drawn.grid().tobytes()
+
+
+KILLS = int(os.environ.get("PPGN_KILLS", "4"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes as POSIX has them")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path: Path, jobs: int) -> None:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "tests.kills", str(tmp_path), str(KILLS), str(jobs), str(random.randrange(10**6))]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100 + 20 * KILLS)
+    assert done.returncode == 0, (command, done.stderr)
+    print(done.stdout)
+    whole = ppgn.open_samples(tmp_path / "whole")
+    rows = {row["seed"]: row for row in whole}
+    for number in range(int(done.stdout.split()[0])):
+        stored = ppgn.open_samples(tmp_path / str(number))
+        assert sorted(row["seed"] for row in stored) == sorted(rows), command
+        for row in stored:
+            assert all(torch.equal(torch.as_tensor(row[k]), torch.as_tensor(rows[row["seed"]][k])) for k in row), (
+                command
+            )
+        stored.check()
+        assert not list((tmp_path / str(number)).glob("chains*"))
