@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -241,9 +242,14 @@ class Run:
             entry = {"rows": self.parts[-1].count, "bytes": path.stat().st_size, "sha256": folders.digest(path)}
             self._listed[path.name] = entry
             self._write_index()
-        for old in {*self._replaced, *(part.path for part in held if part.path)} - {path}:
-            old.unlink(missing_ok=True)
+        if not numbered:  # one file has all, so that no index is right any more
+            self._unlink(shards.results(self._place, "index"))
+        self._unlink({*self._replaced, *(part.path for part in held if part.path)} - {path})
         self._replaced = []
+
+    def _unlink(self, found: Iterable[Path]) -> None:
+        for path in found:
+            path.unlink(missing_ok=True)
 
     def _write(self, part: Part, path: Path) -> Part:
         return part.save(path, self.settings, "images" if isinstance(self.medium, Pictures) else "signals")
@@ -326,7 +332,9 @@ class Run:
             try:
                 settings, seeds = json.loads(run["tag"]), tuple(map(int, run["seeds"]))
                 self._check_settings(settings)
-            except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
+            except InputError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise InputError(f"'{path}' is damaged ({error}); {shards.ADVICE}") from error
             self.unfinished.append((path, seeds))
 
@@ -344,8 +352,7 @@ class Run:
 
         Samples that jobs drew are put into the order of `seeds`, those of others in front, if all are in memory.
         """
-        taken = [part for part in self.parts if part.job and not self.job]
-        if taken and all(part.held for part in self.parts):
+        if not self.job and any(part.job for part in self.parts) and all(part.held for part in self.parts):
             seconds, place = self.seconds, {seed: number for number, seed in enumerate(seeds)}
             self._replaced += [part.path for part in self.parts if part.path]
             joined = shards.join(self.parts)
@@ -353,11 +360,8 @@ class Run:
             order = sorted(range(len(own)), key=lambda row: place.get(own[row], -1))
             self.parts = [replace(shards.select(joined, order, walked), seconds=seconds)]
         self.save()
-        if taken:
-            kinds = ["chains", "report", "grid", *(["index"] if len(self.parts) == 1 else [])]
-            for path in shards.results(self._place, *kinds):
-                if shards.job_of(path):
-                    path.unlink(missing_ok=True)
+        left = [] if self.job else shards.results(self._place, "chains", "report", "grid")
+        self._unlink([self.chains, *(path for path in left if shards.job_of(path))])
 
 
 def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bool = False) -> None:
@@ -385,20 +389,12 @@ def _seconds(parts: Sequence[Part]) -> float:
 
 def _split(part: Part) -> Iterator[Part]:
     """The same in parts of at most `shards.MOST` samples, but for a seed that has more."""
-    rows: list[int] = []
-    walked: list[int] = []
-    if part.count <= shards.MOST:
-        yield part
-        return
-    places: dict[int, list[int]] = {seed: [] for seed in part.walked}
-    for row, seed in enumerate(part.read()[0].seeds):
-        places[seed].append(row)
-    for seed, own in places.items():
-        if rows and len(rows) + len(own) > shards.MOST:
-            yield shards.select(part, rows, walked)
-            part, rows, walked = replace(part, seconds=0.0, chain_steps=0), [], []
-        rows, walked = [*rows, *own], [*walked, seed]
-    yield shards.select(part, rows, walked)
+    seeds = part.read()[0].seeds
+    size = max(1, shards.MOST // max(Counter(seeds).values(), default=1))
+    for first in range(0, len(part.walked), size):
+        own = dict.fromkeys(part.walked[first : first + size])
+        yield shards.select(part, [row for row, seed in enumerate(seeds) if seed in own], tuple(own))
+        part = replace(part, seconds=0.0, chain_steps=0)
 
 
 def describe(

@@ -393,7 +393,8 @@ def _batches(run: Run, seeds: Sequence[int], size: int, resume: bool) -> list[tu
     for path, own in run.unfinished:
         if own and left.keys() >= set(own):
             batches.append((list(own), path))
-            left = dict.fromkeys(seed for seed in left if seed not in set(own))
+            for seed in own:
+                del left[seed]
     return batches + [(chunk, None) for chunk in _chunks(list(left), size)]
 
 

@@ -12,8 +12,7 @@ import json
 import re
 import tarfile
 import tempfile
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -21,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from ppgn import files, folders
 from ppgn.contracts import Medium, Samples
@@ -234,32 +232,27 @@ class Stored(Sequence[Any]):
         return self.ends[-1]
 
     def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            rows = range(len(self))[place]
-            if rows.step != 1:
-                return _samples([self[row] for row in rows]) if rows else self._between(0, 0)
-            return self._between(rows.start, max(rows.start, rows.stop))
-        row = range(len(self))[place]  # raises IndexError
-        part = bisect_right(self.ends, row)
-        own = row - (self.ends[part - 1] if part else 0)
-        columns = _slices(self.parts[part], own, own + 1)
-        said = {_SINGULAR[name]: values[0] for name, values in columns.items()}
-        return said | {name: said[name].item() for name in ("seed", "target", "step")}
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[row] for row in range(len(self)))
+        rows = range(len(self))[place]  # raises IndexError
+        if isinstance(rows, range):
+            if rows.step == 1:
+                return self._between(rows.start, max(rows.start, rows.stop))
+            return Samples.concatenate([self._between(row, row + 1) for row in rows] or [self._between(0, 0)])
+        one = self._between(rows, rows + 1)
+        found = {"image" if one.signals.dtype == torch.uint8 else "signal": one.signals[0], "code": one.codes[0]}
+        return found | {
+            "log_prob": one.log_prob[0],
+            "seed": one.seeds[0],
+            "target": one.targets[0],
+            "step": one.steps[0],
+        }
 
     def _between(self, first: int, last: int) -> Samples:
-        """Rows `first` to `last`, at least one file of them."""
+        """Rows `first` to `last`, of one file at least."""
         found: list[Samples] = []
         for part, end in zip(self.parts, self.ends, strict=True):
             start = end - part.count
-            if (start < last and first < end) or (first == last and not found):
-                columns: dict[str, Any] = _slices(part, max(first - start, 0), max(min(last, end) - start, 0))
-                signals = columns.pop("images") if "images" in columns else columns.pop("signals")
-                rows: dict[str, Any] = {name: tuple(columns.pop(name).tolist()) for name in COLUMNS}
-                rows["failed"] = tuple(seed for seed in dict.fromkeys(rows["seeds"]) if seed in part.failed)
-                found.append(Samples(signals, **columns, **rows))
+            if (start < last and first < end) or (first >= last and not found):
+                found.append(_slice(part, max(first - start, 0), max(min(last, end) - start, 0)))
         return Samples.concatenate(found)
 
     def check(self) -> None:
@@ -296,10 +289,6 @@ class Stored(Sequence[Any]):
         return place
 
 
-_SINGULAR = {"images": "image", "signals": "signal", "codes": "code", "log_prob": "log_prob"}
-_SINGULAR |= {"seeds": "seed", "targets": "target", "steps": "step"}
-
-
 def _write(part: Part, place: Path, medium: Medium | None) -> list[Path]:
     """Every sample of a part as a file of its medium and a .json -> their paths."""
     samples, rows = part.read()
@@ -314,24 +303,19 @@ def _write(part: Part, place: Path, medium: Medium | None) -> list[Path]:
     return written
 
 
-def _samples(rows: Sequence[Mapping[str, Any]]) -> Samples:
-    """Rows as `Stored` gives them, joined."""
-    signals = "image" if "image" in rows[0] else "signal"
-    stacked = [torch.stack([row[name] for row in rows]) for name in (signals, "code", "log_prob")]
-    columns = [tuple(row[name] for row in rows) for name in ("seed", "target", "step")]
-    return Samples(*stacked, *columns)  # type: ignore[arg-type]
-
-
-def _slices(part: Part, first: int, last: int) -> dict[str, Tensor]:
-    """Rows of a part by name, read from its file. Raises `InputError` where it is gone or damaged."""
+def _slice(part: Part, first: int, last: int) -> Samples:
+    """Rows of a part, read from its file. Raises `InputError` where that is gone or damaged."""
     assert part.path is not None
     try:
         file = _opened(part.path, part.path.stat().st_mtime_ns)
-        names = [name for name in _SINGULAR if name in file.keys()]  # noqa: SIM118 (it is no mapping)
-        return {name: file.get_slice(name)[first:last] for name in names}
+        name = "images" if "images" in file.keys() else "signals"  # noqa: SIM118 (it is no mapping)
+        tensors = [file.get_slice(key)[first:last] for key in (name, "codes", "log_prob")]
+        columns: dict[str, Any] = {key: tuple(file.get_slice(key)[first:last].tolist()) for key in COLUMNS}
+        columns["failed"] = tuple(seed for seed in part.failed if seed in columns["seeds"])
+        return Samples(*tensors, **columns)
     except FileNotFoundError as error:
         raise InputError(f"'{part.path}' has been joined with others; open the folder again") from error
-    except Exception as error:  # safetensors has its own
+    except (SafetensorError, OSError, TypeError) as error:
         raise InputError(f"'{part.path}' is damaged ({error}); {ADVICE}") from error
 
 

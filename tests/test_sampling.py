@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,9 @@ def test_a_file_that_is_another_one_by_now_is_noticed(tiny: Path, tmp_path: Path
         changed.save(path)
     else:
         layer = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)).eval()
-        torch.jit.trace(layer, torch.zeros(1, 3, 16, 16)).save(path)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch would rather have torch.export
+            torch.jit.trace(layer, torch.zeros(1, 3, 16, 16)).save(path)
     before = (tmp_path / "o" / "samples.safetensors").read_bytes()
     with pytest.raises(InputError, match=f"contents of {part}"):
         ppgn.sample(1, **words, seeds="0-1", resume=True)
