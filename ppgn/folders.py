@@ -60,6 +60,7 @@ def locked(folder: Path, job: str = "") -> Iterator[None]:
 
 @contextmanager
 def _lock(path: Path, *, shared: bool) -> Iterator[None]:
+    made = [place for place in path.parents if not place.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _acquired(path, shared)
@@ -73,6 +74,9 @@ def _lock(path: Path, *, shared: bool) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # alone: nobody else has the file open as a lock
                 path.unlink()
         file.close()
+        with suppress(OSError):  # something has been put there
+            for place in made:
+                place.rmdir()
 
 
 def _acquired(path: Path, shared: bool) -> IO[bytes]:

@@ -27,9 +27,10 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path: Path) -> None:
             pass
         with pytest.raises(InputError, match="another run"), locked(tmp_path / "o", "1of2"):
             pass
+    assert list(tmp_path.iterdir()) == []  # nothing was put there
     with locked(tmp_path / "o"):
-        pass
-    assert list((tmp_path / "o").iterdir()) == []
+        (tmp_path / "o" / "table.json").touch()
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["table.json"]
 
 
 def test_jobs_share_a_folder_but_not_with_their_like(tmp_path: Path) -> None:
