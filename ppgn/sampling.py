@@ -46,7 +46,7 @@ def sample(
     # -- what to draw --
     target: Any = None,  # what to ask of the condition, by name or by index; [a,b]: one chain through all of them
     *,
-    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:snowfield"
+    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:mountain"
     # -- where the chains start --
     seeds: Any = "0-7",  # the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
     # which share of the seeds: 3/8 is the third of eight, slurm the one of this task of a job array or step; all shares
