@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
     from ppgn.model import PPGN, load
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
+    from ppgn.shards import open_samples
     from ppgn.visualize.facets import facets
 
     __version__ = _version("ppgn")
@@ -40,6 +41,7 @@ __all__ = [
     "import_model",
     "inpaint",
     "load",
+    "open_samples",
     "sample",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
+    "open_samples": "ppgn.shards",
     "sample": "ppgn.sampling",
 }
 

@@ -10,14 +10,14 @@ import torch
 
 from ppgn.errors import InputError, unknown
 
-MOST_SEEDS = 100_000
+MOST_SEEDS = 1_000_000
 _RANGE = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
 
 
 def seeds(value: int | str | Iterable[int | str]) -> tuple[int, ...]:
     """Seeds as people write them: 3, "0-15", "0-3,8,10-12", [1, 4, 9] or range(8) -> (0, 1, 2, ...), in that order.
 
-    Raises `InputError` for anything but whole numbers from 0 on, for a seed given twice, and for more than 100,000.
+    Raises `InputError` for anything but whole numbers from 0 on, for a seed given twice, and for more than a million.
     """
     if isinstance(value, range) and len(value) > MOST_SEEDS:
         raise InputError(f"seeds={value} are more than {MOST_SEEDS:,} chains; start several runs")

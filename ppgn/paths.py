@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from ppgn.errors import InputError
@@ -42,8 +43,10 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (conf() / group).glob("*.yaml"))
 
 
-def write(path: Path, data: bytes | str) -> None:
+def write(path: Path, data: bytes | str | Iterable[str]) -> None:
     """Write a file so that `path` holds either what it held before or all of `data`, and make its folder if need be.
+
+    Lines of text are written as they come.
 
     Raises `InputError` where the system refuses: no permission, no space left.
     """
@@ -51,7 +54,11 @@ def write(path: Path, data: bytes | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            if isinstance(data, bytes | str):
+                temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            else:
+                with temporary.open("w", encoding="utf-8") as file:
+                    file.writelines(data)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

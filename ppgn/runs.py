@@ -1,13 +1,14 @@
-"""Samples and what is said of them, as a folder: files, report, and how an interrupted run goes on."""
+"""A run's samples: what a person looks at, and how they come into a folder and out of it again."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,28 +17,30 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from ppgn import files, paths
+from ppgn import files, folders, paths, shards
 from ppgn.contracts import Condition, Medium, Samples
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.media.medium import Pictures
+from ppgn.shards import Part
 
-FORMAT = "ppgn-samples-1"
-COLUMNS = ("seeds", "targets", "steps")
-ADVICE = "delete it or choose another out=FOLDER"
+TILES = 64  # of a grid
 
 
 class Run:
     """The samples of a run so far.
 
     `samples` hold them as their medium stores them, a row each; `signals`, `images` (uint8 (N, 3, H, W)), `codes`,
-    `log_prob` and `seeds` are theirs, `rows` tells of each what its condition says of it. `save` writes grid.png,
-    samples.safetensors, report.json and config.yaml, each put in place whole.
+    `log_prob` and `seeds` are theirs, `rows` tells of each what its condition says of it. All are read from the folder
+    when asked for once they are more than `shards.MOST`. `add` puts a batch into a file of its own, and joins 4,096
+    rows into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, and the rest of the samples:
+    of up to 4,096 rows all are in samples.safetensors, else `ppgn.shards` says where.
 
     `config` is all that the run was asked for, `settings` what of it decides what a seed's samples are, flat and
     JSON-able: results of other settings are not continued. `conditions`, one per target, describe the samples; `about`
     goes into the report as it is. With `labels` every tile of the grid says what it is. Samples whose p does not exceed
-    `threshold` are left out, as in the sampler released with PPGN (arXiv 1612.00005).
+    `threshold` are left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of
+    a run this is; its files have that in their names.
     """
 
     def __init__(
@@ -51,33 +54,40 @@ class Run:
         *,
         labels: bool = False,
         threshold: float | None = None,
+        job: str = "",
     ) -> None:
         self.folder, self.config, self.settings = folder, dict(config), dict(settings)
         self.conditions, self.about, self.medium = tuple(conditions), dict(about), medium or Pictures()
-        self.labels, self.threshold = labels, threshold
-        self.samples: Samples | None = None
-        self.walked: tuple[int, ...] = ()  # seeds, in the order they came
-        self.unfinished: tuple[int, ...] = ()  # the seeds whose chains stand in `chains`
-        self.seconds = 0.0
-        self.chain_steps = 0  # walked in these seconds
-        self.rows: list[dict[str, Any]] = []
+        self.labels, self.threshold, self.job = labels, threshold, job
+        self.parts: list[Part] = []  # shards in files, then what is held in memory as well
+        self.elsewhere: frozenset[int] = frozenset()  # seeds that other jobs have finished
+        self.unfinished: list[tuple[Path, tuple[int, ...]]] = []  # files of chains, and their seeds
+        self._listed: dict[str, Any] = {}  # in the index, by file
+        self._replaced: list[Path] = []  # files whose seeds will stand in others
+        self._batches = 0
 
     # What a person looks at
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return sum(part.count for part in self.parts)
 
     def __repr__(self) -> str:
-        said = self.report() if self.samples is not None else {}
-        p = said.get("mean_prob")
-        shape = "x".join(map(str, self.signals.shape[1:])) if self.samples is not None else "none"
+        p = _mean(self.parts, "prob")
+        shape = "x".join(map(str, self.parts[0].read()[0].signals.shape[1:])) if self.parts else "none"
         means = "" if p is None else f", mean p {p:.2f}"
         return f"Run({len(self)} samples of {self.about.get('target')}, {shape}{means}, {self.seconds:.1f} s)"
 
     @property
+    def samples(self) -> Samples:
+        """All samples, as their medium stores them. Raises `InputError` where there are none yet."""
+        if not self.parts:
+            raise InputError("this run has no samples yet")
+        return Samples.concatenate([part.read()[0] for part in self.parts])
+
+    @property
     def signals(self) -> Tensor:
         """The samples as their medium stores them, (N, *signal_shape)."""
-        return self._drawn.signals
+        return self.samples.signals
 
     @property
     def images(self) -> Tensor:
@@ -87,71 +97,166 @@ class Run:
     @property
     def codes(self) -> Tensor:
         """The samples' codes, (N, *code_shape)."""
-        return self._drawn.codes
+        return self.samples.codes
 
     @property
     def log_prob(self) -> Tensor:
         """log p(y | x) in the chains' last step, (N,)."""
-        return self._drawn.log_prob
+        return self.samples.log_prob
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of every sample."""
-        return self._drawn.seeds
+        return self.samples.seeds
 
     @property
-    def _drawn(self) -> Samples:
-        if self.samples is None:
-            raise InputError("this run has no samples yet")
-        return self.samples
+    def rows(self) -> list[dict[str, Any]]:
+        """What the report says of every sample."""
+        return list(self._rows())
+
+    @property
+    def walked(self) -> tuple[int, ...]:
+        """The seeds that are finished."""
+        return tuple(seed for part in self.parts for seed in part.walked)
+
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """Those of them whose chain met a number that is not finite."""
+        return tuple(seed for part in self.parts for seed in part.failed)
+
+    @property
+    def seconds(self) -> float:
+        """Those of the sampling; of jobs at the same time the longest."""
+        return _seconds(self.parts)
 
     def grid(self) -> Image.Image:
-        """The samples on one sheet, a row per seed where each has several, and all of them are here."""
-        per_seed = len(self) // len(self.walked)
+        """The first 64 samples on one sheet, a row per seed where each has several, and all of them are here."""
+        per_seed = len(self) // sum(len(part.walked) for part in self.parts)
         columns = per_seed if per_seed > 1 and self.threshold is None else None
+        count = TILES if columns is None else max(TILES // columns, 1) * columns
+        first, rows, read = [], 0, iter(self.parts)
+        while rows < min(count, len(self)):
+            first.append(next(read).read()[0])
+            rows += len(first[-1])
+        samples = Samples.concatenate(first)
         captions = None
         if self.labels:
-            asked = zip(self._drawn.targets, self.rows, strict=True)
+            asked = zip(samples.targets[:count], self._rows(), strict=False)
             captions = [caption(self.conditions[index], row) for index, row in asked]
-        return images.grid(self.images, columns, captions=captions)
+        return images.grid(self.medium.show(samples.signals[:count]), columns, captions=captions)
 
     def report(self) -> dict[str, Any]:
-        """What report.json says: the run, its means, and every sample."""
+        """What report.json says: the run, its means, and every sample where they are no more than 4,096."""
+        seconds, steps = self.seconds, sum(part.chain_steps for part in self.parts)
+        small = len(self) <= shards.MOST
+        walked, failed = self.walked, self.failed
         return {
             **self.about,
-            "seeds": list(self.walked),
-            "failed": list(self._drawn.failed),
-            "seconds": round(self.seconds, 3),
-            "chain_steps_per_second": round(self.chain_steps / self.seconds, 2) if self.seconds else None,
-            "mean_log_prob": _mean([row["log_prob"] for row in self.rows]),
-            "mean_prob": _mean([row.get("prob") for row in self.rows]),
+            **({"seeds": list(walked)} if small else {"seed_count": len(walked), "sample_count": len(self)}),
+            "failed": list(failed),
+            "seconds": round(seconds, 3),
+            "chain_steps_per_second": round(steps / seconds, 2) if seconds else None,
+            "mean_log_prob": _mean(self.parts, "log_prob"),
+            "mean_prob": _mean(self.parts, "prob"),
             "versions": files.versions(),
-            "samples": self.rows,
+            "samples": self.rows if small else self._file("report", ".jsonl").name,
         }
 
     def summary(self) -> str:
         """One line for the person who waits."""
-        report = self.report()
-        target = report["target"] if isinstance(report["target"], str | int) else "target"
-        means = "" if report["mean_prob"] is None else f", mean p({target}) {report['mean_prob']:.2f}"
-        failed = f", {len(report['failed'])} failed: seeds {report['failed']}" if report["failed"] else ""
+        mean, asked = _mean(self.parts, "prob"), self.about["target"]
+        target = asked if isinstance(asked, str | int) else "target"
+        means = "" if mean is None else f", mean p({target}) {mean:.2f}"
+        failed = f", {len(self.failed)} failed: seeds {list(self.failed[:20])}" if self.failed else ""
         passed = "" if self.threshold is None else f" with p > {self.threshold:g}"
-        return f"{len(self)} samples{passed} in {report['seconds']:.1f} s{means}{failed} -> {self.folder}"
+        return f"{len(self)} samples{passed} in {self.seconds:.1f} s{means}{failed} -> {self.folder}"
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of the run. Raises `InputError` where the system refuses."""
-        if folder is not None:
-            self.folder = Path(folder).expanduser()
-        if self.samples is None:
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        return chain.from_iterable(part.read()[1] for part in self.parts)
+
+    # Batches come, and go into files
+
+    def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
+        """Store a finished batch, of which so many steps, over all chains, took so many seconds.
+
+        Raises `InputError` where the system refuses to write it.
+        """
+        stored = replace(samples, signals=self.medium.store(samples.signals))
+        described = self._describe(stored)
+        kept = [row for row, said in enumerate(described) if self._passes(said["log_prob"])]
+        walked = tuple(dict.fromkeys(samples.seeds))
+        for part in _split(shards.select(Part.of(stored, described, walked, seconds, chain_steps), kept, walked)):
+            if self.folder is not None:
+                part = self._write(part, self._file("batch", f"-{self._batches:05d}.safetensors"))
+                self._batches += 1
+            self._take(part)
+
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of the run.
+
+        Raises `InputError` where the system refuses, and where another folder holds the results of another run,
+        unless they may be overwritten.
+        """
+        if folder is not None and Path(folder).expanduser() != self.folder:
+            folder = Path(folder).expanduser()
+            clear(folder, overwrite=overwrite)
+            self.folder, self._listed = folder, {}
+            moved, self.parts = self.parts, []
+            for part in moved:
+                self._take(replace(part, path=None, held=part.read()))
+        if not self.parts:
             return
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         paths.write(self._place / "config.yaml", text)
-        self.save_samples()
-        paths.write(self._place / "report.json", _to_json(self.report()))
-        if self.rows:
-            images.write(self._place / "grid.png", self.grid())
+        self._join(numbered=bool(self.job) or len(self) > shards.MOST)
+        if len(self) > shards.MOST:
+            lines = (f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
+            paths.write(self._file("report", ".jsonl"), lines)
+        paths.write(self._file("report", ".json"), _to_json(self.report()))
+        if len(self):
+            images.write(self._file("grid", ".png"), self.grid())
         else:
-            (self._place / "grid.png").unlink(missing_ok=True)
+            self._file("grid", ".png").unlink(missing_ok=True)
+
+    def _take(self, part: Part) -> None:
+        """Another part in memory, after those that are there are joined into a shard if they would be too many."""
+        held = sum(one.count for one in self.parts if one.held)
+        if self.folder is not None and held + part.count > shards.MOST:
+            self._join(numbered=True)
+            self.parts[-1:] = [replace(one, held=None) for one in self.parts[-1:]]
+        self.parts.append(part)
+
+    def _join(self, *, numbered: bool) -> None:
+        """Join what is in memory into one file, list that, and delete the files it came from."""
+        sealed, held = ([part for part in self.parts if bool(part.held) is known] for known in (False, True))
+        if not held:
+            return
+        number = 1 + max((part.number for part in sealed if part.job == self.job), default=-1)
+        path = self._file("samples", f"-{number:05d}.safetensors" if numbered else ".safetensors")
+        if len(held) > 1 or held[0].path != path:
+            if self._listed.pop(path.name, None):
+                self._write_index()  # without the file that is replaced
+            joined = replace(shards.join(held), seconds=_seconds(held)) if len(held) > 1 else held[0]
+            self.parts = [*sealed, self._write(joined, path)]
+        if numbered and path.name not in self._listed:
+            entry = {"rows": self.parts[-1].count, "bytes": path.stat().st_size, "sha256": folders.digest(path)}
+            self._listed[path.name] = entry
+            self._write_index()
+        if not numbered:  # one file has all, so that no index is right any more
+            self._unlink(shards.results(self._place, "index"))
+        self._unlink({*self._replaced, *(part.path for part in held if part.path)} - {path})
+        self._replaced = []
+
+    def _unlink(self, found: Iterable[Path]) -> None:
+        for path in found:
+            path.unlink(missing_ok=True)
+
+    def _write(self, part: Part, path: Path) -> Part:
+        return part.save(path, self.settings, "images" if isinstance(self.medium, Pictures) else "signals")
+
+    def _write_index(self) -> None:
+        entries = ",\n".join(json.dumps({"file": name, **entry}) for name, entry in self._listed.items())
+        paths.write(self._file("index", ".json"), f'{{"format": "ppgn-index-1", "shards": [\n{entries}\n]}}\n')
 
     @property
     def _place(self) -> Path:
@@ -159,24 +264,12 @@ class Run:
             raise InputError("this run has no folder; give one: save(FOLDER)")
         return self.folder
 
-    # Batches come
-
-    def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
-        """Join the samples of a finished batch, of which so many steps, over all chains, took so many seconds."""
-        self.seconds += seconds
-        self.chain_steps += chain_steps
-        stored = replace(samples, signals=self.medium.store(samples.signals))
-        described = self._describe(stored)
-        kept = [row for row, said in enumerate(described) if self._passes(said["log_prob"])]
-        self._join(_rows(stored, kept), tuple(dict.fromkeys(samples.seeds)), [described[row] for row in kept])
+    def _file(self, name: str, end: str) -> Path:
+        """A file of this job."""
+        return self._place / f"{name}{f'-{self.job}' if self.job else ''}{end}"
 
     def _passes(self, log_prob: float | None) -> bool:
         return self.threshold is None or (log_prob is not None and log_prob > math.log(self.threshold))
-
-    def _join(self, samples: Samples, seeds: Sequence[int], described: Sequence[Mapping[str, Any]]) -> None:
-        self.walked += tuple(seeds)
-        self.samples = samples if self.samples is None else Samples.concatenate([self.samples, samples])
-        self.rows += [dict(row) for row in described]
 
     def _describe(self, samples: Samples) -> list[dict[str, Any]]:
         """One row per sample, with what its condition says of the plain signal, without the sampler's random views."""
@@ -200,126 +293,108 @@ class Run:
         return json.dumps(self.settings)
 
     @property
-    def chains(self) -> Path:
-        """Where the state of an unfinished batch is."""
-        return self._place / "chains-0.safetensors"
+    def checkpoint(self) -> Path | None:
+        """What `chains.sample` is to call the files of its batches, if there is a folder."""
+        return None if self.folder is None else self._file("chains", ".safetensors")
 
     @property
-    def _stored(self) -> dict[str, str]:
-        """The names of tensors in samples.safetensors, and as what they are known here."""
-        return {"images" if isinstance(self.medium, Pictures) else "signals": "signals", "codes": "codes"} | {
-            "log_prob": "log_prob"
-        }
-
-    def save_samples(self) -> None:
-        """Write samples.safetensors alone, from which `load` goes on. Raises `InputError` as `save` does."""
-        samples = self._drawn
-        tensors = {name: getattr(samples, known) for name, known in self._stored.items()}
-        tensors |= {name: torch.tensor(getattr(samples, name), dtype=torch.int64) for name in COLUMNS}
-        progress = {"walked": self.walked, "failed": samples.failed}
-        progress |= {"seconds": self.seconds, "chain_steps": self.chain_steps}  # type: ignore[dict-item]
-        path = self._place / "samples.safetensors"
-        files.save(path, tensors, FORMAT, settings=self.settings, progress=progress)
+    def chains(self) -> Path:
+        """Where the state of an unfinished batch is."""
+        return self._file("chains", "-0.safetensors")
 
     def load(self) -> None:
-        """Take over what an earlier run with the same settings saved in the folder, if there is anything.
+        """Take over what earlier runs with the same settings saved in the folder: all, or what this job has.
 
-        Raises `InputError` where the folder holds a run of other settings.
+        Raises `InputError` where the folder holds a run of other settings, and for a damaged file.
         """
-        path = self._place / "samples.safetensors"
-        if not path.exists():
-            return
-        tensors, metadata = files.load(path, FORMAT, advice=ADVICE)
-        self._check_settings(metadata["settings"])
-        try:
-            progress = metadata["progress"]
-            self.walked, failed = tuple(progress["walked"]), tuple(progress["failed"])
-            self.seconds, self.chain_steps = progress["seconds"], progress["chain_steps"]
-            columns: dict[str, Any] = {name: tuple(tensors[name].tolist()) for name in COLUMNS}
-            columns |= {known: tensors[name] for name, known in self._stored.items()}
-            self.samples = Samples(**columns, failed=failed)
-            self.rows = self._describe(self.samples)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"cannot resume from '{path}': it is damaged ({error}); {ADVICE}") from error
+        parts, dead = shards.scan(self._place)
+        for part in parts:
+            self._check_settings(part.settings)
+        own = [part for part in parts if not self.job or part.job == self.job]
+        others = [part for part in parts if part not in own]
+        self.elsewhere = frozenset(seed for part in others for seed in part.walked)
+        self._replaced = [p.path for p in dead if p.path and (not self.job or p.job == self.job)]
+        listed, sizes = shards.index(self._place), {p.path.name: p.path.stat().st_size for p in own if p.path}
+        self._listed = {name: entry for name, entry in listed.items() if entry["bytes"] == sizes.get(name)}
+        small = not self.job and sum(part.count for part in own) <= shards.MOST
+        last = max((part.number for part in own if part.job == self.job and not part.batch), default=-1)
+        waiting = [p for p in own if small or p.batch or (p.job == self.job and p.number in (-1, last))]
+        self.parts = [part for part in own if part not in waiting]
+        for part in waiting:
+            self._take(replace(part, held=part.read()))
+        self._batches = 1 + max((part.number for part in own if part.batch and part.job == self.job), default=-1)
 
     def load_unfinished(self) -> None:
-        """Note the seeds whose chains stand in `chains`. Raises `InputError` where they are of other settings."""
-        if self.chains.exists():
-            run = files.head(self.chains, "ppgn-chains-2", advice=ADVICE)["run"]
-            self._check_settings(json.loads(run["tag"]))
-            self.unfinished = tuple(run["seeds"])
+        """Note the chains that stand in files. Raises `InputError` where they are of other settings, or damaged."""
+        found = [self.chains] if self.job else shards.results(self._place, "chains")
+        for path in (path for path in found if path.exists()):
+            run = files.head(path, "ppgn-chains-2", advice=shards.ADVICE)["run"]
+            try:
+                settings, seeds = json.loads(run["tag"]), tuple(map(int, run["seeds"]))
+                self._check_settings(settings)
+            except InputError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise InputError(f"'{path}' is damaged ({error}); {shards.ADVICE}") from error
+            self.unfinished.append((path, seeds))
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         wanted = json.loads(self.tag)
         for key in sorted(wanted.keys() | saved.keys(), key=lambda key: (key.count("."), key)):
             was, now = (json.dumps(settings.get(key)) for settings in (saved, wanted))
             if was != now:
-                difference = f"{key} was {was}, now it is {now}"
-                raise InputError(f"cannot resume the run in '{self.folder}': {difference}; choose another out=FOLDER")
+                said = f"{key} was {was}, now it is {now}"
+                said = f"the {key} are no longer the same" if key.startswith("contents of") else said
+                raise InputError(f"cannot resume the run in '{self.folder}': {said}; choose another out=FOLDER")
 
-    # Several processes
+    def finish(self, seeds: Sequence[int]) -> None:
+        """Save a run that is done, and clear away what jobs of it left that is no longer of use.
 
-    def part(self, rank: int) -> Run:
-        """What one of several processes leaves, in a folder of its own inside this one, until `collect` takes it."""
-        given = self.config, self.settings, self.conditions, self.about, self.medium
-        return Run(self._place / f"rank-{rank}", *given, threshold=self.threshold)
-
-    def collect(self) -> bool:
-        """Join the samples of every part there is -> whether there were any new ones. `deal` clears the files away."""
-        seconds = [0.0]
-        for part in (self.part(rank) for rank in self._ranks()):
-            part.load()
-            if part.samples is None:
-                continue
-            rows = [row for row, seed in enumerate(part.samples.seeds) if seed not in self.walked]
-            seeds = [seed for seed in part.walked if seed not in self.walked]
-            if seeds:
-                self._join(_rows(part.samples, rows), seeds, [part.rows[row] for row in rows])
-                self.chain_steps += part.chain_steps
-                seconds.append(part.seconds)
-        self.seconds += max(seconds)
-        return len(seconds) > 1
-
-    def _ranks(self) -> list[int]:
-        found = (folder.name.removeprefix("rank-") for folder in self._place.glob("rank-*"))
-        return sorted(int(rank) for rank in found if rank.isdecimal())
-
-    def sort(self, seeds: Sequence[int]) -> None:
-        """Put the samples into the order of `seeds`, those of others in front, as they stand."""
-        if self.samples is None:
-            return
-        place = {seed: number for number, seed in enumerate(seeds)}
-        self.walked = tuple(sorted(self.walked, key=lambda seed: place.get(seed, -1)))
-        samples = self.samples
-        order = sorted(range(len(samples)), key=lambda row: place.get(samples.seeds[row], -1))
-        failed = tuple(seed for seed in self.walked if seed in samples.failed)
-        self.samples = replace(_rows(samples, order), failed=failed)
-        self.rows = [self.rows[row] for row in order]
-
-    def deal(self, count: int, *, keep: bool) -> None:
-        """Hand the chains that earlier processes left unfinished to `count` new ones, or clear them away."""
-        found = [path for path in (self.chains, *(self.part(rank).chains for rank in self._ranks())) if path.exists()]
-        homes = [self.chains] if count == 1 else [self.part(rank).chains for rank in range(count)]
-        for path, home in zip(found if keep else [], homes, strict=False):
-            home.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(home)
-        for path in found:
-            if not keep or path not in homes:
-                path.unlink(missing_ok=True)
-        for rank in self._ranks():
-            folder = self.part(rank)._place
-            (folder / "samples.safetensors").unlink(missing_ok=True)
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        Samples that jobs drew are put into the order of `seeds`, those of others in front, if all are in memory.
+        """
+        if not self.job and any(part.job for part in self.parts) and all(part.held for part in self.parts):
+            seconds, place = self.seconds, {seed: number for number, seed in enumerate(seeds)}
+            self._replaced += [part.path for part in self.parts if part.path]
+            joined = shards.join(self.parts)
+            own, walked = joined.read()[0].seeds, sorted(joined.walked, key=lambda seed: place.get(seed, -1))
+            order = sorted(range(len(own)), key=lambda row: place.get(own[row], -1))
+            self.parts = [replace(shards.select(joined, order, walked), seconds=seconds)]
+        self.save()
+        left = [] if self.job else shards.results(self._place, "chains", "report", "grid")
+        self._unlink([self.chains, *(path for path in left if shards.job_of(path))])
 
 
-def _rows(samples: Samples, rows: Sequence[int]) -> Samples:
-    """Some rows of samples, in the order given."""
-    if list(rows) == list(range(len(samples))):
-        return samples
-    chosen: dict[str, Any] = {name: getattr(samples, name)[list(rows)] for name in ("signals", "codes", "log_prob")}
-    chosen |= {name: tuple(getattr(samples, name)[row] for row in rows) for name in COLUMNS}
-    return Samples(**chosen, failed=samples.failed)
+def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bool = False) -> None:
+    """Delete what an earlier run left in a folder, but for what other jobs of the same count have there.
+
+    Raises `InputError` where there are samples, unless they may be overwritten.
+    """
+    count = job.partition("of")[2]
+    found = [
+        p for p in shards.results(folder) if shards.job_of(p) == job or not shards.job_of(p).endswith(f"of{count}")
+    ]
+    samples = [path for path in found if path.name.startswith(("samples", "batch"))]
+    folders.check_free(samples, overwrite, "resume=true to go on with it")
+    for path in found:
+        if not only_look and (overwrite or path.name.startswith("chains")):
+            path.unlink(missing_ok=True)
+
+
+def _seconds(parts: Sequence[Part]) -> float:
+    jobs = {"": 0.0}
+    for part in parts:
+        jobs[part.job] = jobs.get(part.job, 0.0) + part.seconds
+    return jobs.pop("") + max(jobs.values(), default=0.0)
+
+
+def _split(part: Part) -> Iterator[Part]:
+    """The same in parts of at most `shards.MOST` samples, but for a seed that has more."""
+    seeds = part.read()[0].seeds
+    size = max(1, shards.MOST // max(Counter(seeds).values(), default=1))
+    for first in range(0, len(part.walked), size):
+        own = dict.fromkeys(part.walked[first : first + size])
+        yield shards.select(part, [row for row, seed in enumerate(seeds) if seed in own], tuple(own))
+        part = replace(part, seconds=0.0, chain_steps=0)
 
 
 def describe(
@@ -352,15 +427,17 @@ def caption(condition: Condition, row: Mapping[str, Any]) -> str:
 def _to_json(report: Mapping[str, Any]) -> str:
     """A report as JSON with one line for every entry and every sample."""
     text = partial(json.dumps, ensure_ascii=False)
-    head = [f"  {text(key)}: {text(value)},\n" for key, value in report.items() if key != "samples"]
-    rows = ",\n".join(f"    {text(row)}" for row in report["samples"])
-    return "".join(["{\n", *head, f'  "samples": [\n{rows}\n  ]\n', "}\n"])
+    entries = {key: text(value) for key, value in report.items()}
+    if isinstance(report["samples"], list):
+        rows = ",\n".join(f"    {text(row)}" for row in report["samples"])
+        entries["samples"] = f"[\n{rows}\n  ]"
+    return "{\n" + ",\n".join(f"  {text(key)}: {value}" for key, value in entries.items()) + "\n}\n"
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no other numbers
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _mean(parts: Sequence[Part], name: str) -> float | None:
+    total, known = (sum(part.sums[name][place] for part in parts) for place in (0, 1))
+    return total / known if known else None

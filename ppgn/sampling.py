@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, building, paths
+from ppgn import arguments, building, files, folders, paths, runs, shards
 from ppgn.conditions import words
 from ppgn.contracts import Generator, Info, Prior, State
 from ppgn.errors import InputError, unknown
@@ -36,19 +37,9 @@ PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
 BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
 # What does not change a seed's samples.
-FREE = ("seeds", "out", "resume", "labels", "animate", "animate_every", "batch_size", "device", "progress", "trust")
-
-
-@dataclass(frozen=True)
-class Worker:
-    """One of `count` processes that draw together into one folder; `wait` returns once all have come to it.
-
-    It returns False where one of them has died.
-    """
-
-    rank: int = 0
-    count: int = 1
-    wait: Callable[[], bool] = lambda: True
+FREE = ("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size")
+FREE += ("device", "progress", "trust")  # type: ignore[assignment]
+_SHARE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
 
 def sample(
@@ -58,6 +49,9 @@ def sample(
     condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:mountain"
     # -- where the chains start --
     seeds: Any = "0-7",  # the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
+    # which share of the seeds: 3/8 is the third of eight, slurm the one of this task of a job array or step; all shares
+    # write into one folder, on any machines, at any time
+    shard: str | None = None,
     init: Any = None,  # start from an image file instead of from noise
     # how far to leave that image, above 0 to 1: the share of the steps that is walked. It is the last share, so step
     # length or noise level start as low as they are by then; 0.3 stays near, null is 0.6, and 1 with sampler=annealed
@@ -84,12 +78,13 @@ def sample(
     compile: bool = False,
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder; a new run replaces what an old one left there
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
     labels: bool = False,  # true writes p and the class asked for under each image of grid.png
     animate: str | None = None,  # a name that ends in .webp, .gif or .png: the chains as they walk, in `out`
     animate_every: int = 1,  # steps from one frame to the next
     resume: bool = False,  # true continues an interrupted run in `out`, and adds seeds to a finished one
-    worker: Worker | None = None,
+    export: str | None = None,  # also write the samples for other programs: webdataset (.tar files), folder (PNGs)
 ) -> Run:
     """Draw x = G(h) by one Markov chain a seed over codes h that follows p(h) · p(y | G(h)) -> `ppgn.runs.Run`.
 
@@ -97,24 +92,27 @@ def sample(
         drawn needs none, and may itself stand in its place. condition, model, sampler, prior: a name, "module:Class",
         "file.py:Class", a mapping with `_target_`, or the object itself. init: an image file, or a tensor (3, H, W) in
         [0, 1]. seeds: also a range or a list. out: files are written there after every batch; without it nothing is
-        written until `Run.save`. progress: a bar on stderr. worker: this process, if it is one of several.
+        written until `Run.save`; `ppgn.open_samples` reads them. progress: a bar on stderr.
 
     A seed gives the same sample alone and in any batch, on a CPU bit for bit. Raises `InputError` for what cannot be
-    used, before the first step. Source: PPGN (arXiv 1612.00005), section 2.
+    used, before the first step, and `KeyboardInterrupt` that says how much is finished. Source: PPGN (arXiv
+    1612.00005), section 2.
     """
     given = dict(locals())
     if isinstance(target, Callable):  # type: ignore[arg-type]
         target, condition = None, target
     asked = arguments.targets(target)
-    where, worker = arguments.device(device), worker or Worker()
+    where = arguments.device(device)
     sampler = sampler if init is None else unanchored(sampler)
     walker = walker_of(sampler, steps, _strength(strength, init))
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
+    number, count = share_of(shard)
+    job, seed_list = f"{number}of{count}" if shard else "", seed_list[number - 1 :: count]
     dtype = _precision(precision)
     folder = None if out is None else Path(out).expanduser()
-    animation = _animation(animate, folder, resume, worker)
-    _check(given, folder)
+    animation = _animation(animate, folder, resume or bool(shard))
+    _check(given, folder, job)
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     net = ppgn.model.load(model, where, trust).to(dtype)
     sampler = net.suited(sampler, prior)
@@ -133,14 +131,14 @@ def sample(
         "compile": compile,
     }
     kind = medium.of(cast(Generator, net.generator))
-    contents = {} if folder is None else _contents(init, condition, net, prior)
-    run = Run(folder, config, _settings(config) | contents, made, about, kind, labels=labels, threshold=threshold)
+    contents = {} if folder is None else _contents(given | {"condition": condition}, net)
+    settings = _settings(config) | contents
+    run = Run(folder, config, settings, made, about, kind, labels=labels, threshold=threshold, job=job)
     if folder is not None:
         _check_room(run, net, walker, len(seed_list) * len(made), burn_in, thin)
     targets = net.targets(made, walker, chosen)
     if compile:
         _compile(net)
-    mine, batches = _share_out(run, seed_list, size, resume, worker)
     walk = partial(
         chains.sample,
         targets,
@@ -150,24 +148,35 @@ def sample(
         thin=thin,
         device=where,
         dtype=dtype,
-        checkpoint=None if mine.folder is None else mine.folder / "chains.safetensors",
         tag=run.tag,
     )
-    watch = _Watch(
-        about["condition"], asked, animate_every if animation else 0, progress and worker.rank == 0, kind.store
-    )
-    try:
-        with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"), watch:
-            _draw(walk, mine, batches, watch, where, whole=worker.count == 1)
-    except KeyboardInterrupt:
-        if worker.rank == 0 and folder is not None:
-            done = f"{len(mine.walked)} of {len(seed_list)} seeds are finished in '{mine.folder}'"
-            print(f"ppgn: interrupted; {done}; resume=true goes on with the rest", file=sys.stderr)
-        raise
+    watch = _Watch(about["condition"], asked, animate_every if animation else 0, progress, kind.store)
+    with ExitStack() as held:
+        if folder is not None:
+            held.enter_context(folders.locked(folder, job))
+            if not resume:
+                runs.clear(folder, job, overwrite)
+            if resume or (job and not overwrite):
+                run.load()
+        batches = _batches(run, seed_list, size, resume)
+        held.enter_context(torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"))
+        held.enter_context(watch)
+        try:
+            _draw(walk, run, batches, watch, where)
+        except KeyboardInterrupt:
+            if folder is None:
+                raise
+            run.save()
+            done = f"{len(set(run.walked) & set(seed_list))} of {len(seed_list)} seeds are finished in '{folder}'"
+            raise KeyboardInterrupt(f"{done}; resume=true goes on with the rest") from None
+        if folder is not None:
+            run.finish(seed_list)
+            if export is not None:
+                shards.open_samples(folder).export(export, medium=kind, job=job)
     if animation is not None:
         frames = zip(*watch.batches, strict=True)
         images.animate(animation, [images.grid(kind.show(torch.cat(moment))) for moment in frames])
-    return _together(run, worker, seed_list)
+    return run
 
 
 def called(group: str, given: Any) -> str:
@@ -214,20 +223,42 @@ def _precision(name: str) -> torch.dtype:
     return torch.float64 if name == "float64" else torch.float32
 
 
-def _animation(animate: str | None, folder: Path | None, resume: bool, worker: Worker) -> Path | None:
+def share_of(shard: str | None) -> tuple[int, int]:
+    """Which of how many shares of the seeds, from 1 on: "3/8" -> (3, 8), None -> (1, 1), "slurm" from the environment.
+
+    A share of its own is a job array, or else a step of several tasks. Raises `InputError`.
+    """
+    if shard is None:
+        return 1, 1
+    text = str(shard)
+    if text == "slurm":
+        names = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "ARRAY_TASK_COUNT", "PROCID", "NTASKS")
+        task, least, step, tasks, rank, ranks = (os.environ.get(f"SLURM_{name}") for name in names)
+        if task is not None and tasks is not None:
+            text = f"{(int(task) - int(least or 0)) // int(step or 1) + 1}/{tasks}"
+        elif rank is not None and ranks is not None:
+            text = f"{int(rank) + 1}/{ranks}"
+        else:
+            raise InputError("shard=slurm needs a job array (sbatch --array=0-7) or a step of several tasks (srun)")
+    match = _SHARE.fullmatch(text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise InputError(f"shard={text} cannot be used; expected K/N with K from 1 to N, as 3/8, or slurm")
+    return number, count
+
+
+def _animation(animate: str | None, folder: Path | None, partly: bool) -> Path | None:
     """Where the animation goes, inside the folder of the run unless another one is named."""
     if animate is None:
         return None
-    if resume:
-        raise InputError("animate cannot be used with resume=true: the steps behind an interruption are not kept")
-    if worker.count > 1:
-        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
+    if partly:
+        raise InputError("animate cannot be used with resume=true, shard or several devices: it shows whole runs alone")
     path = Path(animate).expanduser()
     images.check_animation(path)
     return folder / path if folder is not None and path.parent == Path() else path
 
 
-def _check(given: Mapping[str, Any], folder: Path | None) -> None:
+def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
     """Raise `InputError` for settings that are numbers and cannot be."""
     arguments.whole("burn_in", given["burn_in"], 0)
     arguments.whole("animate_every", given["animate_every"])
@@ -235,15 +266,20 @@ def _check(given: Mapping[str, Any], folder: Path | None) -> None:
         arguments.whole("thin", given["thin"])
     if given["threshold"] is not None:
         arguments.share("threshold", given["threshold"])
-    if given["resume"] and folder is None:
-        raise InputError("resume=true has nothing to go on from: give out=FOLDER")
+    for key in ("resume", "shard", "export"):
+        if given[key] and folder is None:
+            raise InputError(f"{key}={given[key]} has no folder: give out=FOLDER")
+    if given["export"] is not None and given["export"] not in shards.EXPORTS:
+        raise unknown("export", str(given["export"]), shards.EXPORTS)
+    if folder is not None and not given["resume"] and not given["overwrite"]:
+        runs.clear(folder, job, only_look=True)
 
 
 def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""
-    config = {key: _plain(value) for key, value in given.items() if key not in ("progress", "worker")}
+    config = {key: _plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite")}
     named = called("condition", condition)
     described = {"expression": named}
     if named in paths.options("condition"):
@@ -278,10 +314,14 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _contents(init: Any, condition: Any, net: PPGN, prior: Any) -> dict[str, str]:
-    """Of all that was given as an object, whose name does not tell it from others, a digest of what it holds."""
-    found = {"init": _digest([init])} if isinstance(init, Tensor) else {}
-    if isinstance(condition, nn.Module):
+def _contents(given: Mapping[str, Any], net: PPGN) -> dict[str, str]:
+    """Of all that was given as an object or in a file, whose name does not tell it from others, a digest."""
+    found: dict[str, str] = {}
+    for key in ("init", "model", "condition", "prior", "sampler", "target"):
+        found |= _file_digests(key, given[key])
+    if isinstance(given["init"], Tensor):
+        found["init"] = _digest([given["init"]])
+    if isinstance(condition := given["condition"], nn.Module):
         plain = [
             (name, type(module).__qualname__, key, value)
             for name, module in condition.named_modules()
@@ -291,9 +331,25 @@ def _contents(init: Any, condition: Any, net: PPGN, prior: Any) -> dict[str, str
         found["condition"] = _digest([*condition.parameters(), *condition.buffers()], repr(plain))
     if net.name is None:
         found["model"] = _digest([*net.parameters(), *net.buffers()])
-    if isinstance(prior, nn.Module):
+    elif "model" not in found and net.name in (shipped := files.shipped(ppgn.model.FORMAT)):
+        found["model"] = folders.digest(shipped[net.name])
+    if isinstance(prior := given["prior"], nn.Module):
         found["prior"] = _digest([*prior.parameters(), *prior.buffers()])
     return {f"contents of {key}": digest for key, digest in found.items()}
+
+
+def _file_digests(key: str, value: Any) -> dict[str, str]:
+    """By key, digests of the files that a value names, alone, as FILE:Class, or below the keys of a mapping."""
+    if isinstance(value, Mapping):
+        return {name: d for inner, own in value.items() for name, d in _file_digests(f"{key}.{inner}", own).items()}
+    if not isinstance(value, str | Path):
+        return {}
+    for text in (str(value), str(value).rpartition(":")[0]):
+        path = Path(text).expanduser()
+        with suppress(OSError):  # it is too long for a name
+            if path.suffix and path.is_file():
+                return {key: folders.digest(path)}
+    return {}
 
 
 def _digest(tensors: Iterable[Tensor], said: str = "") -> str:
@@ -327,39 +383,19 @@ def _code(net: PPGN, photo: Tensor) -> Tensor:
     return net.encode(images.fit(photo, (height, width)).to(net.device, net.dtype)[None])
 
 
-def _share_out(run: Run, seeds: Sequence[int], size: int, resume: bool, worker: Worker) -> tuple[Run, list[list[int]]]:
-    """The run that this process adds to, and the batches that it walks, an unfinished one first, as it was.
-
-    Takes over what an earlier run left in the folder, whatever the number of its processes.
-    """
-    if run.folder is None:
-        return run, _chunks(seeds, size)
-    if worker.rank == 0:
-        if resume:
-            run.load()
-            if run.collect():
-                run.save()
-        run.deal(worker.count, keep=resume)
-    parts = [run] if worker.count == 1 else [run.part(rank) for rank in range(worker.count)]
-    ready = worker.wait()
-    if worker.rank > 0 and resume:
-        run.load()
-    if resume:
-        for part in parts:
-            part.load_unfinished()
-    if not (ready and worker.wait()):  # so that nobody walks on before all have seen what is unfinished
-        raise InputError(f"one of {worker.count} processes died before the sampling; see above")
-    left = dict.fromkeys(seed for seed in seeds if seed not in set(run.walked))
-    taken: set[int] = set()
-    for part in parts:
-        if not set(part.unfinished) <= left.keys() - taken:
-            part.unfinished = ()
-        taken |= set(part.unfinished)
-    mine = parts[worker.rank]
-    if not mine.unfinished:
-        mine.chains.unlink(missing_ok=True)
-    rest = [seed for seed in left if seed not in taken][worker.rank :: worker.count]
-    return mine, [list(mine.unfinished)] * bool(mine.unfinished) + _chunks(rest, size)
+def _batches(run: Run, seeds: Sequence[int], size: int, resume: bool) -> list[tuple[list[int], Path | None]]:
+    """What is left to walk: batches that stand unfinished in a file, as they were, and those of the other seeds."""
+    if run.folder is not None and resume:
+        run.load_unfinished()
+    done = run.elsewhere.union(run.walked)
+    left = dict.fromkeys(seed for seed in seeds if seed not in done)
+    batches: list[tuple[list[int], Path | None]] = []
+    for path, own in run.unfinished:
+        if own and left.keys() >= set(own):
+            batches.append((list(own), path))
+            for seed in own:
+                del left[seed]
+    return batches + [(chunk, None) for chunk in _chunks(list(left), size)]
 
 
 def _chunks(seeds: Sequence[int], size: int) -> list[list[int]]:
@@ -369,58 +405,51 @@ def _chunks(seeds: Sequence[int], size: int) -> list[list[int]]:
 def _draw(
     walk: Callable[..., Any],
     run: Run,
-    batches: Sequence[Sequence[int]],
+    batches: Sequence[tuple[list[int], Path | None]],
     watch: _Watch,
     device: torch.device,
-    *,
-    whole: bool,
 ) -> None:
-    """Walk the chains of all batches and save the samples after each. What the memory does not hold is halved."""
-    waiting = deque(batches)
+    """Walk the chains of all batches and store the samples of each. What the memory does not hold is halved.
+
+    The files for a person to look at are written each time the samples have doubled.
+    """
+    waiting, saved = deque(batches), 0
     while waiting:
-        batch = waiting.popleft()
+        batch, unfinished = waiting.popleft()
         watch.begin(1 + len(waiting))
+        place = None if run.folder is None else run.chains
+        if place is not None and unfinished is None:
+            place.unlink(missing_ok=True)
+        elif place is not None and unfinished != place:
+            cast(Path, unfinished).replace(place)
         started = time.perf_counter()
         try:
-            samples = walk(seeds=batch, batch_size=len(batch), callback=watch.step)
-        except torch.OutOfMemoryError as error:
-            waiting = deque(_halved(device, [batch, *waiting], error))
-            if run.folder is not None:
-                run.chains.unlink(missing_ok=True)
+            samples = walk(seeds=batch, batch_size=len(batch), callback=watch.step, checkpoint=run.checkpoint)
+            run.add(samples, time.perf_counter() - started, watch.walked)
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
+            waiting = deque(_halved(device, [(batch, None), *waiting], error))
             watch.batches.pop()
             continue
-        run.add(samples, time.perf_counter() - started, watch.walked)
-        if run.folder is not None:
-            run.save() if whole else run.save_samples()
-            run.chains.unlink(missing_ok=True)
-    if not batches and whole and run.folder is not None:
-        run.save()
+        if place is not None:
+            place.unlink(missing_ok=True)
+            if waiting and len(run) >= 2 * saved:
+                run.save()
+                saved = len(run)
 
 
-def _halved(device: torch.device, batches: Sequence[Sequence[int]], error: Exception) -> list[list[int]]:
+def _halved(device: torch.device, batches: Sequence[Any], error: Exception) -> list[tuple[list[int], Path | None]]:
     """The same seeds in batches half as large as the first. Raises `InputError` where that is a single one already."""
-    size = len(batches[0])
+    size = len(batches[0][0])
     if size == 1:
         given = f"{device} has too little memory for one chain"
         raise InputError(f"{given}; use another device, or a smaller condition.network.size") from error
     half = f"{device} has too little memory for {size} chains at a time; going on with {size // 2}"
     tqdm.write(f"ppgn: {half}", file=sys.stderr)
-    return _chunks([seed for batch in batches for seed in batch], size // 2)
-
-
-def _together(run: Run, worker: Worker, seeds: Sequence[int]) -> Run:
-    """The run of all processes, joined by the first of them."""
-    if not worker.wait():
-        if worker.rank == 0:
-            lost = f"one of {worker.count} processes died, the others have finished"
-            print(f"ppgn: {lost}; resume=true joins what there is and goes on with the rest", file=sys.stderr)
-        raise SystemExit(1)
-    if worker.count > 1 and worker.rank == 0:
-        run.collect()
-        run.sort(seeds)
-        run.save()
-        run.deal(1, keep=False)
-    return run
+    waiting = [batch for batch in batches[1:] if batch[1] is not None]
+    seeds = [seed for batch, unfinished in batches if unfinished is None for seed in batch]
+    return waiting + [(chunk, None) for chunk in _chunks(seeds, size // 2)]
 
 
 class _Watch(ExitStack):
@@ -463,11 +492,21 @@ class _Watch(ExitStack):
         self.bar.update(done * steps + step - self.bar.n)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or this machine, has too little memory."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in said or "can't allocate memory" in said)
+    )
+
+
 @contextmanager
 def enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
-    """Turns too little memory of a GPU into an `InputError` that says what to lower."""
+    """Turns too little memory into an `InputError` that says what to lower."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
         given = f"batch_size={batch_size}"
         raise InputError(f"{device} has too little memory for {given}; give a smaller batch_size") from error

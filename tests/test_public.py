@@ -11,19 +11,8 @@ import pytest
 
 import ppgn
 
-NAMES = {
-    "PPGN",
-    "InputError",
-    "Sampler",
-    "condition",
-    "evaluate",
-    "facets",
-    "import_model",
-    "inpaint",
-    "load",
-    "sample",
-}
-NAMES |= {"__version__"}
+NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
+NAMES |= {"open_samples", "import_model"}
 LAZY = """
 import sys
 import ppgn

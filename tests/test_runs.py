@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ppgn import paths, shards
 from ppgn.contracts import Samples
 from ppgn.errors import InputError
 from ppgn.media.medium import Signals
@@ -43,7 +44,7 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     second = run(tmp_path)
     second.load()
     assert second.walked == (3, 1)
-    assert (second.seconds, second.chain_steps, second.rows) == (2.0, 14, first.rows)
+    assert (second.seconds, second.rows, second.report()["chain_steps_per_second"]) == (2.0, first.rows, 7.0)
     assert torch.equal(second.images, first.images)
     report = json.loads((tmp_path / "report.json").read_text())
     assert [row["seed"] for row in report["samples"]] == [3, 1]
@@ -107,3 +108,84 @@ def test_conditions_that_say_nothing_are_silent() -> None:
 def test_a_caption_is_probability_and_name() -> None:
     assert caption(Bright(0), {"log_prob": -1.0, "prob": 0.25}) == "0.25 bright"
     assert caption(Bright(0), {"log_prob": None}) == "bright"
+
+
+def test_many_samples_go_into_shards_that_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST", 8)
+    one, twin = run(tmp_path), run(None)
+    written: list[str] = []
+    write = paths.write
+    monkeypatch.setattr(paths, "write", lambda path, data: (written.append(path.name), write(path, data))[1])
+    for first in range(0, 21, 3):
+        for each in (one, twin):
+            each.add(samples((first, first + 1, first + 2)), 1.0, 3)
+    assert sum(bool(part.held) for part in one.parts) <= 3  # no more than a shard's is in memory
+    one.save()
+    twin.save(tmp_path / "twin")
+    assert written.count("samples-00000.safetensors") == 2  # once in each folder
+    names = ["config.yaml", "grid.png", "index.json", "report.json", "report.jsonl"]
+    names += [f"samples-0000{number}.safetensors" for number in range(4)]
+    for folder in (tmp_path, tmp_path / "twin"):
+        assert sorted(path.name for path in folder.iterdir() if path.is_file()) == names
+        report = json.loads((folder / "report.json").read_text())
+        assert (report["seed_count"], report["sample_count"], report["samples"]) == (21, 21, "report.jsonl")
+        assert report["mean_log_prob"] == pytest.approx(sum(row["log_prob"] for row in twin.rows) / 21)
+        assert [json.loads(line) for line in (folder / "report.jsonl").read_text().splitlines()] == twin.rows
+    entries = json.loads((tmp_path / "index.json").read_text())["shards"]
+    assert [entry["rows"] for entry in entries] == [6, 6, 6, 3]
+    assert one.seeds == tuple(range(21))
+    assert torch.equal(one.codes, twin.codes)
+
+
+def test_a_large_run_goes_on_in_its_last_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST", 8)
+    for _ in range(2):
+        one = run(tmp_path)
+        one.load()
+        start = len(one)
+        for seed in range(start, start + 11):
+            one.add(samples((seed,)), 1.0, 3)
+        if start:
+            one = run(tmp_path)  # killed before it has saved
+            one.load()
+        one.save()
+    assert one.walked == tuple(range(22))
+    assert one.seconds == 22
+    assert [part.count for part in one.parts] == [8, 8, 6]
+    assert not list(tmp_path.glob("batch-*"))
+
+
+def test_a_batch_of_many_samples_is_split_between_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST", 8)
+    one, seeds = run(tmp_path), tuple(seed for seed in range(5) for _ in range(3))
+    one.add(samples(seeds), 2.0, 30)
+    one.save()
+    assert [part.walked for part in one.parts] == [(0, 1), (2, 3), (4,)]
+    assert (one.seconds, one.seeds) == (2.0, seeds)
+
+
+def test_the_grid_shows_64_at_most(tmp_path: Path) -> None:
+    one, other = run(None), run(None)
+    one.add(samples(tuple(range(100))), 1.0, 1)
+    other.add(samples(tuple(range(64))), 1.0, 1)
+    assert one.grid().size == other.grid().size
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST", 16)
+    one, held = run(tmp_path), []
+    for seed in range(100):
+        one.add(samples((seed,)), 1.0, 1)
+        held.append(sum(part.count for part in one.parts if part.held))
+    assert max(held) <= 16
+
+
+def test_another_folder_with_results_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    one, other = run(tmp_path), run(None)
+    for each in (one, other):
+        each.add(samples((1,)), 1.0, 1)
+    one.save()
+    one.save()
+    with pytest.raises(InputError, match="overwrite=true"):
+        other.save(tmp_path)
+    other.save(tmp_path, overwrite=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +15,17 @@ import torch
 from torch import Tensor, nn
 
 import ppgn
-from ppgn import files
+from ppgn import files, folders
 from ppgn.cli import main
 from ppgn.contracts import State
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.runs import FORMAT
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
+from ppgn.sampling import enough_memory
+from ppgn.shards import FORMAT
 from tests.tiny import TinyEncoder, TinyGenerator
 
 
@@ -123,6 +129,9 @@ def test_strength_starts_where_the_photo_is(tmp_path: Path) -> None:
         ({"resume": True}, "out"),
         ({"target": "goldfish"}, "target"),
         ({"animate": "a.txt"}, "animate"),
+        ({"shard": "1/2"}, "out"),
+        ({"shard": "3/2", "out": "o"}, "K/N"),
+        ({"export": "tar", "out": "o"}, "webdataset"),
     ],
 )
 def test_what_cannot_be_used_is_told_before_the_first_step(words: dict[str, Any], said: str) -> None:
@@ -160,6 +169,38 @@ def test_too_little_memory_is_told_once_a_single_chain_does_not_fit() -> None:
         ppgn.sample(Red(), model=model(), seeds=range(2), steps=2, sampler=Greedy())
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_too_little_memory_of_any_kind_halves_the_batch(error: BaseException) -> None:
+    sizes: list[int] = []
+
+    class Greedy(Annealed):
+        def step(self, state: State, *given: Any) -> Any:
+            sizes.append(len(state.code))
+            if len(state.code) > 2:
+                raise error
+            return super().step(state, *given)
+
+    words: dict[str, Any] = {"model": model(), "seeds": range(4), "steps": 1}
+    drawn = ppgn.sample(Red(), **words, sampler=Greedy())
+    assert sizes == [4, 2, 2]
+    assert torch.allclose(drawn.codes, ppgn.sample(Red(), **words, sampler=Annealed()).codes, atol=1e-5)
+
+
+def test_an_allocation_that_fails_halves_the_batch() -> None:
+    """What the allocator of this machine says of one that cannot be."""
+    with pytest.raises(InputError, match="too little memory"), enough_memory(torch.device("cpu"), 8):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match="other"), enough_memory(torch.device("cpu"), 8):
+        raise RuntimeError("other")
+
+
 class Bright(nn.Module):
     def __init__(self, level: float) -> None:
         super().__init__()
@@ -189,6 +230,97 @@ def test_a_run_goes_on_with_the_same_objects_alone(tmp_path: Path, part: str) ->
     assert torch.equal(files.load(tmp_path / "o" / "samples.safetensors", FORMAT)[0]["codes"], whole.codes)
 
 
+COPIES = {"model": "model.safetensors", "condition.path": "classifier.ts", "init": "photo.png"}
+
+
+@pytest.mark.parametrize("part", COPIES)
+def test_a_file_that_is_another_one_by_now_is_noticed(tiny: Path, tmp_path: Path, part: str) -> None:
+    images.write(tmp_path / "photo.png", torch.zeros(3, 16, 16))
+    for name in ("model.safetensors", "classifier.ts"):
+        (tmp_path / name).write_bytes((tiny / name).read_bytes())
+    condition = {"expression": "torchscript", "path": str(tmp_path / "classifier.ts"), "size": 16}
+    words: dict[str, Any] = {"condition": condition, "steps": 2, "out": tmp_path / "o", "init": tmp_path / "photo.png"}
+    words["model"] = tmp_path / "model.safetensors"
+    ppgn.sample(1, **words, seeds=0)
+    path = tmp_path / COPIES[part]
+    if part == "init":
+        images.write(path, torch.ones(3, 16, 16))
+    elif part == "model":
+        changed = ppgn.load(path)
+        next(changed.generator.parameters()).add_(1)
+        changed.save(path)
+    else:
+        layer = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch would rather have torch.export
+            torch.jit.trace(layer, torch.zeros(1, 3, 16, 16)).save(path)
+    before = (tmp_path / "o" / "samples.safetensors").read_bytes()
+    with pytest.raises(InputError, match=f"contents of {part}"):
+        ppgn.sample(1, **words, seeds="0-1", resume=True)
+    assert (tmp_path / "o" / "samples.safetensors").read_bytes() == before
+
+
+def test_a_file_of_code_that_is_another_one_by_now_is_noticed(tmp_path: Path) -> None:
+    code = "from torch import nn\nclass Red(nn.Module):\n    forward = lambda self, x: {} * x.mean((1, 2, 3))\n"
+    (tmp_path / "mine.py").write_text(code.format(1))
+    words: dict[str, Any] = {
+        "condition": f"{tmp_path}/mine.py:Red",
+        "model": model(),
+        "steps": 2,
+        "out": tmp_path / "o",
+    }
+    ppgn.sample(**words, seeds=0)
+    (tmp_path / "mine.py").write_text(code.format(2))
+    with pytest.raises(InputError, match="contents of condition"):
+        ppgn.sample(**words, seeds="0-1", resume=True)
+
+
+def test_a_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "TRIES", 1)
+    refused: list[str] = []
+
+    class Second(Annealed):
+        def step(self, state: State, *given: Any) -> Any:
+            with pytest.raises(InputError) as error:
+                ppgn.sample(Bright(0.5), model=model(), seeds=3, steps=1, out=tmp_path / "o")
+            refused.append(str(error.value))
+            return super().step(state, *given)
+
+    ppgn.sample(Bright(0.5), model=model(), seeds=0, steps=1, out=tmp_path / "o", sampler=Second())
+    assert "another run is at work" in refused[0]
+    assert ppgn.open_samples(tmp_path / "o")[0]["seed"] == 0
+    with pytest.raises(InputError, match="overwrite=true"):
+        ppgn.sample(Bright(0.5), model=model(), seeds=3, steps=1, out=tmp_path / "o")
+    ppgn.sample(Bright(0.5), model=model(), seeds=3, steps=1, out=tmp_path / "o", overwrite=True)
+    assert [row["seed"] for row in ppgn.open_samples(tmp_path / "o")] == [3]
+
+
+def test_a_share_of_another_run_is_refused(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"model": model(), "seeds": "0-3", "steps": 1, "out": tmp_path / "o"}
+    ppgn.sample(Bright(0.5), **words, shard="1/2")
+    with pytest.raises(InputError, match="contents of condition"):
+        ppgn.sample(Bright(0.6), **words, shard="2/2")
+    with pytest.raises(InputError, match="earlier run"):
+        ppgn.sample(Bright(0.5), **words, shard="1/2")
+    ppgn.sample(Bright(0.5), **words, shard="2/2", export="folder")
+    assert len(list((tmp_path / "o" / "folder").glob("*.png"))) == 2
+
+
+def test_an_interruption_can_be_caught_and_says_what_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped(Annealed):
+        def step(self, state: State, target: Any, noise: Any, *given: Any) -> Any:
+            if noise.seeds == (1,):
+                raise KeyboardInterrupt
+            return super().step(state, target, noise, *given)
+
+    words: dict[str, Any] = {"model": model(), "sampler": Stopped(), "out": tmp_path / "o", "batch_size": 1}
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 seeds are finished"):
+        ppgn.sample(Bright(0.5), **words, seeds="0-2", steps=1)
+    assert capsys.readouterr() == ("", "")
+
+
 class Wave(TinyGenerator):
     signal_shape = (1, 48)
 
@@ -203,3 +335,27 @@ def test_an_animation_of_signals_shows_their_negative_half(tmp_path: Path, monke
     drawn = ppgn.sample(Bright(-1.0), seeds="0-1", steps=3, sampler="annealed", out=tmp_path, **words)
     assert drawn.signals.min() < 0
     assert frames[-1].tobytes() == drawn.grid().tobytes()
+
+
+KILLS = int(os.environ.get("PPGN_KILLS", "4"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes as POSIX has them")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path: Path, jobs: int) -> None:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "tests.kills", str(tmp_path), str(KILLS), str(jobs), str(random.randrange(10**6))]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100 + 20 * KILLS)
+    assert done.returncode == 0, (command, done.stderr)
+    print(done.stdout)
+    whole = ppgn.open_samples(tmp_path / "whole")
+    rows = {row["seed"]: row for row in whole}
+    for number in range(int(done.stdout.split()[0])):
+        stored = ppgn.open_samples(tmp_path / str(number))
+        assert sorted(row["seed"] for row in stored) == sorted(rows), command
+        for row in stored:
+            assert all(torch.equal(torch.as_tensor(row[k]), torch.as_tensor(rows[row["seed"]][k])) for k in row), (
+                command
+            )
+        stored.check()
+        assert not list((tmp_path / str(number)).glob("chains*"))

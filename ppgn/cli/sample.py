@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ppgn import arguments
+from ppgn import arguments, folders, runs
 from ppgn.cli import config as configs
-from ppgn.cli.distributed import workers
+from ppgn.cli import distributed
 from ppgn.errors import InputError
-from ppgn.sampling import sample
+from ppgn.sampling import sample, share_of
 
 
 def main(words: Sequence[str]) -> int:
@@ -20,24 +20,44 @@ def main(words: Sequence[str]) -> int:
 
     What can be refused is refused before the sampling starts.
     """
+    distributed.follow_parent()
     _, given, settings = configs.read("sample", words)
     named = settings["condition"]
     if given.get("out") is None:
         given["out"] = str(Path("outputs") / slug(named, *arguments.targets(given.get("target", named))))
-    devices, num_nodes = (arguments.whole(name, settings[name]) for name in ("devices", "num_nodes"))
-    if given.get("animate") is not None and (devices, num_nodes) != (1, 1):
-        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
-    where = arguments.device(given.get("device", "auto"))
-    with workers(devices, num_nodes, where, ["sample", *words]) as (device, worker):
-        run = sample(**given | {"device": device}, progress=True, worker=worker)
-    if worker.rank > 0:
-        return 0
+    devices = arguments.whole("devices", settings["devices"])
+    try:
+        if devices > 1:
+            status = _together(words, given, devices, settings["oversubscribe"])
+            if given.get("shard") or status > 1:
+                return status
+            given |= {"resume": True, "overwrite": False}  # what is left is to join the shares
+        run = sample(**given, progress=True)
+    except KeyboardInterrupt as error:
+        if error.args:
+            print(f"ppgn: interrupted; {error}", file=sys.stderr)
+        raise
     print(run.summary())
-    if run.samples is None or len(run.samples.failed) < len(run.walked):
+    if len(run.failed) < len(run.walked) or not run.walked:
         return 0
     advice = "lower sampler.lr or sampler.epsilon2" if "lr" in run.config["sampler"] else "lower sampler.epsilon2"
     print(f"ppgn: every seed failed on a number that is not finite; {advice}", file=sys.stderr)
     return 1
+
+
+def _together(words: Sequence[str], given: dict[str, Any], devices: int, oversubscribe: bool) -> int:
+    """Draw on several devices, without joining what each of them draws -> the exit status."""
+    if given.get("animate") is not None:
+        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
+    where, folder = arguments.device(given.get("device", "auto")), Path(given["out"]).expanduser()
+    distributed.check(devices, where, oversubscribe)
+    number, count = share_of(given.get("shard"))
+    job = f"{number}of{count}" if given.get("shard") else ""
+    if not given.get("resume"):
+        with folders.locked(folder, job):
+            runs.clear(folder, job, given.get("overwrite", False))
+    with folders.locked(folder, f"devices-{number}of{count}"):
+        return distributed.Processes(words, devices, where, folder, (number, count)).run()
 
 
 def slug(*words: Any) -> str:

@@ -17,6 +17,7 @@ from ppgn.errors import InputError
 from ppgn.samplers import rows
 
 FORMAT = "ppgn-chains-2"
+ADVICE = "delete it to start anew"
 TENSORS = ("signals", "codes", "log_prob")  # that are kept of a state
 
 
@@ -62,23 +63,40 @@ class ChainState:
 
     @staticmethod
     def load(path: Path, run: Mapping[str, Any], device: torch.device) -> ChainState:
-        """Read what `save` wrote. Raises `InputError` for any other file and for one of a run with other settings."""
-        tensors, metadata = files.load(path, FORMAT, advice="delete it to start anew")
-        for name, value in json.loads(json.dumps(run)).items():
-            was = metadata["run"].get(name)
-            if was != value:
-                given = f"the chains in '{path}' ran with {name}={was}, now {name}={value} is asked for"
-                raise InputError(f"{given}; go on with the old value, or delete the file to start anew")
-        progress = metadata["progress"]
-        kept = tuple(
-            Kept(step, target, *(tensors[f"kept.{name}"][row] for name in TENSORS))
-            for row, (step, target) in enumerate(progress["kept"])
-        )
+        """Read what `save` wrote.
 
-        def below(prefix: str) -> dict[str, Tensor]:
-            named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            return {name: value.to(device) for name, value in named.items()}
+        Raises `InputError` for any other file, for a damaged one, and for one of a run with other settings.
+        """
+        tensors, metadata = files.load(path, FORMAT, advice=ADVICE)
+        saved, progress = metadata["run"], metadata["progress"]
+        try:
+            for name, value in json.loads(json.dumps(run)).items():
+                if saved.get(name) != value:
+                    given = f"the chains in '{path}' ran with {name}={saved.get(name)}, now {name}={value} is asked for"
+                    raise InputError(f"{given}; go on with the old value, or delete the file to start anew")
+            steps, kept = progress["step"], [(int(step), int(target)) for step, target in progress["kept"]]
+            calls = progress["noise"].get("calls", {})
+            if type(steps) is not int or not all(type(call) is int for call in calls.values()):
+                raise TypeError("numbers of steps that are none")
 
-        evaluation, memory = Evaluation(**below("evaluation.")), below("memory.")
-        state = State(tensors["code"].to(device), evaluation, tensors["alive"].to(device), memory)
-        return ChainState(state, progress["step"], kept, progress["noise"])
+            def below(prefix: str) -> dict[str, Tensor]:
+                named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+                return {name: value.to(device) for name, value in named.items()}
+
+            evaluation, memory = Evaluation(**below("evaluation.")), below("memory.")
+            state = State(tensors["code"].to(device), evaluation, tensors["alive"].to(device), memory)
+            stacks = [tensors[f"kept.{name}"] for name in TENSORS] if kept else []
+            own = [state.code, state.alive, *rows.tensors(evaluation).values()]
+            lengths = {len(value) for value in (*own, *(row for stack in stacks for row in stack))}
+            if lengths != {len(run["seeds"])} or {len(stack) for stack in stacks} - {len(kept)}:
+                raise ValueError("columns of unequal lengths")
+            if state.alive.dtype != torch.bool or not all(
+                value.is_floating_point() for value in own if value is not own[1]
+            ):
+                raise TypeError("columns of other types")
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"'{path}' is damaged ({error}); {ADVICE}") from error
+        shown = tuple(Kept(*number, *(stack[row] for stack in stacks)) for row, number in enumerate(kept))
+        return ChainState(state, steps, shown, progress["noise"])

@@ -1,10 +1,10 @@
-"""Several processes draw what one draws; where one of them dies the others finish, and resume=true does the rest."""
+"""Several processes draw what one draws; one that is killed goes on, and none outlives the one that started it."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -16,8 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ppgn.cli import main
-from ppgn.runs import Run as Results
+import ppgn
+from ppgn.cli import distributed, main
+from ppgn.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., int]
@@ -29,100 +30,138 @@ def words(tiny: Path, *more: str) -> list[str]:
     return ["sample", *given, "prior=gaussian", *more]
 
 
-def environment(**more: object) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | {k: str(v) for k, v in more.items()}
+def start(tiny: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "ppgn", *words(tiny, *more)]
+    return subprocess.Popen(command, env=environment, text=True, stdout=-1, stderr=-1, **options)
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(number) for number in found]
+
+
+def wait(true: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 
 
 def assert_same(one: Path, other: Path) -> None:
     a, b = (load_file(folder / "samples.safetensors") for folder in (one, other))
     assert a.keys() == b.keys()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert all(torch.equal(a[name], b[name]) for name in a if name != "rows")
     rows = [json.loads((folder / "report.json").read_text())["samples"] for folder in (one, other)]
     assert [row["seed"] for row in rows[0]] == [row["seed"] for row in rows[1]]
     assert [row["prob"] for row in rows[0]] == pytest.approx([row["prob"] for row in rows[1]])
 
 
-def test_two_processes_draw_what_one_draws(tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(words(tiny, "steps=4", f"out={tmp_path / 'one'}")) == 0
-    said = capfd.readouterr().out
-    command = [sys.executable, "-m", "ppgn", *words(tiny, "steps=4", "devices=2", f"out={tmp_path / 'two'}")]
-    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("5 samples in ") == said.count("5 samples in ") == 1
-    assert_same(tmp_path / "one", tmp_path / "two")
-    names = ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_a_process_that_dies_loses_its_unfinished_batch_alone(tiny: Path, tmp_path: Path) -> None:
-    """The two are started from outside, as by torchrun, and the second is killed while it walks its second chain."""
-    out, steps = tmp_path / "two", "steps=300"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "NODE_RANK": 0}
-    command = [sys.executable, "-m", "ppgn", *words(tiny, steps, "devices=2", f"out={out}")]
-    processes = [
-        subprocess.Popen(command, env=environment(LOCAL_RANK=rank, **shared), cwd=tmp_path, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        first = out / "rank-1" / "samples.safetensors"
-        while not first.exists() and all(process.poll() is None for process in processes):
-            time.sleep(0.02)
-        processes[1].kill()
-        _, err = processes[0].communicate(timeout=300)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert processes[0].returncode == 1
-    assert b"one of 2 processes died, the others have finished; resume=true joins what there is" in err
-    assert load_file(out / "rank-0" / "samples.safetensors")["seeds"].tolist() == [5, 3, 1]
-    assert load_file(first)["seeds"].tolist() == [0]
+@linux
+def test_two_processes_draw_what_one_draws_though_one_is_killed(tiny: Path, tmp_path: Path) -> None:
+    steps, out = "steps=120", tmp_path / "two"
     assert main(words(tiny, steps, f"out={tmp_path / 'one'}")) == 0
-    assert main(words(tiny, steps, f"out={out}", "resume=true")) == 0
-    one, two = (load_file(folder / "samples.safetensors") for folder in (tmp_path / "one", out))
-    assert sorted(two["seeds"].tolist()) == [0, 1, 3, 5, 8]
-    for row, seed in enumerate(two["seeds"].tolist()):
-        assert torch.equal(two["codes"][row], one["codes"][one["seeds"].tolist().index(seed)])
-    assert not list(out.glob("rank-*"))
+    run = start(tiny, steps, "devices=2", "oversubscribe=true", f"out={out}")
+    assert wait(lambda: list(out.glob("*-2of2-*")))
+    os.kill(children(run)[1], signal.SIGKILL)
+    said, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    assert "process 2 of 2 was killed" in err
+    assert said.count("5 samples in ") == 1
+    assert_same(tmp_path / "one", out)
+    names = ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
-def test_chains_left_unfinished_are_dealt_to_the_processes_there_are(tmp_path: Path) -> None:
-    def fresh(count: int) -> Results:
-        folder = tmp_path / str(count)
-        for rank in range(count):
-            (folder / f"rank-{rank}").mkdir(parents=True)
-            (folder / f"rank-{rank}" / "chains-0.safetensors").write_text(str(rank))
-        return Results(folder, {}, {}, [], {})
+@linux
+def test_no_process_outlives_the_one_that_started_it(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    run = start(tiny, "steps=3000", "devices=2", "oversubscribe=true", f"out={out}")
+    assert wait(lambda: list(out.glob("chains-*")))
+    started = children(run)
+    run.kill()
+    run.communicate()
+    gone = wait(lambda: not any(Path(f"/proc/{number}/cmdline").exists() for number in started), 10)
+    assert gone, started
+    again = start(tiny, "steps=3000", "devices=2", "oversubscribe=true", f"out={out}", "resume=true")
+    assert wait(lambda: len(children(again)) == 2)  # no lock is left
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=30)
+    assert again.returncode == 130
 
-    def found(results: Results) -> dict[str, str]:
-        return {
-            str(p.relative_to(str(results.folder))): p.read_text() for p in Path(str(results.folder)).rglob("chains*")
-        }
 
-    chains = "chains-0.safetensors"
-    for count, keep, expected in (
-        (1, True, {chains: "0"}),
-        (2, True, {f"rank-0/{chains}": "0", f"rank-1/{chains}": "1"}),
-        (3, True, {f"rank-{rank}/{chains}": str(rank) for rank in range(3)}),
-        (2, False, {}),
-    ):
-        results = fresh(3)
-        results.deal(count, keep=keep)
-        assert found(results) == expected
-        for path in sorted(Path(str(results.folder)).rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        Path(str(results.folder)).rmdir()
+def test_shares_are_walked_without_talk_and_read_as_one(tiny: Path, tmp_path: Path) -> None:
+    out, steps = f"out={tmp_path / 'o'}", "steps=4"
+    assert main(words(tiny, steps, f"out={tmp_path / 'one'}")) == 0
+    for share in ("2/3", "3/3"):
+        assert main(words(tiny, steps, out, f"shard={share}")) == 0
+    partly = ppgn.open_samples(tmp_path / "o")
+    assert [row["seed"] for row in partly] == [0, 1, 3]  # 5, 0, 3, 8, 1 dealt to three
+    assert main(words(tiny, steps, out, "shard=1/3")) == 0
+    whole, one = ppgn.open_samples(tmp_path / "o"), ppgn.open_samples(tmp_path / "one")
+    codes = {row["seed"]: row["code"] for row in one}
+    assert sorted(row["seed"] for row in whole) == sorted(codes)
+    assert all(torch.equal(row["code"], codes[row["seed"]]) for row in whole)
+    whole.check()
+    assert main(words(tiny, steps, out, "resume=true")) == 0
+    assert_same(tmp_path / "one", tmp_path / "o")
+
+
+def test_a_task_of_an_array_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ppgn.sampling import share_of
+
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(InputError, match="array"):
+        share_of("slurm")
+    for name, value in {"PROCID": 1, "NTASKS": 2}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert share_of("slurm") == (2, 2)
+    for name, value in {"ID": 14, "MIN": 10, "STEP": 2, "COUNT": 4}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    assert share_of("slurm") == (3, 4)
+    for wrong in ("9/8", "0/8", "3", "a/b", True):
+        with pytest.raises(InputError, match="K/N"):
+            share_of(wrong)  # type: ignore[arg-type]
 
 
 def test_several_devices_that_cannot_be(sample: Run, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     assert sample("target=1", "devices=2", "animate=a.webp") == 2
     assert "animate cannot be used with several devices" in capsys.readouterr().err
+    assert sample("target=1", f"devices={distributed.cores() + 1}") == 2
+    assert "oversubscribe=true" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert sample("target=1", "devices=2", "device=cuda:1") == 2
     assert "device=cuda:1 is one device, not devices=2; use device=cuda" in capsys.readouterr().err
     assert sample("target=1", "devices=3", "device=cuda") == 2
-    assert "devices=3 cannot be used: 2 GPUs are visible" in capsys.readouterr().err
+    assert "this machine has 2 GPUs" in capsys.readouterr().err
+
+
+def test_what_cannot_be_used_is_said_once(tiny: Path, tmp_path: Path) -> None:
+    run = start(tiny, "devices=2", "oversubscribe=true", "prior=jiont", f"out={tmp_path / 'o'}")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert err.count("jiont") == len(err.splitlines()) == 1
+
+
+class Killed(subprocess.Popen[bytes]):
+    def poll(self) -> int:
+        self.wait()
+        return -9
+
+
+def test_a_process_that_is_killed_again_and_again_is_given_up(tmp_path: Path, monkeypatch: Any) -> None:
+    started: list[Any] = []
+
+    def start(*_: Any, **__: Any) -> Killed:
+        started.append(Killed([sys.executable, "-S", "-c", ""]))
+        return started[-1]
+
+    processes = distributed.Processes([], 1, torch.device("cpu"), tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(InputError, match="status -9"):
+        processes.run()
+    assert len(started) == distributed.TRIES

@@ -206,7 +206,7 @@ def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFi
     assert sample("target=1", "thin=2", "out=o", f"threshold={threshold}", "seeds=0-4", "resume=true") == 0
     assert report("o")["samples"][: len(expected)] == expected
     assert report("o")["seeds"] == [0, 1, 2, 3, 4]
-    assert sample("target=1", "thin=2", "out=o", "threshold=1") == 0
+    assert sample("target=1", "thin=2", "out=o", "threshold=1", "overwrite=true") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 samples with p > 1 in ")
     assert load_file("o/samples.safetensors")["images"].shape == (0, 3, 16, 16)
     assert not Path("o/grid.png").exists()
@@ -407,9 +407,13 @@ def test_too_little_memory_halves_the_batch_and_loses_nothing(
     assert "30/30" in err
 
 
-def test_a_new_run_replaces_the_old_one(sample: Run) -> None:
+def test_a_new_run_replaces_an_old_one_if_it_may(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert sample("target=1", "out=o", "seeds=0-3") == 0
-    assert sample("target=2", "out=o", "seeds=8") == 0
+    words = ("target=2", "out=o", "seeds=8")
+    assert sample(*words) == 2
+    assert "overwrite=true" in capsys.readouterr().err
+    assert report("o")["target"] == 1
+    assert sample(*words, "overwrite=true") == 0
     assert load_file("o/samples.safetensors")["seeds"].tolist() == [8]
     assert report("o")["target"] == 2
 

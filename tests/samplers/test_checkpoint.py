@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from ppgn import files
 from ppgn.contracts import Evaluation, State
 from ppgn.errors import InputError
 from ppgn.samplers import rows
-from ppgn.samplers.checkpoint import ChainState, Kept
+from ppgn.samplers.checkpoint import FORMAT, ChainState, Kept
 
 RUN = {"seeds": (4, 5), "steps": 8}
 CPU = torch.device("cpu")
@@ -44,3 +46,46 @@ def test_a_run_of_other_settings_is_refused(tmp_path: Path) -> None:
     assert ChainState.load(tmp_path / "chains", RUN, CPU).kept == ()
     with pytest.raises(InputError, match=r"steps=8, now steps=9.*delete"):
         ChainState.load(tmp_path / "chains", RUN | {"steps": 9}, CPU)
+
+
+def deep(tensors: Any, metadata: Any) -> None:
+    inner: Any = []
+    for _ in range(500):
+        inner = [inner]
+    metadata["progress"]["kept"] = inner
+
+
+DAMAGE: dict[str, Any] = {
+    "no code": lambda t, m: t.pop("code"),
+    "no evaluation": lambda t, m: t.pop("evaluation.image"),
+    "an evaluation of something else": lambda t, m: t.update({"evaluation.colour": t["code"]}),
+    "rows of unequal number": lambda t, m: t.update(alive=t["alive"][:1]),
+    "kept states of unequal number": lambda t, m: t.update({"kept.codes": t["kept.codes"][:, :1]}),
+    "fewer kept states": lambda t, m: t.update({"kept.codes": t["kept.codes"][:1]}),
+    "no kept states": lambda t, m: t.pop("kept.codes"),
+    "a scalar": lambda t, m: t.update(alive=torch.tensor(True)),
+    "codes that are whole numbers": lambda t, m: t.update(code=t["code"].long()),
+    "alive in numbers": lambda t, m: t.update(alive=t["alive"].float()),
+    "steps in words": lambda t, m: m["progress"].update(step="six"),
+    "no steps": lambda t, m: m["progress"].pop("step"),
+    "kept as a number": lambda t, m: m["progress"].update(kept=3),
+    "kept without targets": lambda t, m: m["progress"].update(kept=[[1], [2]]),
+    "deep lists": deep,
+    "noise as a list": lambda t, m: m["progress"].update(noise=[]),
+    "calls in words": lambda t, m: m["progress"].update(noise={"calls": {"init": "one"}}),
+    "calls as a list": lambda t, m: m["progress"].update(noise={"calls": [1]}),
+    "progress as text": lambda t, m: m.update(progress="all"),
+    "no progress": lambda t, m: m.pop("progress"),
+    "a run as a list": lambda t, m: m.update(run=[]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    at = state()
+    ChainState(at, 6, (Kept.of(at, 3, 0), Kept.of(at, 6, 1)), {"seeds": [4, 5], "calls": {}}).save(tmp_path / "c", RUN)
+    tensors, metadata = files.load(tmp_path / "c", FORMAT)
+    DAMAGE[damage](tensors, metadata)
+    files.save(tmp_path / "c", tensors, metadata.pop("format"), **metadata)
+    with pytest.raises(InputError, match=str(tmp_path / "c")):
+        ChainState.load(tmp_path / "c", RUN, CPU)

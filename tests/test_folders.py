@@ -1,0 +1,86 @@
+"""A folder is one run's at a time, whatever becomes of the run; results are replaced if one says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppgn import folders
+from ppgn.errors import InputError
+from ppgn.folders import check_free, digest, locked
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "TRIES", 2)
+
+
+def test_a_second_run_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    with locked(tmp_path / "o"):
+        with pytest.raises(InputError, match="another run"), locked(tmp_path / "o"):
+            pass
+        with pytest.raises(InputError, match="another run"), locked(tmp_path / "o", "1of2"):
+            pass
+    assert list(tmp_path.iterdir()) == []  # nothing was put there
+    with locked(tmp_path / "o"):
+        (tmp_path / "o" / "table.json").touch()
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["table.json"]
+
+
+def test_jobs_share_a_folder_but_not_with_their_like(tmp_path: Path) -> None:
+    with locked(tmp_path, "1of2"), locked(tmp_path, "2of2"):
+        for job in ("1of2", ""):
+            with pytest.raises(InputError, match="another run"), locked(tmp_path, job):
+                pass
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(folders.fcntl is None, reason="this system has no locks of files")
+def test_a_lock_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(folders.__file__).parents[1])!r})
+from pathlib import Path
+from ppgn.folders import locked
+with locked(Path({str(tmp_path)!r})):
+    print("here", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"here\n"
+    with pytest.raises(InputError, match="another run"), locked(tmp_path):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file"), locked(tmp_path / "file"):
+        pass
+
+
+def test_results_are_replaced_if_one_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    check_free([], overwrite=False)
+    check_free([path], overwrite=True)
+    with pytest.raises(InputError, match=r"table\.json.*resume=true.*overwrite=true"):
+        check_free([path], overwrite=False, more="resume=true to go on with it")
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    assert digest(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+    with pytest.raises(InputError, match="nothing"):
+        digest(tmp_path / "nothing")
