@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def inpaint(
     Raises `InputError` for what cannot be used, every photo and hole included, before anything is drawn.
     Source: PPGN (arXiv 1612.00005), section 3.6 and Eq. 12; blending: Pérez, Gangnet & Blake 2003.
     """
-    given = dict(locals())
+    given, started = dict(locals()), time.perf_counter()
     if callable(target):
         target, condition = None, target
     wanted, *more = arguments.targets(target)
@@ -111,16 +111,15 @@ def inpaint(
     about = {"condition": config["condition"]["expression"] if asked else None}
     about |= {key: config[key] for key in ("target", "model", "prior")}
     about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "mask": config["hole"]}
-    completed = Completed(folder, config, about, settings, made, chains)
+    completed = Completed(folder, config, about, settings, made, chains, started)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
-    steps_done = _bar(len(taken) * len(batches) * settings.sampler.steps, shown=progress)
+    steps_done = _bar(len(taken) * (len(batches) * settings.sampler.steps + len(chains)), shown=progress)
     options: dict[str, Any] = {"condition": made, "prior": chosen, "callback": lambda *_: next(steps_done)}
     with enough_memory(where, size):
         for photo, place in zip(taken, holes, strict=True):
-            started = time.perf_counter()
             problem = Problem.of(photo.pixels, place, resolution)
             parts = [complete(net, [problem] * len(some), some, settings, **options) for some in batches]
-            completed.add(photo, problem, Samples.concatenate(parts), time.perf_counter() - started)
+            completed.add(photo, problem, Samples.concatenate(parts), lambda: next(steps_done))
     return completed
 
 
@@ -149,12 +148,15 @@ class Completed:
         settings: Settings,
         condition: Condition | None,
         seeds: Sequence[int],
+        started: float,
     ) -> None:
         self.folder, self.config, self.about = folder, dict(config), dict(about)
         self.settings, self.condition, self.seeds = settings, condition, tuple(seeds)
         self.rows: list[dict[str, Any]] = []
         self.scores: list[float] = []
         self.failed = 0
+        self.seconds = 0.0  # from the call to the last photo written
+        self._started = started
         self._codes: list[Tensor] = []
         self._pictures: list[tuple[str, Tensor | None]] = []  # file names, and what is in no file yet
         self._tiles: list[Tensor] = []
@@ -178,15 +180,12 @@ class Completed:
         """The codes of what was drawn, (N, *code_shape)."""
         return torch.cat(self._codes)
 
-    @property
-    def seconds(self) -> float:
-        """How long the chains took."""
-        return math.fsum(row["seconds"] for row in self.rows)
+    def add(self, photo: Photo, problem: Problem, samples: Samples, advance: Callable[[], None]) -> None:
+        """Take all completions of a photo; with a folder they are written, and the report is renewed.
 
-    def add(self, photo: Photo, problem: Problem, samples: Samples, seconds: float) -> None:
-        """Take all completions of a photo; with a folder they are written, and the report is renewed."""
+        `advance` is called with each of them.
+        """
         said = self._judge(problem, samples.signals)
-        pictures = [problem.complete(drawn) for drawn in samples.signals]
         names = [f"{photo.stem}-seed-{seed}-completed.png" for seed in self.seeds]
         best = sorted(range(len(said)), key=lambda row: -said[row]["score"])
         told = [
@@ -194,6 +193,13 @@ class Completed:
             | {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in said[row].items()}
             for rank, row in enumerate(best, 1)
         ]
+        pictures = []
+        for name, drawn in zip(names, samples.signals, strict=True):
+            pictures.append(problem.complete(drawn))
+            if self.folder is not None:
+                images.write(self.folder / name, pictures[-1])
+            advance()
+        before, self.seconds = self.seconds, time.perf_counter() - self._started
         region, shape = problem.region, problem.hole.shape
         self.rows.append(
             {
@@ -201,14 +207,14 @@ class Completed:
                 "size": [shape[1], shape[0]],
                 "hole": round(problem.hole.double().mean().item(), 4),
                 "region": [region.left, region.top, region.side],
-                "seconds": round(seconds, 3),
+                "seconds": round(self.seconds - before, 3),
                 "completions": told,
             }
         )
         self.scores += [row["score"] for row in said]
         self.failed += len(samples.failed)
         self._codes.append(samples.codes)
-        self._pictures += zip(names, pictures, strict=True)
+        self._pictures += [(name, one if self.folder is None else None) for name, one in zip(names, pictures, strict=True)]
         if len(self.rows) <= SHOWN:
             self._tiles += map(_tile, [problem.photo, problem.shown, *(pictures[row] for row in best)])
         if self.folder is not None:
