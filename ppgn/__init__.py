@@ -19,6 +19,7 @@ if _TYPE_CHECKING:
 
     from ppgn import evaluation as evaluate
     from ppgn.conditions.words import condition
+    from ppgn.editing import edit
     from ppgn.errors import InputError
     from ppgn.inpainting import inpaint
     from ppgn.model import PPGN, load
@@ -34,6 +35,7 @@ __all__ = [
     "Sampler",
     "__version__",
     "condition",
+    "edit",
     "evaluate",
     "facets",
     "inpaint",
@@ -46,6 +48,7 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "edit": "ppgn.editing",
     "facets": "ppgn.visualize.facets",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",

@@ -11,7 +11,8 @@ import pytest
 
 import ppgn
 
-NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
+NAMES = {"PPGN", "InputError", "Sampler", "__version__", "condition"}
+NAMES |= {"edit", "evaluate", "facets", "inpaint", "load", "sample"}
 LAZY = """
 import sys
 import ppgn

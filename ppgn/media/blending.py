@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import fft, ndimage
@@ -12,7 +14,12 @@ from ppgn.errors import InputError
 
 # Of a line of pixels whose beginning and end are free: the transform that makes −d²/dx² diagonal, nearly where only one
 # of both is free.
-TRANSFORMS = {(False, False): ("dst", 1), (False, True): ("dst", 4), (True, False): ("dct", 4), (True, True): ("dct", 2)}
+TRANSFORMS = {
+    (False, False): ("dst", 1),
+    (False, True): ("dst", 4),
+    (True, False): ("dct", 4),
+    (True, True): ("dct", 2),
+}
 
 
 def harmonic(values: Tensor, hole: Tensor, tolerance: float = 1e-4) -> Tensor:
@@ -30,7 +37,7 @@ def harmonic(values: Tensor, hole: Tensor, tolerance: float = 1e-4) -> Tensor:
     for number, box in enumerate(ndimage.find_objects(parts), 1):
         ends = [(place.start == 0, place.stop == length) for place, length in zip(box, parts.shape, strict=True)]
         ring = tuple(slice(p.start - (not low), p.stop + (not high)) for p, (low, high) in zip(box, ends, strict=True))
-        within = filled[:, *ring]
+        within = filled[(slice(None), *ring)]
         within[:] = _solve(within, parts[ring] == number, ends, tolerance)
     return torch.from_numpy(filled).to(values.device)
 
@@ -49,13 +56,14 @@ def _solve(values: np.ndarray, hole: np.ndarray, ends: list[tuple[bool, bool]], 
 
     ends: whether rows and columns begin and end at the picture's edge; else a line of known pixels lies there.
     """
-    inner = tuple(slice(int(not low), length - (not high)) for length, (low, high) in zip(hole.shape, ends, strict=True))
-    inside, kinds = hole[inner], [TRANSFORMS[end] for end in ends]
-    sums = sum(np.ix_(*(_eigenvalues(n, kind) for n, (_, kind) in zip(inside.shape, kinds, strict=True))))
-    sums = np.maximum(sums, sums[sums > 0].min(), dtype=values.dtype)  # a constant is 0, where no edge holds it
+    inner = tuple(slice(not low, length - (not high)) for length, (low, high) in zip(hole.shape, ends, strict=True))
+    inside, kinds, inner = hole[inner], [TRANSFORMS[end] for end in ends], (slice(None), *inner)
+    down, across = (_eigenvalues(n, kind) for n, (_, kind) in zip(inside.shape, kinds, strict=True))
+    sums = (down[:, None] + across).astype(values.dtype)
+    sums[sums == 0] = 1  # of a constant, where the box reaches every edge
     whole, shape = np.zeros_like(values), (len(values), *inside.shape)
 
-    def minus_laplacian(u: np.ndarray) -> np.ndarray:
+    def minus_laplacian(u: np.ndarray) -> Any:
         """In the hole, flat; at the picture's edge a pixel has fewer neighbours."""
         rows, columns = np.diff(u, axis=1), np.diff(u, axis=2)
         out = np.zeros_like(u)
@@ -63,14 +71,14 @@ def _solve(values: np.ndarray, hole: np.ndarray, ends: list[tuple[bool, bool]], 
         out[:, 1:] += rows
         out[:, :, :-1] -= columns
         out[:, :, 1:] += columns
-        return (out[:, *inner] * inside).ravel()
+        return (out[inner] * inside).ravel()
 
-    def multiply(x: np.ndarray) -> np.ndarray:
-        whole[:, *inner] = x.reshape(shape)
+    def multiply(x: np.ndarray) -> Any:
+        whole[inner] = x.reshape(shape)
         return minus_laplacian(whole)
 
-    def precondition(x: np.ndarray) -> np.ndarray:
-        spectrum = x.reshape(shape)
+    def precondition(x: np.ndarray) -> Any:
+        spectrum: Any = x.reshape(shape)
         for axis, (name, kind) in enumerate(kinds, 1):
             spectrum = getattr(fft, name)(spectrum, kind, axis=axis)
         spectrum = spectrum / sums
@@ -83,7 +91,7 @@ def _solve(values: np.ndarray, hole: np.ndarray, ends: list[tuple[bool, bool]], 
     size = (right.size, right.size)
     matrix, inverse = (LinearOperator(size, matvec=by, dtype=values.dtype) for by in (multiply, precondition))
     solved, _ = cg(matrix, right, rtol=tolerance, M=inverse)
-    known[:, *inner] += solved.reshape(shape)
+    known[inner] += solved.reshape(shape)
     return known
 
 
