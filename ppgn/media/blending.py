@@ -60,7 +60,7 @@ def _solve(values: np.ndarray, hole: np.ndarray, ends: list[tuple[bool, bool]], 
     inside, kinds, inner = hole[inner], [TRANSFORMS[end] for end in ends], (slice(None), *inner)
     down, across = (_eigenvalues(n, kind) for n, (_, kind) in zip(inside.shape, kinds, strict=True))
     sums = (down[:, None] + across).astype(values.dtype)
-    sums[sums == 0] = 1  # of a constant, where the box reaches every edge
+    sums[sums == 0] = sums[sums > 0].min(initial=1)  # of a constant, where the box reaches every edge
     whole, shape = np.zeros_like(values), (len(values), *inside.shape)
 
     def minus_laplacian(u: np.ndarray) -> Any:

@@ -18,6 +18,7 @@ from ppgn import paths
 from ppgn.errors import InputError, nearest
 
 ANIMATED = (".webp", ".gif", ".png")
+LARGE = 1_000_000  # pixels of a picture that is packed fast: a PNG takes a fourth of the time and a tenth more room
 
 
 def read(path: str | Path) -> Tensor:
@@ -94,7 +95,8 @@ def write(path: str | Path, image: Tensor | Image.Image) -> None:
         raise InputError(f"cannot tell an image format from '{path.name}'; give a name that ends in .png or .jpg")
     buffer = io.BytesIO()
     picture = image if isinstance(image, Image.Image) else to_pil(image)
-    picture.save(buffer, format=formats[path.suffix.lower()])
+    packing = {"compress_level": 2} if picture.width * picture.height > LARGE else {}
+    picture.save(buffer, format=formats[path.suffix.lower()], **packing)
     paths.write(path, buffer.getvalue())
 
 
