@@ -22,7 +22,15 @@ from ppgn.samplers.noise import Noise
 from ppgn.samplers.sampler import Sampler
 
 # What differs from the defaults of `Annealed`.
-CHANGES: dict[str, Any] = {"steps": 24, "sigma_max": 0.3, "sigma_min": 0.05, "epsilon2": 2.0, "fade": True, "views": 2}
+CHANGES: dict[str, Any] = {
+    "steps": 24,
+    "sigma_max": 0.3,
+    "sigma_min": 0.05,
+    "epsilon2": 10.0,
+    "epsilon3": 0.0,
+    "fade": True,
+    "views": 2,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +38,9 @@ class Settings:
     """How near a chain stays to its photo. Raises `InputError` for what is no number above 0, or from 0 on."""
 
     sampler: Sampler
-    spread: float = 0.3  # standard deviation of codes around the photo's
-    pixels: float = 1.0  # weight of −½ the mean over pixels of ((x − photo) / 0.1)²
-    features: float = 0.1  # weight of −½ the mean over the encoder's features of (E(x) − E(photo))²
+    spread: float = 0.5  # standard deviation of codes around the photo's
+    pixels: float = 2.0  # weight of −½ the mean over pixels of ((x − photo) / 0.1)²
+    features: float = 1.0  # weight of −½ the mean over the encoder's features of (E(x) − E(photo))²
 
     def __post_init__(self) -> None:
         for name in ("spread", "pixels", "features"):

@@ -71,8 +71,8 @@ def edits(
 ) -> Table:
     """Photographs edited towards a class near their own: how often that is seen, and how much of the photo is left.
 
-    Ways: "edit", as `ppgn edit` does; "strength", chains of `ppgn sample` from the photo with strength=0.5; "pixels",
-    gradient ascent on the pixels in as many steps. Rows have p of the class by the condition; by a judge that took no
+    Ways: "edit", as `ppgn edit` does; "pixels", gradient ascent on the pixels in as many steps; "strength", chains of
+    `ppgn sample` from the photo with strength=0.5. Rows have p of the class by the condition; by a judge that took no
     part p, top-1 and top-5; the PSNR to the photograph in dB (mean), the cosine distance of features, KID to other
     photographs; seconds for an edit. Intervals are over photographs. Raises `InputError`.
     """
@@ -88,8 +88,8 @@ def edits(
     panel = Panel(conditions, recognition(classifier, known), task.features(), task.spread(apart, drawer))
     ways: dict[str, Way] = {
         "edit": partial(_edit, drawer, settings, seed),
-        "strength": partial(_from_photo, drawer, walker_of("annealed", None, STRENGTH), task.prior, seed),
         "pixels": partial(_on_pixels, settings.sampler.steps, seed),
+        "strength": partial(_from_photo, drawer, walker_of("annealed", None, STRENGTH), task.prior, seed),
     }
     original = Drawn(originals, torch.arange(n))
     shown = [originals]
