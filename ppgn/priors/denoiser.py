@@ -42,10 +42,7 @@ class Denoiser(nn.Module):
 
 @dataclass(frozen=True)
 class Level:
-    """A noise-conditional prior, which offers `residual_at`, held at one noise level σ.
-
-    residual / σ² is the score of the data smoothed by σ.
-    """
+    """A prior that offers `residual_at`, held at a level σ; residual / σ² is the score of the data smoothed by σ."""
 
     prior: Any
     sigma: float
@@ -56,7 +53,15 @@ class Level:
         return found
 
 
-class SmoothedDensity(Denoiser):
+class EveryLevel:
+    """What makes a prior that offers `residual_at` noise-conditional (`contracts.NoiseConditionalPrior`)."""
+
+    def at(self, sigma: float) -> Level:
+        """The prior of one noise level. One outside `sigmas` is not known, or not trained for."""
+        return Level(self, float(sigma))
+
+
+class SmoothedDensity(EveryLevel, Denoiser):
     """A prior whose density with noise of any standard deviation σ has a gradient in closed form, `_score`."""
 
     def _score(self, h: Tensor, sigma: float) -> Tensor:
@@ -66,10 +71,6 @@ class SmoothedDensity(Denoiser):
     def score(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, D) -> ∂log p(h)/∂h, (B, D); x is ignored."""
         return self._score(h, 0.0)
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""

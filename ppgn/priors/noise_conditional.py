@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.numerics.linear import Linear
-from ppgn.priors.denoiser import Denoiser, Level, preconditioning, vector_dim, zero
+from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, vector_dim, zero
 
 WAVES = 16  # sines and cosines that a noise level is shown as
 
@@ -31,7 +31,7 @@ class _Block(nn.Module):
         return y + change
 
 
-class NoiseConditional(Denoiser):
+class NoiseConditional(EveryLevel, Denoiser):
     """R(h, σ) for codes (D,) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
     `depth` residual blocks of `width`, preconditioned as in Karras et al. 2022. `residual` takes the noise level
@@ -64,24 +64,16 @@ class NoiseConditional(Denoiser):
         The levels are (B,), or (1,) for all rows; a row is then rounded the same in a batch of any size.
         """
         c_skip, c_out, c_in = preconditioning(sigma)
-        level = self.embed(self._waves(sigma))
+        low, high = (math.log(end) for end in self.sigmas)
+        place = (sigma.log() - low) / max(high - low, 1e-6)  # of ln σ, between the lowest and the highest
+        angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
+        level = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
         y = self.stem(c_in * h)
         for block in self.blocks:
             y = block(y, level)
         found: Tensor = self.head(self.norm(y))
         return c_skip * h + c_out * found
 
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level. A level outside `sigmas` is one the network was not trained for."""
-        return Level(self, float(sigma))
-
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
         return self.denoise(h, h.new_full((1,), sigma)) - h
-
-    def _waves(self, sigma: Tensor) -> Tensor:
-        """Noise levels (B,) -> (B, 2 · WAVES): where ln σ stands between the lowest and the highest."""
-        low, high = (math.log(end) for end in self.sigmas)
-        place = (sigma.log() - low) / max(high - low, 1e-6)
-        angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
