@@ -45,11 +45,11 @@ def edit(
     mask: Any = None,
     # -- how the chains walk --
     seeds: Any = "0-3",  # edits of each photo: 0-15, [1,4,9], 3 or 0-3,8,10-12
-    # how near to the photo: near.spread=0.5, the standard deviation of codes around its code; near.pixels=2 and
+    # how near to the photo: near.spread=0.7, the standard deviation of codes around its code; near.pixels=2 and
     # near.features=1, the weights of squared differences in pixels and in the encoder's features
     near: Mapping[str, Any] | None = None,
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
-    # the kernel; what is not set of annealed is steps=24, sigma_max=0.3, sigma_min=0.05, epsilon2=10, epsilon3=0,
+    # the kernel; what is not set of annealed is steps=40, sigma_max=0.3, sigma_min=0.05, epsilon2=20, epsilon3=0,
     # fade=true, views=2
     sampler: Any = "annealed",
     steps: int | None = None,  # null is the sampler's own number

@@ -23,10 +23,10 @@ from ppgn.samplers.sampler import Sampler
 
 # What differs from the defaults of `Annealed`.
 CHANGES: dict[str, Any] = {
-    "steps": 24,
+    "steps": 40,
     "sigma_max": 0.3,
     "sigma_min": 0.05,
-    "epsilon2": 10.0,
+    "epsilon2": 20.0,
     "epsilon3": 0.0,
     "fade": True,
     "views": 2,
@@ -38,7 +38,7 @@ class Settings:
     """How near a chain stays to its photo. Raises `InputError` for what is no number above 0, or from 0 on."""
 
     sampler: Sampler
-    spread: float = 0.5  # standard deviation of codes around the photo's
+    spread: float = 0.7  # standard deviation of codes around the photo's
     pixels: float = 2.0  # weight of −½ the mean over pixels of ((x − photo) / 0.1)²
     features: float = 1.0  # weight of −½ the mean over the encoder's features of (E(x) − E(photo))²
 
