@@ -77,12 +77,12 @@ class Results:
 
     def add(self, row: Mapping[str, Any], samples: Samples, tiles: Sequence[Tensor]) -> None:
         """Take what is to be told of a photo whose pictures are kept, and its row of grid.png, whole pictures."""
+        if len(self.rows) < SHOWN:
+            self._tiles += map(_tile, tiles)
+        self._codes.append(samples.codes)
+        self.failed += len(samples.failed)
         before, self.seconds = self.seconds, time.perf_counter() - self._started
         self.rows.append({**row, "seconds": round(self.seconds - before, 3)})
-        self.failed += len(samples.failed)
-        self._codes.append(samples.codes)
-        if len(self.rows) <= SHOWN:
-            self._tiles += map(_tile, tiles)
         if self.folder is not None:
             self.save()
 
