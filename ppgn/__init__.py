@@ -19,6 +19,7 @@ if _TYPE_CHECKING:
 
     from ppgn import evaluation as evaluate
     from ppgn.conditions.words import condition
+    from ppgn.editing import edit
     from ppgn.errors import InputError
     from ppgn.inpainting import inpaint
     from ppgn.interop.importing import import_model
@@ -36,6 +37,7 @@ __all__ = [
     "Sampler",
     "__version__",
     "condition",
+    "edit",
     "evaluate",
     "facets",
     "import_model",
@@ -50,6 +52,7 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "edit": "ppgn.editing",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",

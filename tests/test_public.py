@@ -12,7 +12,7 @@ import pytest
 import ppgn
 
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
-NAMES |= {"open_samples", "import_model"}
+NAMES |= {"open_samples", "import_model", "edit"}
 LAZY = """
 import sys
 import ppgn

@@ -15,7 +15,9 @@ from ppgn.cli import fields
 from ppgn.cli.fields import MISSING, PARTS, Field
 from ppgn.errors import unknown
 
-VERBS = ("sample", "inpaint", "facets", "evaluate", "train", "import", "models", "classes", "units", "completion")
+VERBS = (
+    "sample", "inpaint", "edit", "facets", "evaluate", "train", "import", "models", "classes", "units", "completion"
+)
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120
 
 

@@ -4,6 +4,7 @@ All pictures are reduced to 64 px. Intervals are 95 % bootstrap ones.
 """
 
 from ppgn.evaluation.captions import captions
+from ppgn.evaluation.edits import edits
 from ppgn.evaluation.inpainting import inpainting
 from ppgn.evaluation.places import places
 from ppgn.evaluation.reconstruction import reconstruction
@@ -11,4 +12,4 @@ from ppgn.evaluation.samples import samples, variants
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.units import units
 
-__all__ = ["Table", "captions", "inpainting", "places", "reconstruction", "samples", "units", "variants"]
+__all__ = ["Table", "captions", "edits", "inpainting", "places", "reconstruction", "samples", "units", "variants"]

@@ -18,6 +18,7 @@ from ppgn.media import images
 from ppgn.photographs import Photographs
 
 MOST_PIXELS = 64_000_000  # of a photo
+MOST_TOGETHER = 1_000_000_000  # of all photos, which are held in memory
 CENTER = 0.5  # sides of the hole "center", in sides of the picture
 RANDOM = 100 / 227  # side of the square hole "random", in the picture's shorter sides: as published
 
@@ -71,7 +72,7 @@ class Photo:
 def photos(given: Any) -> list[Photo]:
     """The photos in a file, a folder, a Pillow picture, a tensor (3, H, W), uint8 or in [0, 1], or a list of these.
 
-    Raises `InputError` for what cannot be read, has too many pixels, or bears the same name.
+    Raises `InputError` for what cannot be read, has too many pixels, alone or together, or bears the same name.
     """
     every = given if isinstance(given, list | tuple) else [given]
     found: list[Photo] = []
@@ -91,6 +92,10 @@ def photos(given: Any) -> list[Photo]:
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise InputError(f"several pictures are named '{twice}'; rename all but one")
+    pixels = sum(photo.pixels[0].numel() for photo in found)
+    if pixels > MOST_TOGETHER:
+        most = f"at most {MOST_TOGETHER // 10**6}; give fewer photos"
+        raise InputError(f"image: {pixels / 1e6:.0f} megapixels in all; {most}")
     return found
 
 

@@ -88,8 +88,8 @@ class Problem:
         known[0][here] = (~hole[box]).float()
         square = torch.zeros(3, region.side, region.side)
         square[:, here[0], here[1]] = photo[:, box[0], box[1]].float() / 255
-        share = _resize(known, size)
-        image = _resize(square * known, size) / share.clamp_min(EMPTY)
+        share = resize(known, size)
+        image = resize(square * known, size) / share.clamp_min(EMPTY)
         share = torch.where(share < EMPTY, 0.0, share.clamp(0, 1))
         return Problem(photo, hole, region, harmonic(image.clamp(0, 1), share[0] == 0), share)
 
@@ -107,7 +107,7 @@ class Problem:
     def complete(self, drawn: Tensor) -> Tensor:
         """The photo with the hole taken from `drawn` (3, S, S'), blended in, uint8 (3, H, W); the rest is untouched."""
         box, here = self.region.box(self.hole.shape), self.region.inside(self.hole.shape)
-        square = _resize(drawn.float().cpu(), (self.region.side, self.region.side))
+        square = resize(drawn.float().cpu(), (self.region.side, self.region.side))
         part = self.photo[:, box[0], box[1]].float() / 255
         blended = poisson_blend(part, square[:, here[0], here[1]], self.hole[box])
         completed = self.photo.clone()
@@ -116,7 +116,7 @@ class Problem:
         return completed
 
 
-def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
+def resize(image: Tensor, size: Sequence[int]) -> Tensor:
     """(C, H, W) -> (C, *size), bilinear, antialiased; weights are never negative."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image

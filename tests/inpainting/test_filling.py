@@ -12,7 +12,6 @@ from torch import Tensor
 
 import ppgn
 from ppgn.errors import InputError
-from ppgn.inpainting.filling import TILE, _stack, _tile
 from ppgn.media import images
 
 PHOTO = torch.randint(256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -81,12 +80,3 @@ def test_a_condition_that_says_all_needs_no_target(given: dict[str, Any]) -> Non
 def test_what_cannot_be_is_refused(given: dict[str, Any], wrong: dict[str, Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         ppgn.inpaint(PHOTO, **given | wrong)
-
-
-def test_tiles_keep_their_shape_and_small_ones_are_enlarged_by_a_whole_factor() -> None:
-    wide = _tile(torch.zeros(3, 300, 600, dtype=torch.uint8))
-    assert wide.shape == (3, TILE // 2, TILE)
-    assert torch.equal(_tile(PHOTO), PHOTO)
-    sheet = _stack([wide, PHOTO])[1]
-    assert torch.equal(sheet[:, 64 - 60 : 64 + 60, 128 - 88 : 128 + 88][:, ::4, ::4], PHOTO)
-    assert (sheet[:, :4] == 255).all()
