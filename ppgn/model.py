@@ -25,7 +25,7 @@ from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-SUITED = ("mixture", "gaussian")  # priors for whoever does not say what suits, the best first
+SUITED = ("diffusion", "unet", "mixture", "stationary", "gaussian")  # priors for whoever does not say what suits, the best first
 # Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
 UNTRAINED = {
     "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),
@@ -170,7 +170,7 @@ class PPGN(nn.Module):
     def choose_prior(self, prior: Any = None, sampler: Any = None) -> Prior:
         """The prior of a name, "module:Class", mapping or object; for None the first of this model's that suits.
 
-        What suits is what `sampler.priors` says, best first; without a sampler that is "mixture", then "gaussian".
+        What suits is what `sampler.priors` says, best first; without a sampler that is the first of `SUITED`.
         Raises `UntrainedError` for a prior that the model could be given, `InputError` for any other unknown name and
         for an object that is no prior of such codes.
         """
