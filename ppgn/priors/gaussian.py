@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from ppgn.priors.denoiser import SPAN, Level
+from ppgn.priors.denoiser import Level
 
 
 class Gaussian(nn.Module):
@@ -17,7 +17,6 @@ class Gaussian(nn.Module):
 
     code_shape = None  # of all codes
     sigmas = (0.0, math.inf)
-    span = SPAN
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> −h; x is ignored."""

@@ -1,0 +1,1 @@
+"""Other people's networks, in the forms they are published in, as parts of a PPGN."""
