@@ -25,7 +25,13 @@ from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-SUITED = ("diffusion", "unet", "mixture", "stationary", "gaussian")  # priors for whoever does not say what suits, the best first
+SUITED = (
+    "diffusion",
+    "unet",
+    "mixture",
+    "stationary",
+    "gaussian",
+)  # priors for whoever does not say what suits, the best first
 # Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
 UNTRAINED = {
     "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),

@@ -185,7 +185,9 @@ def diffusion(
     else:
         given, blank = _labels(network, label)
     if (label is not None and texts) or (prompt is not None and not texts):
-        raise InputError(f"'{source}' {'reads texts: use prompt' if texts else 'reads no texts'}, not {label or prompt}")
+        raise InputError(
+            f"'{source}' {'reads texts: use prompt' if texts else 'reads no texts'}, not {label or prompt}"
+        )
     return Diffusion(network, shape, prediction, alphas, given=given, blank=blank, guidance=guidance)
 
 
@@ -201,7 +203,9 @@ def _config(folder: Path, part: str, name: str = "config.json") -> dict[str, Any
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}); give a pipeline or an autoencoder of diffusers") from error
+        raise InputError(
+            f"'{path}' cannot be read ({error}); give a pipeline or an autoencoder of diffusers"
+        ) from error
     if not isinstance(found, dict):
         raise InputError(f"'{path}' is no configuration; give a pipeline or an autoencoder of diffusers")
     return found
@@ -262,7 +266,9 @@ def _schedule(folder: Path) -> tuple[Prediction, Tensor | None]:
     prediction = known.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample") or "beta_schedule" not in known:
         given = f"{config.get('_class_name')} with prediction {prediction}"
-        raise InputError(f"'{folder}': its scheduler is {given}; expected epsilon, v_prediction, sample, or flow matching")
+        raise InputError(
+            f"'{folder}': its scheduler is {given}; expected epsilon, v_prediction, sample, or flow matching"
+        )
     taken = inspect.signature(_package().DDPMScheduler.__init__).parameters
     scheduler = _package().DDPMScheduler(**{name: value for name, value in known.items() if name in taken})
     return prediction, scheduler.alphas_cumprod
@@ -295,7 +301,11 @@ def _texts(
     pipeline = _package().DiffusionPipeline.from_pretrained(
         str(folder), local_files_only=True, use_safetensors=True, **dict.fromkeys(unneeded)
     )
-    words: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative, "do_classifier_free_guidance": guidance != 1}
+    words: dict[str, Any] = {
+        "prompt": prompt,
+        "negative_prompt": negative,
+        "do_classifier_free_guidance": guidance != 1,
+    }
     taken = inspect.signature(pipeline.encode_prompt).parameters
     words |= {name: None for name in ("prompt_2", "prompt_3") if name in taken}
     words |= {"device": "cpu", "num_images_per_prompt": 1}

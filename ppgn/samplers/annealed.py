@@ -133,7 +133,9 @@ class Annealed(Sampler):
 
     def _ends(self, target: Target) -> tuple[float, float]:
         """The lowest and the highest noise level."""
-        known = [k if 0 < k < math.inf else end for k, end in zip(getattr(target, "sigmas", SIGMAS), SIGMAS, strict=True)]
+        known = [
+            k if 0 < k < math.inf else end for k, end in zip(getattr(target, "sigmas", SIGMAS), SIGMAS, strict=True)
+        ]
         low, high = (k if own is None else own for k, own in zip(known, (self.sigma_min, self.sigma_max), strict=True))
         if not low < high:
             raise InputError(f"the noise levels go from sigma_max={high:g} down to sigma_min={low:g}; set both")

@@ -136,7 +136,9 @@ def test_a_text_is_fixed_inside_the_prior(tmp_path: Path, monkeypatch: pytest.Mo
     class Reader:
         """Writes the length of a text in every number of its embedding."""
 
-        def encode_prompt(self, prompt: str, device: str, do_classifier_free_guidance: bool, negative_prompt: str) -> Any:
+        def encode_prompt(
+            self, prompt: str, device: str, do_classifier_free_guidance: bool, negative_prompt: str
+        ) -> Any:
             return tuple(torch.full((1, 5, 8), float(len(text))) for text in (prompt, negative_prompt))
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *args, **words: Reader())
@@ -177,7 +179,13 @@ def test_any_condition_guides_it_and_a_seed_is_its_own(folder: Path) -> None:
     assert whole.about["prior"] == "diffusion"
     assert torch.equal(whole.images[2:], alone.images)
     assert torch.equal(whole.codes[2:], alone.codes)
-    without = ppgn.sample(red, model=net, seeds=range(3), steps=6, sampler={"_target_": "ppgn.samplers.annealed:Annealed", "epsilon2": 0.0})
+    without = ppgn.sample(
+        red,
+        model=net,
+        seeds=range(3),
+        steps=6,
+        sampler={"_target_": "ppgn.samplers.annealed:Annealed", "epsilon2": 0.0},
+    )
     assert whole.log_prob.mean() > without.log_prob.mean()
 
 

@@ -121,4 +121,6 @@ def test_spatial_codes_are_vectors_of_another_form() -> None:
     spatial, flat = Mixture([2, 3, 3], 3, 0.5), Mixture([18], 3, 0.5)
     assert spatial.fit(codes, rounds=3) == flat.fit(codes.flatten(1), rounds=3)
     assert torch.equal(spatial.log_prob(codes), flat.log_prob(codes.flatten(1)))
-    assert torch.equal(spatial.at(0.7).residual(codes, NOTHING).flatten(1), flat.at(0.7).residual(codes.flatten(1), NOTHING))
+    assert torch.equal(
+        spatial.at(0.7).residual(codes, NOTHING).flatten(1), flat.at(0.7).residual(codes.flatten(1), NOTHING)
+    )

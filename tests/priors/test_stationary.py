@@ -97,7 +97,9 @@ def test_a_model_keeps_it(tmp_path: Path) -> None:
     prior, h = fitted((3, 8, 8)).float(), draws(3, (3, 8, 8), seed=3)
     PPGN.from_config({"generator": identity}).with_prior("stationary", prior, config).save(tmp_path / "m.safetensors")
     again: Stationary = load(tmp_path / "m.safetensors").priors["stationary"]  # type: ignore[assignment]
-    torch.testing.assert_close(again.at(0.1).residual(h, NOTHING), prior.at(0.1).residual(h, NOTHING), rtol=0, atol=0.02)
+    torch.testing.assert_close(
+        again.at(0.1).residual(h, NOTHING), prior.at(0.1).residual(h, NOTHING), rtol=0, atol=0.02
+    )
 
 
 def test_it_is_fitted_within_seconds() -> None:
