@@ -31,7 +31,7 @@ SUITED = (
     "mixture",
     "stationary",
     "gaussian",
-)  # priors for whoever does not say what suits, the best first
+)  # whoever says nothing gets the first there is
 # Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
 UNTRAINED = {
     "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),

@@ -69,7 +69,7 @@ class Posterior:
 
     @property
     def sigmas(self) -> tuple[float, ...]:
-        """The noise levels to walk by default, (low, high). Raises `InputError` where the prior is a denoiser of none."""
+        """The noise levels to walk by default, (low, high). Raises `InputError` where the prior knows none."""
         levels: tuple[float, ...] = getattr(self._noise_conditional, "span", self._noise_conditional.sigmas)
         return levels
 

@@ -64,7 +64,7 @@ def sample(
     # forgets it
     strength: float | None = None,
     # -- how they walk --
-    model: Any = "natural64",  # the generator: a name that `ppgn models` lists, a .safetensors file, a folder, hf:USER/NAME
+    model: Any = "natural64",  # the generator: a name of `ppgn models`, a .safetensors file, a folder, hf:USER/NAME
     prior: Any = None,  # what keeps the images natural (bank, mixture, joint, dae, gaussian); null is what suits
     # the kernel and its settings; anchored gives way to annealed where chains start from an image or the prior has no
     # anchors

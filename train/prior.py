@@ -29,6 +29,7 @@ from ppgn.model import PPGN
 from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
+from ppgn.priors.stationary import Stationary
 from train.cache import PROBES, cached
 from train.callbacks import Periodic
 from train.command import build, fit, prepare, whole
@@ -223,8 +224,8 @@ def load_data(model: PPGN, cfg: DictConfig) -> tuple[Tensor, Tensor]:
     return train, val
 
 
-def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank:
-    """Build what the configuration names, train it, and return the trained module; a mixture or a bank is fitted.
+def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank | Stationary:
+    """Build what the configuration names, train it, and return the trained module; those of a formula are fitted.
 
     Its name in the model is `cfg.name`, or that of the option "prior". A training goes on from `out/last.ckpt` where
     that exists and `resume` is true. Raises `InputError` for bad settings.
@@ -241,13 +242,15 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
     train = codes[0]
     path = Path(cfg.out).expanduser() / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
     export = ExportPrior(path, model, name, settings, codes, cfg.export_every)
-    if isinstance(prior, Mixture | Bank):
+    if isinstance(prior, Mixture | Bank | Stationary):
         whole(cfg, "rounds")
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
         if isinstance(prior, Mixture):
             prior.fit(scaled(train), cfg.rounds, cfg.seed)
-        else:
+        elif isinstance(prior, Bank):
             prior.fit(scaled(train), cfg.seed)
+        else:
+            prior.fit(scaled(train))
         export.put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())

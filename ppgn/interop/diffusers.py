@@ -1,6 +1,7 @@
-"""Autoencoders of diffusers as generator and encoder, its UNets and transformers as prior: pip install "ppgn[diffusers]".
+"""Autoencoders of diffusers as generator and encoder, its UNets and transformers as prior.
 
-A model of such parts is saved by reference, a folder or a repository and its commit, and its weights are not copied.
+They need pip install "ppgn[diffusers]". A model of such parts is saved by reference, a folder or a repository and its
+commit; the weights are not copied.
 Only safetensors are read, and no code comes with them.
 """
 
@@ -29,6 +30,7 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderRAE", "Autoencod
 TEXTLESS = ("UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel")
 WITH_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
 SIZE = 256  # of pictures where a configuration says none
+ADVICE = "give a pipeline or an autoencoder of diffusers"
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = ("*.json", "*/*.json")
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*-of-*.safetensors")
@@ -45,7 +47,7 @@ def load(
     guidance: float = 1.0,
     precision: str = "float32",
 ) -> PPGN:
-    """A model whose encoder and generator are an autoencoder of diffusers, and whose prior "diffusion" is its UNet or DiT.
+    """A model of an autoencoder of diffusers, encoder and generator, and with its UNet or DiT as prior "diffusion".
 
     source: a folder, or "USER/NAME" of the Hugging Face hub, from where what is missing is downloaded: a pipeline, or
         an autoencoder alone, which comes without the prior. Without an autoencoder codes are pixels in [−1, 1].
@@ -57,8 +59,11 @@ def load(
     Raises `InputError` without the package, and for what is no such model.
     """
     folder, commit = snapshot(source, CONFIGS, revision)
-    named = {"source": str(folder.resolve()) if commit is None else repository(source), "revision": commit}
-    sized = {**named, "size": size}
+    named: dict[str, Any] = {
+        "source": str(folder.resolve()) if commit is None else repository(source),
+        "revision": commit,
+    }
+    sized: dict[str, Any] = {**named, "size": size}
     config: dict[str, Any] = {
         "generator": {"_target_": f"{__name__}.Decoder", **sized},
         "encoder": {"_target_": f"{__name__}.Encoder", **sized},
@@ -67,7 +72,7 @@ def load(
     priors: dict[str, nn.Module] = {}
     if "network" in _parts(folder):
         wish = {"prompt": prompt, "negative": negative, "label": label, "guidance": guidance}
-        settings = {**named, "code_shape": list(generator.code_shape), **wish, "precision": precision}
+        settings: dict[str, Any] = {**named, "code_shape": list(generator.code_shape), **wish, "precision": precision}
         priors["diffusion"] = diffusion(**settings)
         config["priors"] = {"diffusion": {"_target_": f"{__name__}.diffusion", **settings}}
     card = {"name": named["source"], "revision": commit, "weights": "named, not held, by this file"}
@@ -83,6 +88,9 @@ class _Codes(nn.Module):
     """
 
     restorable = True
+    vae: Any
+    mean: Tensor  # (C, 1, 1), or (1, 1, 1)
+    std: Tensor
 
     def __init__(self, source: str, revision: str | None = None, size: int | None = None) -> None:
         super().__init__()
@@ -185,9 +193,8 @@ def diffusion(
     else:
         given, blank = _labels(network, label)
     if (label is not None and texts) or (prompt is not None and not texts):
-        raise InputError(
-            f"'{source}' {'reads texts: use prompt' if texts else 'reads no texts'}, not {label or prompt}"
-        )
+        wanted = "reads texts, not classes: use prompt" if texts else "reads no texts: use label, or nothing"
+        raise InputError(f"'{source}' {wanted}")
     return Diffusion(network, shape, prediction, alphas, given=given, blank=blank, guidance=guidance)
 
 
@@ -203,11 +210,9 @@ def _config(folder: Path, part: str, name: str = "config.json") -> dict[str, Any
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"'{path}' cannot be read ({error}); give a pipeline or an autoencoder of diffusers"
-        ) from error
+        raise InputError(f"'{path}' cannot be read ({error}); {ADVICE}") from error
     if not isinstance(found, dict):
-        raise InputError(f"'{path}' is no configuration; give a pipeline or an autoencoder of diffusers")
+        raise InputError(f"'{path}' is no configuration; {ADVICE}")
     return found
 
 
@@ -227,9 +232,9 @@ def _component(
     """A network of a pipeline, frozen. Raises `InputError` where its class is none of `kinds`."""
     prefix = f"{part}/" if part else ""
     folder, _ = snapshot(source, [*CONFIGS, *(prefix + name for name in WEIGHTS)], revision)
-    kind = _config(folder, part).get("_class_name")
+    kind = str(_config(folder, part).get("_class_name", "no network"))
     if kind not in kinds:
-        raise InputError(f"'{source}' has {kind or 'no network'} in '{part or '.'}'; expected {', '.join(kinds)}")
+        raise InputError(f"'{source}' has {kind} in '{part or '.'}'; expected {', '.join(kinds)}")
     try:
         network = getattr(_package(), kind).from_pretrained(
             str(folder / part),
@@ -265,10 +270,9 @@ def _schedule(folder: Path) -> tuple[Prediction, Tensor | None]:
     known = {name: value for name, value in config.items() if not name.startswith("_")}
     prediction = known.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample") or "beta_schedule" not in known:
+        expected = "expected epsilon, v_prediction, sample, or flow matching"
         given = f"{config.get('_class_name')} with prediction {prediction}"
-        raise InputError(
-            f"'{folder}': its scheduler is {given}; expected epsilon, v_prediction, sample, or flow matching"
-        )
+        raise InputError(f"'{folder}': its scheduler is {given}; {expected}")
     taken = inspect.signature(_package().DDPMScheduler.__init__).parameters
     scheduler = _package().DDPMScheduler(**{name: value for name, value in known.items() if name in taken})
     return prediction, scheduler.alphas_cumprod
@@ -308,7 +312,7 @@ def _texts(
     }
     taken = inspect.signature(pipeline.encode_prompt).parameters
     words |= {name: None for name in ("prompt_2", "prompt_3") if name in taken}
-    words |= {"device": "cpu", "num_images_per_prompt": 1}
+    words |= {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": guidance != 1}
     with torch.no_grad():
         found = pipeline.encode_prompt(**{name: value for name, value in words.items() if name in taken})
     rows = list(found[:2]), list(found[2:4])  # embeddings and pooled ones: of the prompt, of what is against it

@@ -42,15 +42,12 @@ def telling(name: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise InputError(
-            f"'{name}' is given to who accepts its terms: do so on its page, then hf auth login"
-        ) from error
+        raise InputError(f"'{name}' asks for a consent: accept its terms on its page, then hf auth login") from error
     except errors.RevisionNotFoundError as error:
         raise InputError(f"'{name}' has no such revision; give hf:USER/NAME@REVISION that exists") from error
     except errors.RepositoryNotFoundError as error:
-        raise InputError(
-            f"there is no '{name}' on the hub, or it is private; check the name, or hf auth login"
-        ) from error
+        hint = "check the name, or hf auth login"
+        raise InputError(f"there is no '{name}' on the hub, or it is private; {hint}") from error
     except errors.HFValidationError as error:
         raise InputError(f"'{name}' is no name of the hub; give hf:USER/NAME") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError) as error:

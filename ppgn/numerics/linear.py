@@ -10,7 +10,7 @@ ROWS = 8  # of a block
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b for rows (B, D), or (B, ..., D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
+    """x Wᵀ + b for rows (B, ..., D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
 
     A CPU's matrix product chooses its way by the number of rows and rounds accordingly, and a long chain amplifies
     what was rounded. Here the rows are filled up to blocks of one size, each a product of its own; rows of several

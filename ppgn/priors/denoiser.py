@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ppgn.contracts import Shape
 from ppgn.errors import InputError
 
-
 SPAN = (0.02, 10.0)  # noise levels that annealing walks by default where a prior of codes of unit variance knows all
 
 
@@ -111,7 +110,9 @@ def spatial(code_shape: Sequence[int], multiple: int = 1) -> tuple[int, int, int
 
 
 def preconditioning(sigma: Tensor, dims: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1, …) each for codes of so many `dims`, of R(h, σ) = c_skip h + c_out F(c_in h, σ).
+    """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1, …) each, for codes of so many `dims`.
+
+    They make up R(h, σ) = c_skip h + c_out F(c_in h, σ).
 
     For data of mean 0 and unit variance: F sees and aims at unit variance, and F = 0 is the best linear denoiser.
     Source: Karras et al. 2022, Table 1, with σ_data = 1.

@@ -78,7 +78,8 @@ class Diffusion(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Diffusion:
         """Moves to another device are made, changes of precision are not."""
-        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
+        super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
+        return self
 
     def at(self, sigma: float) -> Level:
         """The prior of one noise level."""
@@ -111,7 +112,7 @@ class Diffusion(nn.Module):
         """What the network says of x at timestep t, guided, in the precision of x."""
         own = next(self.network.parameters()).dtype
         times = torch.full((len(x),), t, dtype=torch.float32, device=x.device)
-        said = []
+        said: list[Tensor] = []
         for number, wish in enumerate(self.wishes):
             rows: dict[str, Any] = {}
             for name in wish:

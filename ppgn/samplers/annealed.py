@@ -33,9 +33,12 @@ class Annealed(Sampler):
 
     With ε1 = ε3 = 1 and ε2 = 0 this is the ancestral sampler of the data's diffusion, exact as the levels grow dense;
     ε3 = 0 makes it deterministic, an Euler step along the probability flow; ε2 = 1 is Bayes' rule where `normalize` is
-    "none" and R's Jacobian is right. σ falls from `sigma_max` to `sigma_min` along a `grid`, over the steps and anew with
-    every target; where an end is None it is that of the levels that the target knows. A `grid` of numbers are the levels
-    themselves, highest first: exactly where there is one more of them than steps, else geometrically between. A chain starts at its start code plus noise σ_max z; start codes N(0, I) so become N(0, 1 + σ²).
+    "none" and R's Jacobian is right. A chain starts at its start code plus noise σ z of the first level; start codes
+    N(0, I) so become N(0, 1 + σ²).
+
+    σ falls from `sigma_max` to `sigma_min` along a `grid`, over the steps and anew with every target; an end that is
+    None is that of the levels that the target knows. A `grid` of numbers are the levels themselves, highest first:
+    exactly where there is one more of them than steps, else geometrically in between.
 
     `normalize` "condition" scales the condition's gradient to unit root mean square per row and its term to
     ε2 · σ/√(1 + σ²), so that ε2 counts standard deviations of a code N(0, I) given its noisy one. `jacobian` is how the
@@ -126,8 +129,8 @@ class Annealed(Sampler):
             return here * math.pow(there / here, place - below) if place < below + 1 else there
         low, high = self._ends(target)
         if self.grid == "karras":
-            end, left = low ** (1 / RHO), self.share * (1 - k / steps)
-            return min(high, max(low, (end + left * (high ** (1 / RHO) - end)) ** RHO))
+            end, left = math.pow(low, 1 / RHO), self.share * (1 - k / steps)
+            return min(high, max(low, math.pow(end + left * (math.pow(high, 1 / RHO) - end), RHO)))
         first = high if self.share == 1 else low * math.pow(high / low, self.share)
         return max(low, first * math.pow(low / first, k / steps))
 
@@ -139,7 +142,7 @@ class Annealed(Sampler):
         low, high = (k if own is None else own for k, own in zip(known, (self.sigma_min, self.sigma_max), strict=True))
         if not low < high:
             raise InputError(f"the noise levels go from sigma_max={high:g} down to sigma_min={low:g}; set both")
-        return float(low), float(high)
+        return low, high
 
     def _towards(self, evaluation: Evaluation, sigma: float) -> Tensor:
         """D − h, (B, *code_shape)."""

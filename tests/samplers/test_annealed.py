@@ -210,7 +210,7 @@ def test_the_last_share_of_the_way_is_the_end_of_the_whole(grid: Any) -> None:
 
 def test_both_ends_are_checked_before_anything_is_drawn() -> None:
     target = Posterior(TinyGenerator(), Mixture(), TinyCondition(1))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="sigma is 0.0001"):
+    with pytest.raises(InputError, match=r"sigma is 0\.0001"):
         run_chains([target], Annealed(sigma_min=1e-4), doubles([1]), steps=50)
     assert target.generator.calls == 0  # type: ignore[attr-defined]
 
