@@ -1,1 +1,1 @@
-"""Other people's networks, in the forms they are published in, as parts of a PPGN."""
+"""Other people's weights: read as they were published, checked blob by blob, put into this package's networks."""
