@@ -303,7 +303,7 @@ def _texts(
     index = _config(folder, "", "model_index.json")
     unneeded = [k for k, v in index.items() if isinstance(v, list) and not k.startswith(("tokenizer", "text_encoder"))]
     pipeline = _package().DiffusionPipeline.from_pretrained(
-        str(folder), local_files_only=True, use_safetensors=True, **dict.fromkeys(unneeded)
+        str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False, **dict.fromkeys(unneeded)
     )
     words: dict[str, Any] = {
         "prompt": prompt,

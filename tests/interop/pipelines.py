@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,38 @@ def kl(kind: str = "AutoencoderKL", **more: Any) -> Any:
     return getattr(diffusers, kind)(**blocks, **sizes, sample_size=16, **more)
 
 
-def pipeline(folder: Path, network: Any, vae: Any = None, scheduler: Any = None) -> Path:
-    """Write a pipeline as diffusers does: a folder a part, and model_index.json."""
-    diffusers = pytest.importorskip("diffusers")
-    import json
+def reader(folder: Path, width: int) -> dict[str, list[str]]:
+    """Write a tokenizer of letters and a text encoder with codes of `width` -> what model_index.json says of them."""
+    transformers = pytest.importorskip("transformers")
+    letters = [chr(97 + k) + end for end in ("", "</w>") for k in range(26)]
+    ends = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    tokens = [*letters, *ends.values()]
+    (folder / "tokenizer").mkdir(parents=True)
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}))
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
+    more = {"unk_token": ends["eos_token"], "pad_token": ends["eos_token"], "model_max_length": 8}
+    told = {"tokenizer_class": "CLIPTokenizer", **ends, **more}
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(told))
+    sizes = {"hidden_size": width, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = transformers.CLIPTextConfig(
+        vocab_size=54, max_position_embeddings=8, bos_token_id=52, eos_token_id=53, **sizes
+    )
+    transformers.CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    return {
+        name: ["transformers", f"CLIP{kind}"]
+        for name, kind in (("tokenizer", "Tokenizer"), ("text_encoder", "TextModel"))
+    }
 
+
+def pipeline(folder: Path, network: Any, vae: Any = None, scheduler: Any = None, **more: Any) -> Path:
+    """Write a pipeline as diffusers does: a folder a part, and model_index.json, of which `more` are entries."""
+    diffusers = pytest.importorskip("diffusers")
     name = "transformer" if "Transformer" in type(network).__name__ else "unet"
     parts = {name: network, "scheduler": scheduler or diffusers.DDIMScheduler()} | ({"vae": vae} if vae else {})
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
     for part, made in parts.items():
         made.save_pretrained(folder / part)
         index[part] = ["diffusers", type(made).__name__]
-    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "model_index.json").write_text(json.dumps(index | more))
     return folder

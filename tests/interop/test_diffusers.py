@@ -16,7 +16,7 @@ from ppgn.cli import main
 from ppgn.errors import InputError
 from ppgn.interop.diffusers import load
 from ppgn.priors.diffusion import Diffusion
-from tests.interop.pipelines import dit, kl, pipeline, tiny, unet
+from tests.interop.pipelines import dit, kl, pipeline, reader, tiny, unet
 
 pytest.importorskip("diffusers")
 NOTHING = torch.zeros(0)
@@ -128,25 +128,51 @@ def test_a_class_is_fixed_inside_the_prior(folder: Path) -> None:
         torch.testing.assert_close(prior._predict(h, 500.0), none + 2.5 * (three - none))
 
 
-def test_a_text_is_fixed_inside_the_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_fixed_inside_the_prior(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    network = unet(kind="UNet2DConditionModel", cross_attention_dim=16)
+    texts = reader(tmp_path, 16)
+    alone = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    pipeline(tmp_path, network, tiny(), _class_name="StableDiffusionPipeline", **texts, **alone)
+    whole = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
+    given, blank = whole.encode_prompt("a cat", "cpu", 1, True, "a dog")
+    h, t = torch.randn(2, 4, 8, 8), torch.full((2,), 500.0)
+    prior: Any = load(tmp_path, prompt="a cat", negative="a dog", guidance=2.0).priors["diffusion"]
+    with torch.no_grad():
+        said = [network.eval()(h, t, text.expand(2, -1, -1)).sample for text in (given, blank)]
+        torch.testing.assert_close(prior._predict(h, 500.0), said[1] + 2 * (said[0] - said[1]))
+    assert not torch.allclose(said[0], said[1])
+
+
+@pytest.mark.parametrize("kind", ["UNet2DConditionModel", "SD3Transformer2DModel"])
+def test_pooled_texts_go_where_the_network_wants_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     diffusers, _ = pytest.importorskip("diffusers"), pytest.importorskip("transformers")
-    network = unet(kind="UNet2DConditionModel", cross_attention_dim=8)
-    place = pipeline(tmp_path, network, tiny())
+    if kind == "UNet2DConditionModel":  # as SDXL's
+        embedding = {"addition_embed_type": "text_time", "addition_time_embed_dim": 2}
+        network = unet(kind=kind, cross_attention_dim=8, projection_class_embeddings_input_dim=6 + 12, **embedding)
+    else:
+        sizes = {"num_layers": 1, "attention_head_dim": 8, "num_attention_heads": 2, "joint_attention_dim": 8}
+        places = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4, "pos_embed_max_size": 8}
+        network = diffusers.SD3Transformer2DModel(**sizes, **places, caption_projection_dim=16, pooled_projection_dim=6)
+    place = pipeline(tmp_path, network, tiny(), diffusers.FlowMatchEulerDiscreteScheduler())
 
     class Reader:
-        """Writes the length of a text in every number of its embedding."""
+        """Writes the length of a text in every number of its embeddings."""
 
-        def encode_prompt(
-            self, prompt: str, device: str, do_classifier_free_guidance: bool, negative_prompt: str
-        ) -> Any:
-            return tuple(torch.full((1, 5, 8), float(len(text))) for text in (prompt, negative_prompt))
+        def encode_prompt(self, prompt: str, prompt_2: None, device: str, negative_prompt: str) -> Any:
+            sizes = [len(text) / 10 for text in (prompt, negative_prompt)]
+            return tuple(torch.full(shape, size) for shape in ((1, 5, 8), (1, 6)) for size in sizes)
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *args, **words: Reader())
-    h, t = torch.randn(2, 4, 8, 8), torch.full((2,), 500.0)
-    prior: Any = load(place, prompt="three", negative="x", guidance=2.0).priors["diffusion"]
-    with torch.no_grad():
-        said = [network.eval()(h, t, torch.full((2, 5, 8), n)).sample for n in (5.0, 1.0)]
-        torch.testing.assert_close(prior._predict(h, 500.0), said[1] + 2 * (said[0] - said[1]))
+    h = torch.randn(2, 4, 8, 8)
+
+    def residual(prompt: str) -> Tensor:
+        return load(place, prompt=prompt).priors["diffusion"].residual(h, NOTHING)  # type: ignore[no-any-return, operator]
+
+    assert torch.equal(residual("cat"), residual("dog"))
+    assert not torch.allclose(residual("cat"), residual("cats"))
 
 
 def test_it_is_saved_by_reference_and_loads_where_that_is_trusted(folder: Path, tmp_path: Path) -> None:
