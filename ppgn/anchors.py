@@ -83,7 +83,10 @@ class Answers:
             new = self._say(thing, missing)
             known, order = torch.cat([known, missing]).sort()
             said = torch.cat([said.reshape(-1, new.shape[1]), new])[order]
-            self._remember(thing, known, said)
+            path = self._path(thing)
+            if path is not None:
+                with suppress(InputError):
+                    files.save(path, {"rows": known, "said": said}, FORMAT)
         self.known[thing] = known, said
         return said[torch.searchsorted(known, rows)].float()
 
@@ -120,12 +123,6 @@ class Answers:
             if said.dtype == torch.float16 and said.dim() == 2 and rows.shape == said.shape[:1]:
                 return rows, said
         return nothing
-
-    def _remember(self, thing: nn.Module, rows: Tensor, said: Tensor) -> None:
-        path = self._path(thing)
-        if path is not None:
-            with suppress(InputError):
-                files.save(path, {"rows": rows, "said": said}, FORMAT)
 
 
 def regression(codes: Tensor, said: Tensor) -> Tensor:

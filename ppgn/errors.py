@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -26,3 +28,11 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Inp
     near = nearest(name, names)
     listed = f"{'nearest' if near else 'for example'}: {', '.join(near or names[:5])}" if names else ""
     return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))
+
+
+def library(module: str, needs: str, extra: str) -> Any:
+    """A module of an optional dependency. Raises `InputError` where it is missing: who `needs` what, and the extra."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{needs}: pip install 'ppgn[{extra}]'") from error

@@ -76,7 +76,6 @@ class Posterior:
     def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Posterior:
         """The target of codes with noise N(0, σ²) added, which G is shown denoised; see `contracts.Target.at`.
 
-        Raises `InputError` where the prior is not noise-conditional, or σ is not one of its levels.
         Source of showing the denoised code: Ho et al. 2022 (arXiv 2204.03458), Chung et al. 2023 (arXiv 2209.14687).
         """
         prior = self._noise_conditional
@@ -119,15 +118,10 @@ class Posterior:
         """Codes (B, *code_shape) -> their `Evaluation`, detached; with `density` the prior's density as well.
 
         G draws once; condition and prior read that same signal. One backward pass gives the condition's gradient, the
-        prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` where a transform is set and `noise`
-        is not given, and where there is no density to give.
+        prior is differentiated only in `at(sigma, "exact")`. Raises `InputError` for a missing density or `noise`.
         """
         h = h.detach()
-        with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext():
-            return self._evaluate(h, noise, density)
-
-    def _evaluate(self, h: Tensor, noise: NoiseSource | None, density: bool) -> Evaluation:
-        with torch.enable_grad():
+        with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext(), torch.enable_grad():
             code = h.clone().requires_grad_(True)
             drawn, residual = self._shown(code)
             image = self.generator(drawn)
@@ -137,10 +131,10 @@ class Posterior:
             if self.context is not None:
                 log_condition = log_condition + self.context(image)
             (gradient,) = torch.autograd.grad(log_condition.sum(), code)
-        image, seen = image.detach(), seen.detach()
-        with torch.no_grad():
-            residual = residual_of(h, seen) if residual is None else residual.detach()
-            log_prior, score = self._density(h, seen) if density else (None, None)
+            image, seen = image.detach(), seen.detach()
+            with torch.no_grad():
+                residual = residual_of(h, seen) if residual is None else residual.detach()
+                log_prior, score = self._density(h, seen) if density else (None, None)
         return Evaluation(image, log_condition.detach(), gradient, residual, log_prior, score)
 
     def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:

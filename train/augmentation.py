@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,19 +29,16 @@ class Augmentation:
 
     def draw(self, count: int, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
         """Draw the changes for `count` images -> what makes them, the same at every call: (B, 3, H, W) -> the same."""
-        chosen = torch.rand(count, 1, 1, 1, device=device) < self.colour
-        brightness, saturation, contrast = (
-            amount * chosen * (2 * torch.rand(count, 1, 1, 1, device=device) - 1) for amount in self.amounts
-        )
-        centre = torch.rand(2, count, 1, device=device)
-        cut = torch.rand(count, 1, 1, device=device) < self.cutout
+        rand = partial(torch.rand, device=device)
+        chosen = rand(count, 1, 1, 1) < self.colour
+        brightness, saturation, contrast = (a * chosen * (2 * rand(count, 1, 1, 1) - 1) for a in self.amounts)
+        centre, cut = rand(2, count, 1), rand(count, 1, 1) < self.cutout
 
         def augment(x: Tensor) -> Tensor:
             x = x + brightness
-            grey = x.mean(dim=1, keepdim=True)
-            x = grey + (x - grey) * (1 + saturation)
-            mean = x.mean(dim=(1, 2, 3), keepdim=True)
-            x = mean + (x - mean) * (1 + contrast)
+            for over, strength in ((1, saturation), ((1, 2, 3), contrast)):
+                mean = x.mean(dim=over, keepdim=True)
+                x = mean + (x - mean) * (1 + strength)
             rows, columns = (
                 ((torch.arange(side, device=x.device) + 0.5) / side - place).abs() < self.hole / 2
                 for side, place in zip(x.shape[-2:], centre, strict=True)

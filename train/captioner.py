@@ -9,12 +9,13 @@ NAME/{train,val}_images.npy a set has NAME/{train,val}_captions.jsonl, a line {"
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -22,51 +23,37 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torchmetrics.functional.text import bleu_score
 
-from ppgn import paths
 from ppgn.networks.captioner import LRCN, tokenize, vocabulary
 from ppgn.networks.network import Network
-from train.cache import PROBES, cached
-from train.callbacks import Periodic
-from train.command import build, fit, prepare
-from train.data import ArrayData, Stream, StreamData, steps_done
-from train.descent import Descent, MakeOptimizer
+from train.codes import PROBES, cached, looked
+from train.command import Descent, build, fit, prepare, write_report
+from train.data import ArrayData, Stream
 
 PAD = -1
 Captions = Sequence[Sequence[str]]  # of every image its sentences
 Batch = tuple[Tensor, Tensor]
 
 
-class PairStream(Stream):
-    """Batches of features (B, F) and padded tokens (B, T).
+def pairs(features: Tensor, tokens: Sequence[Sequence[Tensor]], size: int, random: np.random.Generator) -> Batch:
+    """A batch of `size` features (B, F) and padded tokens (B, T).
 
-    Of every image drawn, one of its sentences and one of the sizes it was looked at (features are (S, N, F)).
+    Of every image drawn, one of its sentences and one of the sizes it was looked at (`features` are (S, N, F)).
     """
-
-    def __init__(self, features: Tensor, tokens: Sequence[Sequence[Tensor]], *place: int, **more: int) -> None:
-        super().__init__(*place, **more)
-        self.features, self.tokens = features, tokens
-
-    def batch(self, n: int) -> Batch:
-        """Batch number `n`."""
-        rng = self.random(n)
-        sizes, images = (torch.from_numpy(rng.integers(k, size=self.batch_size)) for k in self.features.shape[:2])
-        sentences = [self.tokens[int(i)][int(rng.integers(len(self.tokens[int(i)])))] for i in images]
-        return self.features[sizes, images].float(), pad_sequence(sentences, batch_first=True, padding_value=PAD)
+    sizes, images = (torch.from_numpy(random.integers(k, size=size)) for k in features.shape[:2])
+    sentences = [tokens[int(i)][int(random.integers(len(tokens[int(i)])))] for i in images]
+    return features[sizes, images].float(), pad_sequence(sentences, batch_first=True, padding_value=PAD)
 
 
-@torch.no_grad()
 def look(captioner: LRCN, images: Tensor, size: int, batch_size: int) -> Tensor:
     """Features of uint8 images (N, 3, S, S), shown with `size` pixels a side -> (N, F) in half precision."""
-    seen = []
-    for number, part in enumerate(images.split(batch_size)):
-        x = part.float().contiguous(memory_format=torch.channels_last) / 255
+
+    def see(x: Tensor) -> Tensor:
         if x.shape[-1] != size:
-            smaller = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-            x = (255 * smaller).round() / 255
-        seen.append(captioner.look(x).half().cpu())
-        if number % 20 == 0 and len(images) > PROBES:
-            print(f"looking at {size} px: {number * batch_size:,} of {len(images):,} images", flush=True)
-    return torch.cat(seen)
+            x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+            x = (255 * x).round() / 255
+        return captioner.look(x)
+
+    return looked(see, images, batch_size, f"looking at {size} px", every=20)
 
 
 def load_features(captioner: LRCN, images: dict[str, Tensor], path: Path, cfg: DictConfig) -> dict[str, Tensor]:
@@ -74,17 +61,15 @@ def load_features(captioner: LRCN, images: dict[str, Tensor], path: Path, cfg: D
 
     Read from `path` where that file is of this network and these images; else computed and written there.
     """
+
+    def make() -> dict[str, Tensor]:
+        each = {
+            split: [look(captioner, x, size, cfg.look_batch_size) for size in cfg.sizes] for split, x in images.items()
+        }
+        return {split: torch.stack(found) for split, found in each.items()}
+
     probe = torch.cat([look(captioner, images["train"][:PROBES], size, PROBES) for size in cfg.sizes])
-    asked = {"sizes": list(cfg.sizes), **{split: len(x) for split, x in images.items()}}
-    return cached(
-        path,
-        probe,
-        asked,
-        lambda: {
-            split: torch.stack([look(captioner, x, size, cfg.look_batch_size) for size in cfg.sizes])
-            for split, x in images.items()
-        },
-    )
+    return cached(path, probe, {"sizes": list(cfg.sizes), **{split: len(x) for split, x in images.items()}}, make)
 
 
 def word_loss(captioner: LRCN, features: Tensor, tokens: Tensor) -> Tensor:
@@ -95,39 +80,16 @@ def word_loss(captioner: LRCN, features: Tensor, tokens: Tensor) -> Tensor:
 
 
 class CaptionerTraining(Descent):
-    """An LRCN against sentences.
+    """An LRCN against sentences."""
 
-    `best` is the highest mean BLEU-4 of an export so far, `exports_since` counts exports after it.
-    """
+    best: Tensor  # the highest mean BLEU-4 of an export so far
+    exports_since: Tensor  # how many exports came after it
 
-    best: Tensor
-    exports_since: Tensor
-
-    def __init__(
-        self, captioner: LRCN, steps: int, *, optimizer: MakeOptimizer, lr_warmup: int, log_every: int
-    ) -> None:
-        super().__init__(steps, optimizer=optimizer, lr_warmup=lr_warmup, log_every=log_every)
+    def __init__(self, captioner: LRCN, **descent: Any) -> None:
+        super().__init__(**descent)
         self.captioner = captioner
-        self.random: Tensor | None = None
         for name, value in (("best", -1.0), ("exports_since", 0)):
             self.register_buffer(name, torch.tensor(value))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random numbers of the dropout; leave out what packages bring along."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("captioner.network.")}
-        checkpoint["random"] = torch.get_rng_state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Fill in what was left out; refuse the state of another captioner."""
-        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
-        super().on_load_checkpoint(checkpoint)
-        self.random = checkpoint["random"]
-
-    def on_train_start(self) -> None:
-        """Go on with the random numbers where a resumed run stood."""
-        if self.random is not None:
-            torch.set_rng_state(self.random.cpu())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -154,35 +116,31 @@ def report(captioner: LRCN, features: Tensor, captions: Captions, **search: Any)
     return {"loss": float(torch.stack(losses).sum()) / len(features), **bleu(said, captions)}
 
 
-class ExportCaptioner(Periodic):
-    """Reports on the validation images and writes the best captioner to `path`.
+def export(
+    trainer: lightning.Trainer,
+    module: CaptionerTraining,
+    *,
+    path: Path,
+    features: Mapping[int, Tensor],
+    captions: Captions,
+    patience: int,
+) -> None:
+    """Report on validation images, by the size they were looked at, and write the best captioner so far to `path`.
 
     Best is the highest BLEU-4, mean over sizes; after `patience` reports without a better one the training stops.
     """
-
-    def __init__(
-        self, path: Path, features: Mapping[int, Tensor], captions: Captions, every_steps: int, patience: int
-    ) -> None:
-        super().__init__(every_steps)
-        self.path, self.features, self.captions, self.patience = path, features, captions, patience
-
-    def write(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Report, and write the captioner if it is the best so far."""
-        assert isinstance(module, CaptionerTraining)
-        captioner, step = module.captioner.eval(), steps_done(module)
-        lines = [{"size": size, **report(captioner, seen, self.captions)} for size, seen in self.features.items()]
-        captioner.train()
-        score = sum(line["bleu4"] for line in lines) / len(lines)
-        better = score > float(module.best)
-        module.best.fill_(max(score, float(module.best)))
-        module.exports_since.fill_(0 if better else int(module.exports_since) + 1)
-        trainer.should_stop = trainer.should_stop or int(module.exports_since) >= self.patience
-        for line in lines if trainer.is_global_zero else ():
-            print(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in line.items()), flush=True)
-        if better and trainer.is_global_zero:
-            captioner.save(self.path)
-            text = json.dumps({"step": step, "sizes": lines}, indent=1) + "\n"
-            paths.write(self.path.with_suffix(".json"), text)
+    captioner, step = module.captioner.eval(), int(module.steps_done)
+    lines = [{"size": size, **report(captioner, seen, captions)} for size, seen in features.items()]
+    captioner.train()
+    score = sum(line["bleu4"] for line in lines) / len(lines)
+    better = score > float(module.best)
+    module.best.fill_(max(score, float(module.best)))
+    module.exports_since.fill_(0 if better else int(module.exports_since) + 1)
+    trainer.should_stop = trainer.should_stop or int(module.exports_since) >= patience
+    if better and trainer.is_global_zero:
+        captioner.save(path)
+    if trainer.is_global_zero:
+        write_report(path.with_suffix(".json") if better else None, step, "sizes", lines)
 
 
 def run(cfg: DictConfig, options: Mapping[str, str]) -> CaptionerTraining:
@@ -193,16 +151,16 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> CaptionerTraining:
     prepare(cfg)
     data: ArrayData = build(cfg.data)
     captions = {split: data.photographs(split).captions for split in ("train", "val")}
-    images = {split: data.images(split) for split in captions}
+    images = {split: data.spread(split) for split in captions}
     network: Network = build(cfg.network)
     words = vocabulary((text for texts in captions["train"] for text in texts), cfg.minimum)
     captioner: LRCN = build(cfg.captioner, network=network, words=words)
     features = load_features(captioner, images, Path(cfg.features).expanduser(), cfg)
     tokens = [[torch.tensor(captioner.read(text)[: cfg.longest]) for text in texts] for texts in captions["train"]]
-    stream = PairStream(features["train"], tokens, batch_size=cfg.data.batch_size, seed=cfg.seed)
+    stream = Stream(partial(pairs, features["train"], tokens, cfg.data.batch_size), cfg.seed)
     module: CaptionerTraining = build(cfg.training, captioner=captioner, steps=cfg.steps)
     path = Path(cfg.out).expanduser() / f"{cfg.name}.safetensors"
-    held_out = dict(zip(cfg.sizes, features["val"], strict=True))
-    export = ExportCaptioner(path, held_out, captions["val"], cfg.export_every, cfg.patience)
-    fit(cfg, module, StreamData(stream), export)
+    seen = dict(zip(cfg.sizes, features["val"], strict=True))
+    write = partial(export, path=path, features=seen, captions=captions["val"], patience=cfg.patience)
+    fit(cfg, module, stream, write)
     return module

@@ -1,17 +1,23 @@
-"""The codes that G is trained on: those of photographs, kept from one epoch to the next, and those a prior draws."""
+"""What frozen networks say of photographs, computed once and kept, and the codes that G is trained on."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ppgn import files
 from ppgn.errors import InputError
 from ppgn.priors.mixture import Mixture
+
+FORMAT = "ppgn-features"
+PROBES = 16  # images that are looked at again, to tell whether a file belongs to a network and a data set
 
 
 class GivenCodes:
@@ -30,10 +36,8 @@ class GivenCodes:
         mixture: float = 0.0,  # and the share drawn from the prior "mixture" of `weights`; all others lie near one
     ) -> None:
         if not 0 <= share < 1 or min(pairs, mixture) < 0 or pairs + mixture > 1:
-            given = f"share={share}, pairs={pairs}, mixture={mixture}"
-            raise InputError(
-                f"training.codes: {given}; expected share in [0, 1), the others from 0 and at most 1 together"
-            )
+            given = f"training.codes: share={share}, pairs={pairs}, mixture={mixture}"
+            raise InputError(f"{given}; expected share in [0, 1), the others from 0 and at most 1 together")
         self.share, self.jitter, self.noise, self.pairs, self.mixture = share, jitter, noise, pairs, mixture
 
     def photographs(self, batch: int) -> int:
@@ -98,3 +102,38 @@ def digest(encoder: nn.Module, images: Tensor, probes: int = 500) -> str:
     for value in (*encoder.state_dict().values(), chosen):
         found.update(value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
+
+
+@torch.no_grad()
+def looked(see: Callable[[Tensor], Tensor], images: Tensor, batch_size: int, said: str, every: int) -> Tensor:
+    """What `see` says of uint8 images (N, 3, S, S), given in [0, 1] -> (N, ...) in half precision.
+
+    Every `every` batches a line "`said`: n of N images" tells how far it is.
+    """
+    seen = []
+    for number, part in enumerate(images.split(batch_size)):
+        seen.append(see(part.float().contiguous(memory_format=torch.channels_last) / 255).half().cpu())
+        if number % every == 0 and len(images) > PROBES:
+            print(f"{said}: {number * batch_size:,} of {len(images):,} images", flush=True)
+    return torch.cat(seen)
+
+
+def cached(path: Path, probe: Tensor, asked: Any, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors that `make` gives, read from `path` where that holds them; else made, and written there.
+
+    It does where `asked`, which must be JSON, is what it was then, and `probe`, a few features or codes computed anew,
+    is what they were.
+    """
+    if path.exists():
+        try:
+            stored, metadata = files.load(path, FORMAT)
+            known = stored.pop("probe").float()
+            alike = known.shape == probe.shape and torch.allclose(known, probe.float(), atol=0.02)
+            if alike and metadata["asked"] == asked:
+                return stored
+        except (InputError, KeyError):
+            pass
+        print(f"{path} is of another network or of other images; looking anew", flush=True)
+    made = make()
+    files.save(path, {**made, "probe": probe.half()}, FORMAT, asked=asked)
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -33,6 +34,12 @@ class Discriminator(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} judges nothing: use a subclass")
 
+    def play(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[list[Tensor]]:
+        """What `forward` gives, the logits of each game by themselves."""
+        logits = self(x, features, h)
+        heads = len(logits) // self.games
+        return [logits[first : first + heads] for first in range(0, len(logits), heads)]
+
 
 class DeePSiMDiscriminator(Discriminator):
     """The published discriminator: five convolutions on the 227 px image, two layers on the code, joined by two more.
@@ -60,65 +67,49 @@ class DeePSiMDiscriminator(Discriminator):
         return [logits]
 
 
-class _Judge(nn.Module):
-    """What all heads end in: a logit a position, with a projection on the code, and, if `free`, another without it."""
+class _Head(nn.Module):
+    """Convolutions, then a logit a position, with a projection on the code, and, if `free`, another without it.
 
-    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
+    Judges a feature map of `channels`, brought to unit scale and mixed at random, always in the same way; without any,
+    patches of the image itself (Isola et al. 2017).
+    """
+
+    mixing: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, widths: Sequence[int], kernel: int, strides: Sequence[int], code_dim: int, free: bool, channels: int = 0
+    ) -> None:
         super().__init__()
-        self.logit = spectral_norm(nn.Conv2d(width, 1, 1))
-        self.code = spectral_norm(nn.Linear(code_dim, width))
-        self.free = spectral_norm(nn.Conv2d(width, 1, 1)) if free else None
+        self.logit = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+        self.code = spectral_norm(nn.Linear(code_dim, widths[-1]))
+        self.free = spectral_norm(nn.Conv2d(widths[-1], 1, 1)) if free else None
+        self.channels = channels
+        if channels:
+            self.register_buffer("mixing", torch.randn(widths[0], channels, 1, 1) / channels**0.5)
+            self.register_buffer("scale", torch.ones(1, channels, 1, 1))
+        self.convs = nn.ModuleList(
+            spectral_norm(nn.Conv2d(before, after, kernel, stride, padding=1))
+            for (before, after), stride in zip(pairwise(widths), strides, strict=True)
+        )
 
-    def judge(self, x: Tensor, h: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W), codes (P, D) of the first P rows -> logits (P, positions) and, if free, (B, positions)."""
+        x = F.conv2d(x * self.scale, self.mixing) if self.channels else 4 * x - 2
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
         with_code = x[: len(h)]
         agreement = (with_code * self.code(h)[:, :, None, None]).sum(1, keepdim=True) / x.shape[1] ** 0.5
         logits = [self.logit(with_code) + agreement, *([] if self.free is None else [self.free(x)])]
         return [each.flatten(1) for each in logits]
 
 
-class _Head(_Judge):
-    """Judges one feature map: fixed random mixing, then a few convolutions."""
-
-    mixing: Tensor
-    scale: Tensor
-
-    def __init__(self, channels: int, width: int, code_dim: int, strides: Sequence[int], *, free: bool) -> None:
-        super().__init__(width, code_dim, free=free)
-        self.register_buffer("mixing", torch.randn(width, channels, 1, 1) / channels**0.5)
-        self.register_buffer("scale", torch.ones(1, channels, 1, 1))
-        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, stride, padding=1)) for stride in strides)
-
-    def forward(self, features: Tensor, h: Tensor) -> list[Tensor]:
-        x = F.conv2d(features * self.scale, self.mixing)
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
-        return self.judge(x, h)
-
-
-class _PixelHead(_Judge):
-    """Judges patches of the image itself (Isola et al. 2017)."""
-
-    def __init__(self, width: int, code_dim: int, *, free: bool) -> None:
-        super().__init__(4 * width, code_dim, free=free)
-        widths = (3, width, 2 * width, 4 * width)
-        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, 2, padding=1)) for a, b in pairwise(widths))
-
-    def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
-        x = 4 * x - 2
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
-        return self.judge(x, h)
-
-
 class ProjectedDiscriminator(Discriminator):
     """Heads on several layers of a frozen network with random mixing (Sauer et al. 2021, Projected GANs).
 
-    `channels` gives the number of channels of each of `layers`. Each head is conditional on the code by
-    projection (Miyato & Koyama 2018) and spectrally normalised; layers are brought to unit scale by `calibrate`.
-    With `pixels`, the width of its first layer, one more head judges the image itself, so that what the frozen network
-    overlooks is seen. With `unconditional` every head plays a second game, without the code, in which images that
-    have no code, the last rows of a batch, are judged too.
+    Each is conditional on the code by projection (Miyato & Koyama 2018) and spectrally normalised. With `pixels`, the
+    width of its first layer, one more judges the image itself, so that what the frozen network overlooks is seen. With
+    `unconditional` every head plays a second game, without the code, which judges images that have none too.
     """
 
     def __init__(
@@ -135,11 +126,11 @@ class ProjectedDiscriminator(Discriminator):
         if len(layers) != len(channels):
             raise InputError(f"discriminator: {len(layers)} layers need as many channels, not {len(channels)}")
         self.layers = tuple(layers)
-        strides = (2,) * (depth - 1) + (1,)
-        self.heads = nn.ModuleList(_Head(n, width, code_dim, strides, free=unconditional) for n in channels)
-        self.on_pixels = _PixelHead(pixels, code_dim, free=unconditional) if pixels else None
-        self.games = 2 if unconditional else 1
-        self.pixel_heads = 1 if pixels else 0
+        head = partial(_Head, code_dim=code_dim, free=unconditional)
+        deep, strides = (width,) * (depth + 1), (2,) * (depth - 1) + (1,)
+        self.heads = nn.ModuleList(head(deep, 3, strides, channels=n) for n in channels)
+        self.on_pixels = head((3, pixels, 2 * pixels, 4 * pixels), 4, (2, 2, 2)) if pixels else None
+        self.games, self.pixel_heads = 2 if unconditional else 1, 1 if pixels else 0
 
     @torch.no_grad()
     def calibrate(self, features: Mapping[str, Tensor]) -> None:

@@ -10,76 +10,62 @@ judges these, without the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import lightning
+import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, unknown
+from ppgn.media import images
 from ppgn.model import BUILT_IN, PPGN, load
 from ppgn.networks.network import Network
 from ppgn.priors.mixture import Mixture
 from train.augmentation import Augmentation
-from train.callbacks import Export
 from train.codes import CodeCache, GivenCodes
-from train.command import build, fit, last_state, prepare
+from train.command import MakeOptimizer, Training, build, fit, last_state, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
-from train.losses import Adversarial, BalanceRule, code_loss, feature_loss, gradients, image_loss
+from train.losses import Adversarial, BalanceRule, feature_loss, gradients, image_loss
 
 LOSSES = ("image", "feature", "code", "adversarial")
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Real images (B, ...), the codes (P, D) of the first P, and what G drew; features are the comparator's, by layer.
+    """Real images and what G drew, whose features are the comparator's, by layer."""
 
-    The first P of the drawings (B, ...) are of these codes; the others, if any, of codes that no photograph has. `seen`
-    is `drawn` as the feature and code losses look at it, with the noise of Joint PPGN-h if there is any.
-    """
-
-    x: Tensor
-    h: Tensor
-    drawn: Tensor
-    seen: Tensor
+    x: Tensor  # (B, 3, S, S)
+    h: Tensor  # the codes (P, D) of the first P
+    drawn: Tensor  # (B, 3, S, S): of these codes, then of codes that no photograph has
+    seen: Tensor  # that with the noise of Joint PPGN-h, as the feature and code losses look at it
     x_features: dict[str, Tensor]
     drawn_features: dict[str, Tensor]
     seen_features: dict[str, Tensor]
 
 
-class GeneratorTraining(lightning.LightningModule):
-    """G, and D if there is one, against a frozen encoder.
+class GeneratorTraining(Training):
+    """G, and D if there is one, against a frozen encoder; conf/training/ says what every key is.
 
-    `comparator` is the frozen network whose `layers` are compared (E1 of the paper: pool5 of CaffeNet) and whose
-    features a discriminator may judge; it runs once on x and once on x̂. `weights` are those of the image, feature,
-    code and adversarial losses. The adversarial part starts at step `start` and grows to its weight over `ramp`
-    steps; with `balanced` its gradient on the compared features is scaled to `weights.adversarial` times the feature
-    loss's (Esser et al. 2021), on pixels to as many times the image loss's, otherwise it is used as it is, as
-    published. `halve_at` lists the steps at which the learning rates are halved. In the first `alone` steps from
-    `start` on D alone learns, for one that is new to a G that is not. The comparator looks at a random window of the
-    images, the same for x and x̂, whose side is at least `crop` times theirs, so that no pattern can hide in the grid of
-    its strides; 1 shows all of them. `augmentation` changes what it sees there, of both in the same way. From `start`
-    on G is given what `codes` makes of the codes of photographs: a share of each batch has none of its own. The code
-    loss looks at as many of the drawings of photographs as make up `code_share` of the batch.
-    `ema` is the decay of the averaged generator, a plain copy for the first `ema_warmup` steps.
-
-    Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its features and h: `noise` is
-    the standard deviation of what is added to the code that G sees, `image_noise` to the drawing that the feature and
-    code losses see, and `inner_noise` to what the encoder's `inner_layer` gives of it on the way to the code loss, as a
-    share of that output's own standard deviation. 0 everywhere is the noiseless variant.
+    `comparator` is E1 of the paper. With `balanced` the adversarial gradient on the compared features is scaled to
+    `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to as many times the image loss's,
+    else it is used as published. x and x̂ are compared in one random window, so that no pattern can hide in the grid of
+    the comparator's strides. Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its
+    features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is the noiseless variant.
     """
 
-    steps_done: Tensor
+    left_out = ("model.priors",)
 
     def __init__(
         self,
@@ -114,8 +100,7 @@ class GeneratorTraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        given = (discriminator, adversarial, discriminator_optimizer)
-        if any(part is None for part in given) and any(part is not None for part in given):
+        if len({part is None for part in (discriminator, adversarial, discriminator_optimizer)}) > 1:
             raise InputError("training: give discriminator, adversarial and discriminator_optimizer together, or none")
         strange = [name for name in weights if name not in LOSSES]
         if strange:
@@ -132,17 +117,17 @@ class GeneratorTraining(lightning.LightningModule):
             raise InputError(f"training.codes.mixture={codes.mixture}: {reason}")
         self.model, self.comparator, self.layers = model, comparator, tuple(layers)
         self.weights = {name: float(weights.get(name, 0.0)) for name in LOSSES}
-        self.make_generator_optimizer, self.make_discriminator_optimizer = generator_optimizer, discriminator_optimizer
-        self.discriminator, self.adversarial, self.balance = discriminator, adversarial, balance
-        self.balanced, self.relative_features, self.image_power = balanced, relative_features, image_power
+        self.make_optimizers = generator_optimizer, discriminator_optimizer
+        self.discriminator: Any = discriminator  # these two are there where the adversarial part is asked for
+        self.adversarial: Any = adversarial
+        self.balance, self.balanced = balance, balanced
+        self.relative_features, self.image_power = relative_features, image_power
         self.start, self.alone, self.ramp, self.halve_at, self.crop = start, alone, ramp, tuple(halve_at), crop
         self.augmentation, self.codes, self.code_share = augmentation, codes, code_share
         self.known: CodeCache | None = None
         self.noise, self.image_noise, self.inner_noise, self.inner_layer = noise, image_noise, inner_noise, inner_layer
         self.ema_warmup, self.log_every = ema_warmup, log_every
         self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
-        self.random: Tensor | None = None
-        self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
         self.model.encoder.requires_grad_(False)
 
     def averaged(self) -> PPGN:
@@ -150,38 +135,10 @@ class GeneratorTraining(lightning.LightningModule):
         trained = {name: prior for name, prior in self.model.priors.items() if name not in BUILT_IN}
         return PPGN(self.average.module, self.model.encoder, trained, config=self.model.config)
 
-    # What Lightning asks for
-
     def configure_optimizers(self) -> list[Optimizer]:
         """G's optimiser and, if there is a discriminator, D's."""
-        optimizers = [self.make_generator_optimizer(self.model.generator.parameters())]
-        if self.discriminator is not None and self.make_discriminator_optimizer is not None:
-            optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
-        return optimizers
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out the priors and what packages bring along; keep all else that a step reads."""
-        brought = [name for name, part in self.named_modules() if isinstance(part, Network) and part.restorable]
-        left_out = ["model.priors.", *(f"{name}." for name in brought)]
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(tuple(left_out))}
-        checkpoint["random"] = torch.get_rng_state()
-        if self.balance is not None:
-            checkpoint["balance"] = self.balance.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Fill in what `on_save_checkpoint` left out."""
-        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
-        self.random = checkpoint.get("random")
-        if self.balance is not None:
-            self.balance.load_state_dict(checkpoint["balance"])
-
-    def on_train_start(self) -> None:
-        """Go on with the random numbers where a resumed run stood."""
-        if self.random is not None:
-            torch.set_rng_state(self.random.cpu())
-
-    # One step
+        made = zip(self.make_optimizers, (self.model.generator, self.discriminator), strict=True)
+        return [make(network.parameters()) for make, network in made if make is not None]
 
     def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
         """One update of D and one of G, where the balance rule lets them.
@@ -190,7 +147,8 @@ class GeneratorTraining(lightning.LightningModule):
         """
         step = int(self.steps_done)
         if step in self.halve_at:
-            self._halve_learning_rates()
+            for group in [group for optimizer in self._optimizers() for group in optimizer.param_groups]:
+                group["lr"] *= 0.5
         active = self.discriminator is not None and step >= self.start
         pair = self._draw(batch, mixed=active)
         logs = self._train_discriminator(pair, first=step == self.start) if active else {}
@@ -212,63 +170,59 @@ class GeneratorTraining(lightning.LightningModule):
         """Encode a uint8 batch and let G draw it; `mixed`, a share of the drawings is of other codes."""
         images, places = (batch, None) if isinstance(batch, Tensor) else batch
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        count = self.codes.photographs(len(x)) if mixed and self.codes is not None else len(x)
+        codes = self.codes if mixed else None
+        count = len(x) if codes is None else codes.photographs(len(x))
         window = random_window(x.shape[-1], self.crop)
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
+
+        def compared(images: Tensor) -> dict[str, Tensor]:
+            return self.comparator.features(change(images[window]), self.layers)
+
         with torch.no_grad():
             if self.known is None or places is None:
                 h = self.model.encoder(x[:count])
             else:
                 h = self.known(x[:count], places[:count])
-            x_features = self.comparator.features(change(x[window]), self.layers)
+            x_features = compared(x)
             given = h
-            if mixed and self.codes is not None:
-                prior = self.model.priors["mixture"] if self.codes.mixture else None
-                given = self.codes(h, len(x) - count, cast("Mixture | None", prior))
+            if codes is not None:
+                prior = self.model.priors["mixture"] if codes.mixture else None
+                given = codes(h, len(x) - count, cast("Mixture | None", prior))
             if self.noise:
                 given = given + self.noise * torch.randn_like(given)
         drawn = self.model.generator(given)
-        seen, drawn_features = drawn, self.comparator.features(change(drawn[window]), self.layers)
+        seen, drawn_features = drawn, compared(drawn)
         seen_features = drawn_features
         if self.image_noise:
             seen = drawn + self.image_noise * torch.randn_like(drawn)
-            seen_features = self.comparator.features(change(seen[window]), self.layers)
+            seen_features = compared(seen)
         return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features)
 
     def _reencode(self, seen: Tensor) -> Tensor:
         """Drawings (B, 3, H, W) -> E(x̂), (B, *code_shape), with noise behind the inner layer."""
-        with ExitStack() as stack:
-            if self.inner_noise:
-                layer = self.model.encoder.network.body.get_submodule(self.inner_layer)
-                stack.enter_context(layer.register_forward_hook(self._disturb))
-            code: Tensor = self.model.encoder(seen)
-            return code
 
-    def _disturb(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        return output + self.inner_noise * output.detach().std() * torch.randn_like(output)
+        def disturb(layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            return output + self.inner_noise * output.detach().std() * torch.randn_like(output)
+
+        inner = self.model.encoder.network.body.get_submodule(self.inner_layer) if self.inner_noise else None
+        with nullcontext() if inner is None else inner.register_forward_hook(disturb):
+            code: Tensor = self.model.encoder(seen)
+        return code
 
     def _train_discriminator(self, pair: Pair, *, first: bool) -> dict[str, Tensor]:
         """One update of D -> its losses."""
-        assert self.discriminator is not None
-        assert self.adversarial is not None
         if first:
             self.discriminator.calibrate(pair.x_features)
             for buffer in self.discriminator.buffers():  # every process has looked at images of its own
                 buffer.copy_(self.trainer.strategy.reduce(buffer))
         drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
-        real = self._games(self.discriminator(pair.x, pair.x_features, pair.h))
-        fake = self._games(self.discriminator(pair.drawn.detach(), drawn_features, pair.h))
+        real = self.discriminator.play(pair.x, pair.x_features, pair.h)
+        fake = self.discriminator.play(pair.drawn.detach(), drawn_features, pair.h)
         losses = [torch.stack(self.adversarial.discriminator(*game)) for game in zip(real, fake, strict=True)]
         on_real, on_fake = torch.stack(losses).sum(0)
         if self.balance is None or self.balance.train_discriminator:
             self._update(1, self.weights["adversarial"] * (on_real + on_fake))
         return {"d_real": on_real.detach(), "d_fake": on_fake.detach()}
-
-    def _games(self, logits: list[Tensor]) -> list[list[Tensor]]:
-        """The logits of each game by themselves."""
-        assert self.discriminator is not None
-        heads = len(logits) // self.discriminator.games
-        return [logits[first : first + heads] for first in range(0, len(logits), heads)]
 
     def _train_generator(self, pair: Pair, *, ramp: float) -> dict[str, Tensor]:
         """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
@@ -280,16 +234,13 @@ class GeneratorTraining(lightning.LightningModule):
         }
         if self.weights["code"]:
             some = min(count, max(1, round(self.code_share * len(pair.x))))
-            losses["code"] = code_loss(self._reencode(pair.seen[:some]), pair.h[:some])
+            losses["code"] = F.mse_loss(self._reencode(pair.seen[:some]), pair.h[:some])  # the fourth of Joint PPGN-h
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         if ramp > 0:
-            assert self.discriminator is not None
-            assert self.adversarial is not None
             self.discriminator.requires_grad_(False)
-            logits = self.discriminator(pair.drawn, pair.drawn_features, pair.h)
-            each = [self.adversarial.generator(game) for game in self._games(logits)]
-            losses["adversarial"] = torch.stack(each).sum()
-            wanted = self._balanced(logits, losses, pair) if self.balanced else losses["adversarial"]
+            games = self.discriminator.play(pair.drawn, pair.drawn_features, pair.h)
+            losses["adversarial"] = torch.stack([self.adversarial.generator(game) for game in games]).sum()
+            wanted = self._balanced(games, losses, pair) if self.balanced else losses["adversarial"]
             loss = loss + ramp * self.weights["adversarial"] * wanted
         if self.balance is None or self.balance.train_generator:
             self._update(0, loss)
@@ -297,21 +248,19 @@ class GeneratorTraining(lightning.LightningModule):
             self.discriminator.requires_grad_(True)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _balanced(self, logits: list[Tensor], losses: dict[str, Tensor], pair: Pair) -> Tensor:
-        """What pulls as the adversarial loss does, as strongly as the others where it meets them, noted in `losses`.
+    def _balanced(self, games: list[list[Tensor]], losses: dict[str, Tensor], pair: Pair) -> Tensor:
+        """What pulls as the adversarial loss does, as strongly as the others where it meets them; noted in `losses`.
 
-        In each game that of heads on features pulls at these as strongly as the feature loss does, that of heads on
-        pixels at the images as strongly as the image loss.
+        In each game, heads on features meet the feature loss there, heads on pixels the image loss at the images.
         """
-        assert self.discriminator is not None
-        assert self.adversarial is not None
-        seen, drawn = list(pair.seen_features.values()), list(pair.drawn_features.values())
-        games = self._games(logits)
         heads = len(games[0]) - self.discriminator.pixel_heads
-        groups = [("feature", "balance", [game[:heads] for game in games], seen, drawn)]
-        groups += [("image", "pixel_balance", [game[heads:] for game in games], [pair.drawn], [pair.drawn])]
+        on_features, on_pixels = [game[:heads] for game in games], [game[heads:] for game in games]
+        seen, drawn = list(pair.seen_features.values()), list(pair.drawn_features.values())
         parts = []
-        for name, note, judged, compared, at in groups:
+        for name, note, judged, compared, at in (
+            ("feature", "balance", on_features, seen, drawn),
+            ("image", "pixel_balance", on_pixels, [pair.drawn], [pair.drawn]),
+        ):
             strength = self.weights[name] * gradients(losses[name], compared)[1]
             for number, game in enumerate(judged):
                 if game:
@@ -322,20 +271,34 @@ class GeneratorTraining(lightning.LightningModule):
                     parts += [scale * (place * pull).sum() for place, pull in zip(at, pulls, strict=True)]
         return torch.stack(parts).sum()
 
-    def _halve_learning_rates(self) -> None:
-        optimizers = self.optimizers()
-        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
-            for group in optimizer.param_groups:
-                group["lr"] *= 0.5
+    def _optimizers(self) -> list[Any]:
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
 
     def _update(self, which: int, loss: Tensor) -> None:
         """One step of optimiser number `which`, 0 for G and 1 for D."""
-        optimizers = self.optimizers()
-        optimizer = optimizers[which] if isinstance(optimizers, list) else optimizers
+        optimizer = self._optimizers()[which]
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
         torch.clear_autocast_cache()  # it would go on with the weights as they were
+
+
+@torch.no_grad()
+def export(trainer: Any, module: GeneratorTraining, *, folder: Path, name: str, previews: int) -> None:
+    """Write the averaged model, folder/NAME.safetensors, and folder/preview.png, in the first process.
+
+    The picture, which also goes to TensorBoard, shows `previews` held-out originals over their reconstructions.
+    """
+    if not trainer.is_global_zero:
+        return
+    model, step = module.averaged(), int(module.steps_done)
+    model.save(folder / f"{name}.safetensors", card={"name": name, "step": step})
+    real = trainer.datamodule.spread("val", previews).to(module.device) / 255
+    picture = images.grid(torch.cat([real, model.generator(model.encoder(real)).float()]), columns=previews)
+    images.write(folder / "preview.png", picture)
+    if isinstance(trainer.logger, TensorBoardLogger):
+        trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
 
 
 def random_window(side: int, crop: float) -> tuple[Any, ...]:
@@ -346,13 +309,6 @@ def random_window(side: int, crop: float) -> tuple[Any, ...]:
     size = int(torch.randint(least, side + 1, ()))
     top, left = torch.randint(side - size + 1, (2,)).tolist()
     return ..., slice(top, top + size), slice(left, left + size)
-
-
-def fit_encoder(model: PPGN, data: ArrayData | FolderData, count: int, batch_size: int) -> float:
-    """Fit the encoder's whitening on `count` training images spread over the sets; returns the variance kept."""
-    batches = (images.float() / 255 for images in data.spread("train", count).split(batch_size))
-    assert isinstance(model.encoder, FeatureEncoder)
-    return model.encoder.fit(batches)
 
 
 def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
@@ -366,8 +322,8 @@ def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
         try:
             getattr(model, part).load_state_dict(getattr(given, part).state_dict())
         except RuntimeError as error:
-            text = f"weights={name} do not fit this {part}; give its configuration, or weights=null"
-            raise InputError(text) from error
+            advice = "give its configuration, or weights=null"
+            raise InputError(f"weights={name} do not fit this {part}; {advice}") from error
     return model
 
 
@@ -379,15 +335,17 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
     prepare(cfg)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config) if cfg.weights is None else start_from(cfg.weights, config)
-    data = build(cfg.data)
+    data: ArrayData | FolderData = build(cfg.data)
     if cfg.weights is None and last_state(cfg) is None and model.encoder.dim is not None:
-        kept = fit_encoder(model, data, cfg.fit_images, cfg.fit_batch_size)
+        assert isinstance(model.encoder, FeatureEncoder)
+        spread = data.spread("train", cfg.fit_images)
+        kept = model.encoder.fit(images.float() / 255 for images in spread.split(cfg.fit_batch_size))
         print(f"encoder: {model.encoder.dim} directions keep {kept:.3f} of the features' variance", flush=True)
     module: GeneratorTraining = build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
     if cfg.codes is not None and isinstance(data, ArrayData):
         module.known = CodeCache(model.encoder, data.train, model.encoder.code_shape[0], Path(cfg.codes).expanduser())
-    export = Export(Path(cfg.out).expanduser(), cfg.name, cfg.export_every, cfg.previews)
-    fit(cfg, module, data, export)
+    folder = Path(cfg.out).expanduser()
+    fit(cfg, module, data, partial(export, folder=folder, name=cfg.name, previews=cfg.previews))
     return module

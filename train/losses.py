@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -25,88 +24,76 @@ def feature_loss(fake: Mapping[str, Tensor], real: Mapping[str, Tensor], *, rela
     for name, target in real.items():
         error = (fake[name] - target).square()
         if relative:
-            variance = target.var(dim=(0, 2, 3), keepdim=True) if target.dim() == 4 else target.var(dim=0, keepdim=True)
+            variance = target.var(dim=(0, 2, 3) if target.dim() == 4 else 0, keepdim=True)
             error = error / (variance + 0.1 * variance.mean() + 1e-8)
         losses.append(error.mean())
     return torch.stack(losses).mean()
 
 
-def code_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Mean squared difference of codes E(G(h)) and h, (B, D): the fourth loss of Joint PPGN-h."""
-    return (fake - real).square().mean()
+class Adversarial:
+    """What D and G play for, on logits of one tensor a head, averaged over heads."""
 
-
-class Adversarial(Protocol):
-    """What D and G play for, on logits of one tensor a head."""
-
-    def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """D's loss on real and on generated images."""
-        ...
-
-    def generator(self, fake: Sequence[Tensor]) -> Tensor:
-        """G's loss."""
-        ...
-
-
-class SoftmaxAdversarial:
-    """The published adversarial loss: two-way softmax, real = 0 and fake = 1 (Nguyen et al. 2016, section 3.4)."""
+    def against(self, logits: Tensor, *, real: bool) -> Tensor:
+        """D's loss on a head's logits of images that are real or not."""
+        raise NotImplementedError
 
     def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2) of real and generated images, one tensor a head -> (loss on real, loss on fake)."""
-        return self._against(real, 0), self._against(fake, 1)
+        """Logits of real and of generated images -> (D's loss on real, D's loss on generated ones)."""
+        on_real = torch.stack([self.against(x, real=True) for x in real]).mean()
+        return on_real, torch.stack([self.against(x, real=False) for x in fake]).mean()
 
     def generator(self, fake: Sequence[Tensor]) -> Tensor:
-        """Logits of generated images -> how little they are taken for real."""
-        return self._against(fake, 0)
-
-    @staticmethod
-    def _against(logits: Sequence[Tensor], label: int) -> Tensor:
-        losses = [F.cross_entropy(x, x.new_full((len(x),), label, dtype=torch.long)) for x in logits]
-        return torch.stack(losses).mean()
+        """Logits of generated images -> G's loss: how little they are taken for real."""
+        return torch.stack([self.against(x, real=True) for x in fake]).mean()
 
 
-class HingeAdversarial:
-    """The hinge loss (Lim & Ye 2017) on one logit a position, averaged over heads."""
+class SoftmaxAdversarial(Adversarial):
+    """The published loss on logits (B, 2): softmax, real = 0 and fake = 1 (Nguyen et al. 2016, section 3.4)."""
 
-    def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (B, ...) of real and generated images, one tensor a head -> (loss on real, loss on fake)."""
-        on_real = torch.stack([F.relu(1 - x).mean() for x in real]).mean()
-        on_fake = torch.stack([F.relu(1 + x).mean() for x in fake]).mean()
-        return on_real, on_fake
+    def against(self, logits: Tensor, *, real: bool) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(logits, logits.new_full((len(logits),), 0 if real else 1, dtype=torch.long))
+
+
+class HingeAdversarial(Adversarial):
+    """The hinge loss (Lim & Ye 2017) on one logit a position, (B, ...)."""
+
+    def against(self, logits: Tensor, *, real: bool) -> Tensor:
+        """How far they lie on the wrong side of 1 or −1."""
+        return F.relu(1 - logits if real else 1 + logits).mean()
 
     def generator(self, fake: Sequence[Tensor]) -> Tensor:
-        """Logits of generated images -> how little they are taken for real."""
+        """The mean logit, negated."""
         return torch.stack([-x.mean() for x in fake]).mean()
 
 
-class BalanceRule:
+class BalanceRule(nn.Module):
     """Freezes whichever network is too far ahead, by r = (L_D,real + L_D,fake) / L_G (DeePSiM's training code).
 
     r < `low`: the discriminator is frozen until r > `resume`. r > `high`: the generator is frozen until r < `low`.
     """
 
+    train_discriminator: Tensor
+    train_generator: Tensor
+
     def __init__(self, low: float = 0.1, resume: float = 0.5, high: float = 10.0) -> None:
+        super().__init__()
         self.low, self.resume, self.high = low, resume, high
-        self.train_discriminator = True
-        self.train_generator = True
+        self.register_buffer("train_discriminator", torch.tensor(True))
+        self.register_buffer("train_generator", torch.tensor(True))
 
     def update(self, discriminator_loss: float, generator_loss: float) -> None:
         """Note the unweighted losses of a step and decide who trains in the next."""
         r = discriminator_loss / max(generator_loss, 1e-12)
         if r < self.low and self.train_discriminator:
-            self.train_discriminator, self.train_generator = False, True
+            self.train_discriminator.fill_(False)
+            self.train_generator.fill_(True)
         if r > self.resume and not self.train_discriminator:
-            self.train_discriminator = self.train_generator = True
+            self.train_discriminator.fill_(True)
+            self.train_generator.fill_(True)
         if r > self.high and self.train_generator:
-            self.train_discriminator, self.train_generator = True, False
-
-    def state_dict(self) -> dict[str, bool]:
-        """Who trains at present."""
-        return {"discriminator": self.train_discriminator, "generator": self.train_generator}
-
-    def load_state_dict(self, state: Mapping[str, bool]) -> None:
-        """Go on from `state_dict`."""
-        self.train_discriminator, self.train_generator = state["discriminator"], state["generator"]
+            self.train_discriminator.fill_(True)
+            self.train_generator.fill_(False)
 
 
 def gradients(loss: Tensor, at: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -9,7 +9,6 @@ a loss below 1 is what the prior knows beyond mean and variance (the weights of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import ppgn.model
 from ppgn import building, paths
+from ppgn.arguments import whole
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
 from ppgn.model import PPGN
@@ -30,25 +30,11 @@ from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
 from ppgn.priors.stationary import Stationary
-from train.cache import PROBES, cached
-from train.callbacks import Periodic
-from train.command import build, fit, prepare, whole
-from train.data import EVERYTHING, ArrayData, BatchStream, FolderData, Stream, StreamData, steps_done
-from train.descent import Descent, MakeOptimizer
+from train.codes import PROBES, cached, looked
+from train.command import Descent, build, fit, prepare, write_report
+from train.data import ArrayData, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
-
-
-class CodeStream(Stream):
-    """Shuffled batches (B, *code_shape) of codes held in memory."""
-
-    def __init__(self, codes: Tensor, *place: int, **more: int) -> None:
-        super().__init__(*place, **more)
-        self.codes = codes
-
-    def batch(self, n: int) -> Tensor:
-        """Batch number `n`."""
-        return self.codes[torch.from_numpy(self.random(n).integers(len(self.codes), size=self.batch_size))]
 
 
 def scaled(codes: Tensor) -> Tensor:
@@ -56,32 +42,26 @@ def scaled(codes: Tensor) -> Tensor:
     return codes.float() / 255 if codes.dtype == torch.uint8 else codes.float()
 
 
-@torch.no_grad()
 def encode(model: PPGN, images: Tensor, batch_size: int, *, mirrored: bool = False) -> Tensor:
     """Codes of uint8 images (N, 3, S, S) -> (N, *code_shape) in half precision."""
-    codes = []
-    for number, part in enumerate(images.split(batch_size)):
-        x = (part.flip(-1) if mirrored else part).float().contiguous(memory_format=torch.channels_last) / 255
-        codes.append(model.encode(x).half().cpu())
-        if number % 100 == 0 and len(images) > PROBES:
-            print(f"encoding: {number * batch_size:,} of {len(images):,} images", flush=True)
-    return torch.cat(codes)
+    return looked(lambda x: model.encode(x.flip(-1) if mirrored else x), images, batch_size, "encoding", every=100)
 
 
 def load_codes(model: PPGN, data: ArrayData | FolderData, cfg: DictConfig) -> tuple[Tensor, Tensor]:
-    """Codes of the training (mirrored images behind the others) and of the validation images.
+    """Codes of the training (mirrored images behind the others) and of the validation images; uint8 without an encoder.
 
     Read from `cfg.codes` where that file is of this encoder and these images; else computed and written there.
     """
+    if model.encoder is None:
+        return data.spread("train", cfg.images), data.spread("val", cfg.val_images)
 
     def make() -> dict[str, Tensor]:
-        images, size = data.spread("train", cfg.images or EVERYTHING), cfg.encode_batch_size
+        images, size = data.spread("train", cfg.images), cfg.encode_batch_size
         train = [encode(model, images, size, mirrored=flip) for flip in (False, True)[: 1 + cfg.mirrored]]
         return {"train": torch.cat(train), "val": encode(model, data.spread("val", cfg.val_images), size)}
 
     probe = encode(model, data.spread("train", PROBES), PROBES)
-    asked = [cfg.images, cfg.val_images, cfg.mirrored]
-    found = cached(Path(cfg.codes).expanduser(), probe, asked, make)
+    found = cached(Path(cfg.codes).expanduser(), probe, [cfg.images, cfg.val_images, cfg.mirrored], make)
     return found["train"], found["val"]
 
 
@@ -89,15 +69,14 @@ def spectrum(codes: Tensor) -> Tensor:
     """Variances along the principal directions of codes (N, *code_shape), float64.
 
     Those of the covariance for vectors; images are taken to be alike at every position, channel by channel, so that
-    Fourier components are their directions. Meaningful for many times as many codes as a code has dimensions: of fewer
-    than these, some variances are 0.
+    Fourier components are their directions. Give many times as many codes as a code has dimensions.
     """
+    x = scaled(codes)
     if codes.dim() == 2:
-        variances: Tensor = torch.linalg.eigvalsh(torch.cov(scaled(codes).double().T)).clamp_min(0)
-        return variances
-    centred = scaled(codes) - scaled(codes).mean(0)
-    power: Tensor = torch.fft.fft2(centred, norm="ortho").abs().double().square().mean(0)
-    return power.flatten()
+        variances: Tensor = torch.linalg.eigvalsh(torch.cov(x.double().T)).clamp_min(0)
+    else:
+        variances = torch.fft.fft2(x - x.mean(0), norm="ortho").abs().double().square().mean(0).flatten()
+    return variances
 
 
 def thinned(codes: Tensor, count: int) -> Tensor:
@@ -114,25 +93,12 @@ def noise(codes: Tensor, sigma: Tensor, seed: Sequence[int]) -> Tensor:
 
 
 class PriorTraining(Descent):
-    """A denoiser against codes (B, *code_shape) whose mean variance is `variance`.
-
-    `ema` is the decay of the averaged prior, a plain copy for the first `ema_warmup` steps.
-    """
+    """A denoiser against codes (B, *code_shape) whose mean variance is `variance`, and its moving average."""
 
     def __init__(
-        self,
-        prior: Denoiser,
-        variance: float,
-        steps: int,
-        *,
-        optimizer: MakeOptimizer,
-        lr_warmup: int,
-        ema: float,
-        ema_warmup: int,
-        seed: int,
-        log_every: int,
+        self, prior: Denoiser, variance: float, steps: int, *, ema: float, ema_warmup: int, seed: int, **descent: Any
     ) -> None:
-        super().__init__(steps, optimizer=optimizer, lr_warmup=lr_warmup, log_every=log_every)
+        super().__init__(steps, **descent)
         self.prior, self.variance, self.ema_warmup, self.seed = prior, variance, ema_warmup, seed
         self.average = AveragedModel(prior, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 
@@ -177,53 +143,6 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     return lines
 
 
-class ExportPrior(Periodic):
-    """Writes the model with the averaged prior, and a report of it on held-out codes beside those of the training."""
-
-    def __init__(
-        self, path: Path, model: PPGN, name: str, config: dict[str, Any], codes: tuple[Tensor, Tensor], every_steps: int
-    ) -> None:
-        super().__init__(every_steps)
-        self.path, self.model, self.name, self.config = path, model, name, config
-        train, self.held_out = codes
-        self.variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000))
-
-    def write(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write both, in the first process."""
-        if trainer.is_global_zero:
-            self.put(module.average.module, steps_done(module))
-
-    def put(self, prior: Denoiser, step: int) -> None:
-        """Write `prior`, reached after `step` steps, and how well it does on the held-out codes."""
-        self.model.with_prior(self.name, prior, self.config).save(self.path)
-        lines = report(prior, self.held_out, self.variances)
-        paths.write(self.path.with_name("report.json"), json.dumps({"step": step, "levels": lines}, indent=1) + "\n")
-        for line in lines:
-            print(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in line.items()), flush=True)
-
-
-def base_model(cfg: DictConfig) -> PPGN:
-    """The model that `cfg.model` names; pixels as codes where it is null."""
-    if cfg.model is not None:
-        return ppgn.model.load(str(cfg.model))
-    whole(cfg, "size")
-    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size]}
-    return PPGN.from_config({"generator": pixels})
-
-
-def load_data(model: PPGN, cfg: DictConfig) -> tuple[Tensor, Tensor]:
-    """What to train on and to validate on: codes by the model's encoder, or the images where it has none."""
-    whole(cfg, "val_images", "encode_batch_size")
-    data = build(cfg.data)
-    if model.encoder is not None:
-        return load_codes(model, data, cfg)
-    train, val = data.spread("train", cfg.images or EVERYTHING), data.spread("val", cfg.val_images)
-    if tuple(train.shape[1:]) != model.generator.code_shape:
-        shapes = f"images are {tuple(train.shape[1:])}, the model's codes {model.generator.code_shape}"
-        raise InputError(f"data: {shapes}; set size={train.shape[-1]}")
-    return train, val
-
-
 def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank | Stationary:
     """Build what the configuration names, train it, and return the trained module; those of a formula are fitted.
 
@@ -231,19 +150,30 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
     that exists and `resume` is true. Raises `InputError` for bad settings.
     """
     prepare(cfg)
-    model, name = base_model(cfg), cfg.name or options["prior"]
+    for key in ("size", "val_images", "encode_batch_size", "rounds"):
+        whole(key, cfg[key])
+    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size]}
+    model = PPGN.from_config({"generator": pixels}) if cfg.model is None else ppgn.model.load(str(cfg.model))
+    name = cfg.name or options["prior"]
     settings: Any = OmegaConf.to_container(cfg.prior, resolve=True)
     settings["code_shape"] = list(cast(Generator, model.generator).code_shape)
     prior = building.build(settings)
     if not isinstance(prior, Denoiser):
         raise InputError(f"prior: '{settings.get('_target_')}' cannot be trained; give one of ppgn.priors that can")
     model.with_prior(name, prior, settings)  # refuses what does not fit before anything is encoded
-    codes = load_data(model, cfg)
-    train = codes[0]
+    train, held_out = load_codes(model, build(cfg.data), cfg)
+    if tuple(train.shape[1:]) != model.generator.code_shape:
+        shapes = f"images are {tuple(train.shape[1:])}, the model's codes {model.generator.code_shape}"
+        raise InputError(f"data: {shapes}; set size={train.shape[-1]}")
     path = Path(cfg.out).expanduser() / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
-    export = ExportPrior(path, model, name, settings, codes, cfg.export_every)
+    variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000))
+
+    def put(prior: Denoiser, step: int) -> None:
+        """Write the model with `prior`, reached after `step` steps, and how well it does on the held-out codes."""
+        model.with_prior(name, prior, settings).save(path)
+        write_report(path.with_name("report.json"), step, "levels", report(prior, held_out, variances))
+
     if isinstance(prior, Mixture | Bank | Stationary):
-        whole(cfg, "rounds")
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
         if isinstance(prior, Mixture):
             prior.fit(scaled(train), cfg.rounds, cfg.seed)
@@ -251,10 +181,19 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
             prior.fit(scaled(train), cfg.seed)
         else:
             prior.fit(scaled(train))
-        export.put(prior, cfg.rounds)
+        put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())
     module: PriorTraining = build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
-    stream = BatchStream if train.dtype == torch.uint8 else CodeStream  # images are mirrored at random
-    fit(cfg, module, StreamData(stream(train, cfg.data.batch_size, cfg.seed)), export)
+
+    def batch(random: np.random.Generator) -> Tensor:
+        if train.dtype == torch.uint8:  # images are mirrored at random
+            return shuffled(train, cfg.data.batch_size, random)[0]
+        return train[torch.from_numpy(random.integers(len(train), size=cfg.data.batch_size))]
+
+    def export(trainer: lightning.Trainer, module: Any) -> None:
+        if trainer.is_global_zero:
+            put(module.average.module, int(module.steps_done))
+
+    fit(cfg, module, Stream(batch, cfg.seed), export)
     return module

@@ -80,16 +80,16 @@ def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[st
     name = typed.get("experiment")
     if name is None:
         return {}
-    _check_experiment(name, fields.experiments(known))
+    _check_option("experiment", name, fields.experiments(known))
     named = tuple(f"{part}." for part in PARTS if part in typed)
     return {key: value for key, value in fields.experiment(name).items() if not key.startswith(named or "\0")}
 
 
-def _check_experiment(name: Any, options: Sequence[str]) -> None:
-    if name in paths.options("experiment") and name not in options:
-        raise InputError(f"experiment={name} cannot be used here; expected one of: {', '.join(options)}")
+def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
+    if name not in options and name in paths.options(group):
+        raise InputError(f"{group}={name} cannot be used here; expected one of: {', '.join(options)}")
     if name not in options:
-        raise unknown("experiment", str(name), options)
+        raise unknown(group, str(name), options)
 
 
 def _members(part: str, name: str) -> dict[str, Field]:
@@ -116,14 +116,12 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     file = fields.of_file(paths.conf() / f"{program}.yaml")
     groups = [key.removeprefix("defaults.") for key in file if key.startswith("defaults.")]
     chosen = [override for override in overrides if override.key_or_group in groups]
-    options = {group: paths.options(group) for group in groups}
-    options["experiment"] = fields.experiments({*file, *groups})
     for override in chosen:
         group, option = override.key_or_group, override.value()
-        if group == "experiment" and option is not None:
-            _check_experiment(option, options[group])
-        elif option not in options[group] and group != "experiment":
-            raise unknown(group, str(option), options[group])
+        if group != "experiment":
+            _check_option(group, option, paths.options(group))
+        elif option is not None:
+            _check_option(group, option, fields.experiments({*file, *groups}))
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
             lines = [str(override.input_line) for override in chosen]

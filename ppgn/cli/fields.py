@@ -26,7 +26,6 @@ MISSING = "???"  # the default of what has to be given
 PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
 _SHARED = re.compile(r"the fields of ([\w.]+)")  # behind **options: the class that declares them
 _SECTION = re.compile(r"--\s*(.*?)\s*--")
-_KEY = re.compile(r"(\s*)(?:- )?(?:override /)?([\w]+):(?: (.*))?")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -100,11 +99,8 @@ def experiment(name: str) -> dict[str, Any]:
 
 def experiments(known: Collection[str]) -> list[str]:
     """The experiments that set nothing but `known` keys and what is below them."""
-    return [
-        name
-        for name in paths.options("experiment")
-        if {key.partition(".")[0] for key in experiment(name)} <= set(known)
-    ]
+    names = paths.options("experiment")
+    return [name for name in names if {key.partition(".")[0] for key in experiment(name)} <= set(known)]
 
 
 def text(path: str) -> str:
@@ -115,27 +111,35 @@ def text(path: str) -> str:
 
 
 def of_file(path: Path) -> dict[str, Field]:
-    """The keys of a configuration file, inner ones dotted, its defaults list under "defaults."."""
+    """The keys of a configuration file, inner ones dotted, the groups of its defaults list under "defaults."."""
     content = path.read_text()
+    lines, first = content.splitlines(), _leading(content).count("\n")
+    loader = yaml.SafeLoader(content)
     fields: dict[str, Field] = {}
-    above: list[str] = []
-    section = ""
-    outer: list[tuple[int, str]] = []
-    for line in content[len(_leading(content)) :].splitlines():
-        if line.strip().startswith("#"):
-            above.append(line.strip()[1:].strip())
-            continue
-        match = _KEY.fullmatch(line)
-        if match is not None:
-            depth = len(match[1])
-            outer = [(column, name) for column, name in outer if column < depth]
-            key = ".".join([*(name for _, name in outer), match[2]])
-            outer.append((depth, match[2]))
-            trailing = re.search(r"(?:^|\s)# ?(.*)", match[3] or "")
+    section, last = "", -1
+    for key, number, value in _keys(loader.get_single_node(), ""):
+        said = ""
+        if number != last:  # what is said in a line is said of its first key
+            top = number
+            while top > first and lines[top - 1].lstrip().startswith("#"):
+                top -= 1
+            trailing = re.search(r"\s# ?(.*)", lines[number].partition(":")[2])
+            above = [line.strip()[1:].strip() for line in lines[top:number]]
             said, section = _read(above + ([trailing[1]] if trailing else []), section)
-            fields[key] = Field(key, help=said, section=section)
-        above = []
-    return {key: Field(key, value, *_said(fields, key)) for key, value in _flat(yaml.safe_load(content) or {})}
+        fields[key], last = Field(key, loader.construct_object(value, deep=True), said, section), number
+    return fields
+
+
+def _keys(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Dotted keys with the line where each stands and its value; of a defaults list the groups."""
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        key = prefix + name.value.removeprefix("override /")
+        if key == "defaults":
+            for group in value.value:
+                yield from _keys(group, "defaults.")
+        else:
+            yield key, name.start_mark.line, value
+            yield from _keys(value, f"{key}.")
 
 
 def head(path: Path) -> str:
@@ -147,22 +151,6 @@ def head(path: Path) -> str:
 def _leading(content: str) -> str:
     match = re.match(r"(?:#.*\n)*", content)
     return match[0] if match else ""
-
-
-def _said(fields: dict[str, Field], key: str) -> tuple[str, str]:
-    return (fields[key].help, fields[key].section) if key in fields else ("", "")
-
-
-def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; of a list of groups and options each as a key."""
-    for name, value in node.items():
-        if name == "defaults" and isinstance(value, list):
-            value = {
-                k.removeprefix("override /"): v for item in value if isinstance(item, dict) for k, v in item.items()
-            }
-        yield f"{prefix}{name}", value
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
 
 
 def _read(comments: list[str], section: str) -> tuple[str, str]:
@@ -245,14 +233,12 @@ class _Module:
 
 def _locate(path: str) -> tuple[_Module, ast.AST] | None:
     place, _, name = path.partition(":")
-    if name:
-        module = _module(place)
-        return None if module is None else module.find(name.split("."))
     parts = path.split(".")
-    for count in range(len(parts) - 1, 0, -1):
-        module = _module(".".join(parts[:count]))
+    dotted = [(".".join(parts[:count]), parts[count:]) for count in range(len(parts) - 1, 0, -1)]
+    for source, names in [(place, name.split("."))] if name else dotted:
+        module = _module(source)
         if module is not None:
-            return module.find(parts[count:])
+            return module.find(names)
     return None
 
 
@@ -294,18 +280,14 @@ def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
             plain = isinstance(item, ast.AnnAssign) and not re.search("ClassVar|init=False", ast.unparse(item))
             if plain and isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
                 name = item.target.id
-                own = module.field(item, name, _plain(item.value), before, section)
+                default = item.value
+                if isinstance(default, ast.Call):  # field(default=...)
+                    default = next((word.value for word in default.keywords if word.arg == "default"), default)
+                own = module.field(item, name, default, before, section)
                 fields[name] = replace(own, help=own.help or fields.get(name, own).help)
                 section = own.section
             before = item.end_lineno or before
     return fields
-
-
-def _plain(default: ast.expr | None) -> ast.expr | None:
-    """The default in `field(default=...)`."""
-    if isinstance(default, ast.Call):
-        return next((word.value for word in default.keywords if word.arg == "default"), default)
-    return default
 
 
 def _arguments(module: _Module, node: _Function, skip: int) -> dict[str, Field]:

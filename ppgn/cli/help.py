@@ -74,12 +74,9 @@ def _command(verb: str, typed: Mapping[str, Any]) -> str:
         return _listed((f"{choice}={name}", " ".join(text.split())) for name, text in zip(names, texts, strict=True))
     _, known, own = fields.command(verb, typed)
     presets = fields.experiments(known)
-    every = [replace(field, name=key) for key, field in (known | own).items() if presets or key != "experiment"]
-    for number, field in enumerate(every):
-        if field.name in PARTS:
-            every[number] = _with_options(field, paths.options(field.name))
-        if field.name == "experiment" and field.name in own:
-            every[number] = _with_options(field, presets)
+    options = {part: paths.options(part) for part in PARTS} | ({"experiment": presets} if "experiment" in own else {})
+    shown = [(key, field) for key, field in (known | own).items() if presets or key != "experiment"]
+    every = [_with_options(replace(field, name=key), options.get(field.name, ())) for key, field in shown]
     for part in (part for part in PARTS if part in known):
         name = str(typed.get(part, known[part].default))
         every += _below(part, name, fields.of_part(part, name))
@@ -98,28 +95,23 @@ def _program(program: str, typed: Mapping[str, Any]) -> list[Field]:
         found.append(_with_options(Field(group, name, field.help, field.section), options))
         below += _below(group, str(name), fields.of_part(group, str(name))) if group != "experiment" else []
     named = {field.name for field in below}
-    found += [replace(field, name=key) for key, field in file.items() if key not in named and key != "defaults"]
+    found += [replace(field, name=key) for key, field in file.items() if key not in named]
     changed = {key: field.default for key, field in file.items() if key not in groups} | preset
-    every = [field for field in found if not field.name.startswith("defaults.")] + below
-    said = {key: field.help for key, field in file.items()}
-    return [
-        replace(field, default=changed.get(field.name, field.default), help=field.help or said.get(field.name, ""))
-        for field in every
-    ]
+    every = []
+    for field in [field for field in found if not field.name.startswith("defaults.")] + below:
+        said = field.help or file.get(field.name, field).help
+        every.append(replace(field, default=changed.get(field.name, field.default), help=said))
+    return every
 
 
 def _with_options(field: Field, options: Sequence[str]) -> Field:
-    return replace(field, help=f"{field.help} ({', '.join(options)})".strip())
+    return replace(field, help=f"{field.help} ({', '.join(options)})".strip()) if options else field
 
 
 def _below(part: str, name: str, keys: Mapping[str, Field]) -> list[Field]:
     """The keys of a part in a section of their own."""
-    given = ("target", "gradient") if part == "condition" else ()
-    return [
-        replace(field, name=f"{part}.{key}", section=f"keys of {part}={name}")
-        for key, field in keys.items()
-        if key not in given
-    ]
+    given, section = ("target", "gradient") if part == "condition" else (), f"keys of {part}={name}"
+    return [replace(field, name=f"{part}.{key}", section=section) for key, field in keys.items() if key not in given]
 
 
 def _sections(every: Iterable[Field]) -> str:
@@ -128,12 +120,8 @@ def _sections(every: Iterable[Field]) -> str:
     for field in every:
         if field.help and not (isinstance(field.default, dict) and field.default):
             sections.setdefault(field.section, []).append(field)
-    parts = [
-        (f"{name}\n" if name else "")
-        + _listed((f"{field.name}={_value(field.default)}", field.help) for field in found)
-        for name, found in sections.items()
-    ]
-    return "\n\n".join(parts)
+    rows = {name: _listed((f"{f.name}={_value(f.default)}", f.help) for f in found) for name, found in sections.items()}
+    return "\n\n".join(f"{name}\n{listed}" if name else listed for name, listed in rows.items())
 
 
 def _value(value: Any) -> str:

@@ -24,9 +24,8 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     own = [word for word in words[len(verb) :] if word not in ("--multirun", "-m")]
     theirs = [word for word in own if word.startswith(("hydra.", "hydra/"))]
     asked = [configs.values(word) for word in own if word not in theirs]
-    (configs.compose if len(verb) > 1 else configs.read)(
-        "_".join(verb), [f"{key}={first}" for key, (first, *_) in asked]
-    )
+    check = configs.compose if len(verb) > 1 else configs.read
+    check("_".join(verb), [f"{key}={first}" for key, (first, *_) in asked])
     statuses = []
 
     @hydra.main(version_base="1.3", config_path=None)
@@ -42,14 +41,8 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     # what is no key of Hydra's grammar (a class name, module:Class, a key of the library's functions) may be swept too.
     sweep = [f"+word{number}={','.join(values)}" for number, (_, values) in enumerate(asked)]
     before = sys.argv
-    sys.argv = [
-        before[0],
-        "--multirun",
-        "hydra.output_subdir=null",
-        f"hydra.job.name={'_'.join(verb)}",
-        *sweep,
-        *theirs,
-    ]
+    plain = ["--multirun", "hydra.output_subdir=null", f"hydra.job.name={'_'.join(verb)}"]
+    sys.argv = [before[0], *plain, *sweep, *theirs]
     try:
         job()
     finally:

@@ -56,7 +56,9 @@ class FeatureEncoder(nn.Module):
                 raise InputError(f"encoder: {len(self.layers)} layers need as many {name}, not {len(values)}")
         size = network.preprocessing.size or 227
         with torch.no_grad():
-            features = self.features(torch.zeros(1, 3, size, size)).shape[1]
+            maps = network.features(torch.zeros(1, 3, size, size), self.layers)
+        self._widths = [part.shape[1] for part in self._pooled(maps)]
+        features = sum(self._widths)
         self.code_shape: Shape = (dim or features,)
         if dim is not None:
             if dim > features:
@@ -66,13 +68,10 @@ class FeatureEncoder(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> pooled, concatenated features (B, F), before the linear map."""
-        return self.flatten(self.network.features(x, self.layers))
-
-    def flatten(self, maps: dict[str, Tensor]) -> Tensor:
-        """The chosen layers' outputs, as `Network.features` gives them, -> (B, F)."""
-        return torch.cat(self._pooled(maps), dim=1)
+        return torch.cat(self._pooled(self.network.features(x, self.layers)), dim=1)
 
     def _pooled(self, maps: dict[str, Tensor]) -> list[Tensor]:
+        """What the network gives of the chosen layers, by name -> (B, F_l) of each."""
         pooled = []
         for name, pool in zip(self.layers, self.pool, strict=True):
             features = maps[name]
@@ -105,7 +104,7 @@ class FeatureEncoder(nn.Module):
             yield self
             return
         with trunk.reading(x, self.layers) as maps:
-            yield lambda x: self.project(self.flatten(maps)) if maps else self(x)
+            yield lambda x: self.project(torch.cat(self._pooled(maps), dim=1)) if maps else self(x)
 
     def directions(self) -> Tensor:
         """A, (F, D), float64: of all features with the code h, m + A h lies nearest to the mean m (W's pseudo-inverse).
@@ -143,30 +142,21 @@ class FeatureEncoder(nn.Module):
             raise InputError(f"encoder: {count} images cannot fit {self.dim} directions; give more images")
         mean = total / count
         covariance = square / count - torch.outer(mean, mean)
-        scale = self._layer_scale(covariance.diagonal())
+        scales = []  # bring each layer to total variance weight²; a layer that never varies stays as it is
+        for part, weight in zip(covariance.diagonal().clamp_min(0).split(self._widths), self.weights, strict=True):
+            spread = part.sum().sqrt()
+            scales.append(torch.full_like(part, weight) / torch.where(spread > 0, spread, 1))
+        scale = torch.cat(scales)
         values, vectors = torch.linalg.eigh((scale[:, None] * covariance * scale).cpu())
         kept = slice(len(values) - self.dim, None)
         rounding = width * torch.finfo(torch.float32).eps ** 2  # of features in float32, as a share of the variance
         if not values[kept][0] > rounding * values[-1]:
-            raise InputError(
-                f"encoder: the features span fewer than dim={self.dim} directions; give a smaller dim, or images that "
-                f"differ more"
-            )
+            advice = "give a smaller dim, or images that differ more"
+            raise InputError(f"encoder: the features span fewer than dim={self.dim} directions; {advice}")
         whitening = vectors[:, kept].T.flip(0) / values[kept].flip(0).sqrt()[:, None] * scale.cpu()
         self.mean.copy_(origin + mean)
         self.whitening.copy_(whitening)
         return float(values[kept].sum() / values.sum())
-
-    def _layer_scale(self, variance: Tensor) -> Tensor:
-        """Per feature (F,): brings each layer to total variance weight²; a layer that never varies stays as it is."""
-        size = self.network.preprocessing.size or 227
-        maps = self.network.features(torch.zeros(1, 3, size, size, device=variance.device), self.layers)
-        widths = [part.shape[1] for part in self._pooled(maps)]
-        parts = []
-        for part, weight in zip(variance.clamp_min(0).split(widths), self.weights, strict=True):
-            spread = part.sum().sqrt()
-            parts.append(torch.full_like(part, weight) / torch.where(spread > 0, spread, 1))
-        return torch.cat(parts)
 
 
 def _trunk(condition: Condition, network: Network) -> Network | None:

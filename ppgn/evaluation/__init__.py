@@ -7,9 +7,8 @@ from ppgn.evaluation.captions import captions
 from ppgn.evaluation.inpainting import inpainting
 from ppgn.evaluation.places import places
 from ppgn.evaluation.reconstruction import reconstruction
-from ppgn.evaluation.samples import samples
+from ppgn.evaluation.samples import samples, variants
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.units import units
-from ppgn.evaluation.variants import variants
 
 __all__ = ["Table", "captions", "inpainting", "places", "reconstruction", "samples", "units", "variants"]

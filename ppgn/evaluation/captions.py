@@ -16,7 +16,7 @@ from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
-from ppgn.metrics.captions import log_probs, marginal, true_caption_ranks
+from ppgn.metrics.accuracy import log_probs, marginal, ranks
 from ppgn.networks import captioner as captioners
 from ppgn.networks.captioner import SentenceNetwork
 from ppgn.photographs import Photographs
@@ -43,26 +43,17 @@ def captions(
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
     table = task.begin("captions", judge=judge, count=count)
     if judge is None:
-        raise InputError(
-            "judge is missing: give judge=FILE, a captioner of another seed and network than the condition"
-        )
+        advice = "give judge=FILE, a captioner of another seed and network than the condition"
+        raise InputError(f"judge is missing: {advice}")
     named = isinstance(judge, str) and (":" not in judge or "/" in judge)
     other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.where)
     drawer = task.load()
     rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
     pictures = task.photographs.take(rows, side_of(drawer))
     names = [sentences[number] for number in chosen]
-    asked = task.conditions(names)
-    chains = task.source(drawer, own_seeds=True)
-    sources = {
-        "samples": lambda: chains.draw(asked, "samples", task.progress),
-        "white_noise": lambda: chains.start_codes().draw(asked),
-        "photographs": lambda: Drawn(pictures[chosen], torch.arange(count)),
-    }
-    panel = Panel(asked, ranking(other, pictures, sentences, chosen))
-    for name, source in sources.items():
-        panel.add(table, name, source(), asked=names, ranked_among=n)
-    return table
+    panel = Panel(task.conditions(names), ranking(other, pictures, sentences, chosen))
+    chains, photographs = task.source(drawer, own_seeds=True), Drawn(pictures[chosen], torch.arange(count))
+    return panel.compare(table, {"samples": chains}, names, photographs, task.progress, ranked_among=n)
 
 
 def _readers(condition: Any) -> list[Any]:
@@ -116,8 +107,7 @@ def ranking(
     def ranked(pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
         own = torch.tensor(asked)[targets].tolist()
         log_p = log_probs(judge, pictures, sentences)
-        rank = true_caption_ranks(log_p - usual, own).double()
-        plain = true_caption_ranks(log_p, own).double()
+        rank, plain = ranks(log_p - usual, own).double(), ranks(log_p, own).double()
         return {"rank": rank, "top10": (rank <= 10).double(), "plain_rank": plain}
 
     return ranked

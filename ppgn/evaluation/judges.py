@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgn.contracts import Condition
-from ppgn.evaluation.sources import Drawn, grid
+from ppgn.evaluation.sources import Drawn, Source, grid
 from ppgn.evaluation.table import Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
@@ -80,6 +80,17 @@ class Panel:
             ]
         grids = {f"grid_{name}": grid(drawn, asked)} if drawn.seeds else {}
         table.add(name, self.figures(drawn, figures, said), grids, **facts)
+
+    def compare(
+        self, table: Table, chains: Mapping[str, Source], asked: Sequence[str], real: Drawn, progress: bool, **more: Any
+    ) -> Table:
+        """Fill a table with rows of chains by name, of the start codes of "samples", "white_noise", and photographs."""
+        for name, source in chains.items():
+            self.add(table, name, source.draw(self.conditions, name, progress), asked=asked, **more)
+        noise = chains["samples"].start_codes().draw(self.conditions)
+        for name, drawn in (("white_noise", noise), ("photographs", real)):
+            self.add(table, name, drawn, asked=asked, **more)
+        return table
 
     def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
         """Figures by name: means of `values` (N,), of ranks the median, and those of the pictures' features."""

@@ -15,7 +15,6 @@ from ppgn.evaluation.sources import Drawn, side_of
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics import accuracy
-from ppgn.metrics.probe import Probe
 from ppgn.networks import labels as class_names
 from ppgn.photographs import Photographs
 
@@ -41,24 +40,15 @@ def places(
     """Samples of scenes beside their start codes and the validation photographs.
 
     Rows have the condition's log p and "top1", the share that a linear probe on features (`metrics.fidelity.Features`),
-    fitted to training photographs, takes for the scene among all of these. Intervals are over scenes. Raises
-    `InputError`.
+    fitted to training photographs, takes for the scene. Intervals are over scenes. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
     table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))
-    asked, features = task.conditions(names), task.features()
-    chains = task.source(drawer, own_seeds=True)
-    sources = {
-        "samples": lambda: chains.draw(asked, "samples", task.progress),
-        "white_noise": lambda: chains.start_codes().draw(asked),
-        "photographs": lambda: val,
-    }
-    panel = Panel(asked, probing(features, train))
-    for name, source in sources.items():
-        panel.add(table, name, source(), asked=names, judged_among=len(names))
-    return table
+    panel = Panel(task.conditions(names), probing(task.features(), train))
+    chains = {"samples": task.source(drawer, own_seeds=True)}
+    return panel.compare(table, chains, names, val, task.progress, judged_among=len(names))
 
 
 def scenes(
@@ -77,13 +67,11 @@ def scenes(
     for name, of_scene in zip(names, rows, strict=True):
         if not len(of_scene):
             raise InputError(f"data: '{data.root}' has no {data.split} photograph of {name}; give other classes")
-    counts = torch.tensor([len(of_scene) for of_scene in rows])
-    return names, Drawn(
-        data.take(np.concatenate(rows).tolist(), side), torch.arange(len(rows)).repeat_interleave(counts)
-    )
+    targets = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(of_scene) for of_scene in rows]))
+    return names, Drawn(data.take(np.concatenate(rows).tolist(), side), targets)
 
 
 def probing(features: Callable[[Tensor], Tensor], train: Drawn) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
     """A judge: whether a linear probe on `features`, fitted to labelled photographs, takes pictures for their scene."""
-    probe = Probe(features(train.pictures), train.targets)
+    probe = accuracy.Probe(features(train.pictures), train.targets)
     return lambda pictures, targets: {"top1": accuracy.top_k(probe(features(pictures)), targets, 1).double()}

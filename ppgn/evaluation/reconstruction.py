@@ -59,10 +59,7 @@ def reconstruction(
         drawn = square(torch.cat([drawer.decode(part).cpu() for part in codes.split(size)]), side)
         shown = [some[:: math.ceil(task.n / SHOWN)] for some in (originals, drawn)]
         compare("reconstruction", drawn, {"grid": images.grid(torch.cat(shown), columns=len(shown[0]))})
-        real = {
-            "frechet": fidelity.frechet(of_others, of_originals),
-            "kid": fidelity.kid(of_originals, of_others),
-        }
+        real = {"frechet": fidelity.frechet(of_others, of_originals), "kid": fidelity.kid(of_originals, of_others)}
         table.add("other real", real)
         sets.update()
         for pixels in blurs:

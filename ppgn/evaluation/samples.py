@@ -1,19 +1,22 @@
-"""Samples of classes, with prior and sampler as given, beside simpler ways to draw."""
+"""Samples of classes: with prior and sampler as given beside simpler ways to draw, and by the samplers of PPGN."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
+import yaml
 
-from ppgn.contracts import Condition
-from ppgn.errors import unknown
+from ppgn import building, paths
+from ppgn.contracts import Condition, Prior
+from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
-from ppgn.evaluation.sources import Drawn, side_of
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.sources import Drawn, Source, side_of
+from ppgn.evaluation.table import Table, plain
 from ppgn.evaluation.task import Task
+from ppgn.model import UntrainedError
 from ppgn.networks import labels
 from ppgn.samplers.langevin import Langevin
 
@@ -27,6 +30,8 @@ CLASSES = (
 )  # fmt: skip
 SYSTEMS = ("default", "white_noise", "dgn_am", "pixels")
 FIGURES = ("p", "top1", "top5", "kid", "within", "between", "seconds")
+VARIANTS = ("ppgn_x", "dgn_am", "dgn_am_released", "ppgn_h", "joint", "noiseless_joint", "annealed")
+VARIANT_FIGURES = ("top1", "top5", "kid", "frechet", "density", "coverage", "within", "mixing", "seconds")
 
 
 def samples(
@@ -64,6 +69,69 @@ def samples(
     for name in systems:
         panel.add(table, name, sources[name].draw(asked, name, task.progress), FIGURES)
     return table
+
+
+def variants(
+    model: Any = "natural64",
+    classes: Sequence[str | int] = CLASSES,  # names or indices; by default 40 varied classes of ImageNet
+    data: Any = None,
+    *,
+    experiment: Sequence[str] = VARIANTS,  # whose model, prior and sampler; what is not trained yet is skipped
+    models: Mapping[str, Any] | None = None,  # the model of an experiment alone: models.ppgn_x=pixels.safetensors
+    judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
+    **options: Any,  # the fields of Task
+) -> Table:
+    """Samples of every class from every seed by each variant, below photographs of these classes if the data tell them.
+
+    The first picture of a chain is what `ppgn.sample` draws; the chain then goes on from its code through as many steps
+    again, `lag`. Rows have top-1 and top-5 of a judge that took no part; KID and Fréchet distance to the photographs,
+    density and coverage around them; the cosine distance of features within classes, and from a sample to the next of
+    its chain, "mixing"; seconds for a sample. Intervals are over classes. Raises `InputError`.
+    """
+    for name in {"sampler", "prior"} & options.keys():
+        raise InputError(f"{name}= cannot be used here: each experiment has its own; leave it out")
+    task = Task(model=model, data=data, **options)
+    table = task.begin("variants", classes=classes, experiment=experiment, models=models, judge=judge)
+    recipes = {name: recipe(name) for name in experiment}
+    ready: dict[str, Source | str] = {}
+    for name, settings in recipes.items():
+        try:
+            drawer = task.load((models or {}).get(name) or settings.get("model"))
+            ready[name] = task.source(drawer, sampler=settings["sampler"], prior=settings.get("prior"), onward=True)
+        except UntrainedError as error:
+            ready[name] = str(error)
+    able = [source for source in ready.values() if isinstance(source, Source)]
+    if able:
+        side = min(side_of(source.model) for source in able)
+        asked = task.conditions(classes)
+        panel, photos = panel_of(task, judge, asked, side)
+        if photos is not None:
+            panel.add(table, "photos", photos, VARIANT_FIGURES)
+    for name, source in ready.items():
+        if isinstance(source, str):
+            table.add(name, {}, skipped=source)
+            continue
+        facts: dict[str, Any] = {"model": source.model.name, "prior": source.model.name_of(cast(Prior, source.prior))}
+        facts |= {"lag": source.length, "sampler": plain(source.sampler)}
+        panel.add(table, name, source.draw(asked, name, task.progress, side), VARIANT_FIGURES, **facts)
+    return table
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """What conf/experiment/NAME.yaml sets of "model", "prior" and "sampler", a mapping; or a sampler by its name.
+
+    Raises `InputError` for an unknown name, and for an experiment that sets something else.
+    """
+    if name not in paths.options("experiment"):
+        if name in paths.options("sampler"):
+            return {"sampler": building.node("sampler", name)}
+        raise unknown("experiment", name, [*paths.options("experiment"), *paths.options("sampler")])
+    content = yaml.safe_load((paths.conf() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8"))
+    groups = {key: option for entry in content.pop("defaults", []) for key, option in entry.items()}
+    if not {*content} <= {"model", "prior", "sampler"} or [*groups] != ["override /sampler"]:
+        raise InputError(f"experiment={name} cannot be used here; expected one of: {', '.join(VARIANTS)}")
+    sampler = building.merged(building.node("sampler", groups["override /sampler"]), content.get("sampler", {}))
+    return {**content, "sampler": sampler}
 
 
 def panel_of(task: Task, judge: Any, conditions: Sequence[Condition], side: int) -> tuple[Panel, Drawn | None]:

@@ -23,8 +23,7 @@ Figures = Mapping[str, Estimate | None]  # None: cannot be measured
 class Table:
     """Rows of figures by name, in the order measured; with `out` all is written there after every row.
 
-    `about` says what was measured: what, model, data, device and settings. Raises `InputError` for an `out` that cannot
-    be written to.
+    `about` says what was measured: what, model, data, device, settings. `InputError` for an `out` not to be written.
     """
 
     about: dict[str, Any]

@@ -48,10 +48,7 @@ class Task:
     out: Any = None  # a folder, to which every row is written as soon as it is measured
 
     def begin(self, what: str, **more: Any) -> Table:
-        """Check these arguments and `more`, those of the evaluation alone -> its table, still empty.
-
-        Raises `InputError`. No network is loaded before.
-        """
+        """Check these arguments and `more`, the evaluation's own -> its table, still empty. Raises `InputError`."""
         for name, value, least in (("n", self.n, 2), ("batch_size", self.batch_size, 1), ("steps", self.steps, 1)):
             if (name, value) != ("steps", None):
                 arguments.whole(name, value, least)

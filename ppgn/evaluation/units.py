@@ -33,8 +33,7 @@ def units(
     """Samples of random units beside gradient ascent on pixels, start codes, and a photograph for each unit.
 
     Rows have the condition's log p; "above", the share whose activation exceeds the 99th percentile of the unit's on n
-    other photographs; "sd", how many standard deviations of these it is above their mean. Intervals are over units.
-    Raises `InputError`.
+    other photographs; "sd", its standard deviations above their mean. Intervals are over units. Raises `InputError`.
     """
     task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
     table, drawer = task.begin("units", layers=layers, count=count), task.load()
@@ -44,25 +43,15 @@ def units(
     every = task.spread(task.n + count, drawer)
     apart = torch.zeros(len(every), dtype=torch.bool)
     apart[np.linspace(0, len(every) - 1, count).astype(int)] = True
+    photographs, names = Drawn(every[apart], torch.arange(count)), [f"{layer} {number}" for layer, number in picked]
     chains = task.source(drawer, own_seeds=True)
-    sources = {
-        "samples": lambda: chains.draw(asked, "samples", task.progress),
-        "pixels": lambda: chains.on_pixels().draw(asked, "pixels", task.progress),
-        "white_noise": lambda: chains.start_codes().draw(asked),
-        "photographs": lambda: Drawn(every[apart], torch.arange(count)),
-    }
     panel = Panel(asked, percentiles(asked, every[~apart], task.batch_size))
-    names = [f"{layer} {number}" for layer, number in picked]
-    for name, source in sources.items():
-        panel.add(table, name, source(), asked=names, photographs=task.n)
-    return table
+    sources = {"samples": chains, "pixels": chains.on_pixels()}
+    return panel.compare(table, sources, names, photographs, task.progress, photographs=task.n)
 
 
 def pick(layers: Mapping[str, int], count: int) -> list[tuple[str, int]]:
-    """`count` different units (layer, number) at random, the same every time, evenly from `layers` of so many units.
-
-    Raises `InputError` where a layer has too few.
-    """
+    """`count` random units (layer, number), always the same, evenly from `layers`. Raises `InputError` for too few."""
     random = np.random.default_rng(0)
     picked: list[tuple[str, int]] = []
     for part, (layer, units) in zip(np.array_split(np.arange(count), len(layers)), layers.items(), strict=True):

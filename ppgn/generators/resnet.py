@@ -14,10 +14,7 @@ from ppgn.numerics.linear import Linear
 
 
 class ModulatedNorm(nn.Module):
-    """Standardises each position over its channels, then scales and shifts the channels by the code.
-
-    No statistics cross the rows of a batch: a sample does not depend on its neighbours.
-    """
+    """Standardises each position over its channels, which the code then scales and shifts; rows stay apart."""
 
     def __init__(self, channels: int, code_dim: int) -> None:
         super().__init__()

@@ -50,10 +50,11 @@ def load(
     return model
 
 
-def save(model: PPGN, folder: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
+def save(model: PPGN, folder: str | Path, *, card: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
     """Write a model into a folder as `load` takes it: one safetensors file, and a README.md for people -> the folder.
 
-    `card` is laid over the model's own; "license" and "description" in it are shown.
+    `card` is laid over the model's own; "license" and "description" in it are shown. name: by which the README.md says
+        that the model is to be had, by default that of the folder.
     """
     place, told = Path(folder).expanduser(), {**model.card, **(card or {})}
     model.save(place / FILE, card=card)
@@ -61,7 +62,7 @@ def save(model: PPGN, folder: str | Path, *, card: Mapping[str, Any] | None = No
     import yaml
 
     title, text = told.get("name") or place.name, told.get("description") or "A Plug & Play Generative Network."
-    use = "```sh\nppgn sample model=hf:USER/NAME target=volcano\n```"
+    use = f"```sh\nppgn sample model={name or place} target=volcano\n```"
     parts = f"Priors: {', '.join(model.priors)}. Codes: {tuple(model.generator.code_shape)}."  # type: ignore[arg-type]
     paths.write(place / CARD, f"---\n{yaml.safe_dump(about)}---\n\n# {title}\n\n{text}\n\n{parts}\n\n{use}\n")
     return place
@@ -76,7 +77,7 @@ def push(model: PPGN, name: str, *, private: bool = False, card: Mapping[str, An
 
     target = repository(name)
     with tempfile.TemporaryDirectory() as folder, telling(target):
-        save(model, folder, card={"name": target, **model.card, **(card or {})})
+        save(model, folder, card={"name": target, **model.card, **(card or {})}, name=f"{PREFIX}{target}")
         api = huggingface_hub.HfApi()
         api.create_repo(target, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=target, folder_path=folder, commit_message="A model of ppgn")

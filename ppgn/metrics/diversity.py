@@ -11,22 +11,13 @@ from torch.nn import functional as F
 from ppgn.errors import InputError
 
 
-def cosine_distances(features: Tensor) -> Tensor:
-    """1 − cos of all pairs of features (N, D), (N, N) float64."""
-    unit = F.normalize(features.double(), dim=1)
-    return 1 - unit @ unit.T
-
-
 def paired(x: Tensor, y: Tensor) -> Tensor:
     """1 − cos between the rows of features x and y (N, D), (N,) float64."""
     return 1 - F.cosine_similarity(x.double(), y.double())
 
 
 def within_class(features: Tensor, classes: Sequence[int]) -> Tensor:
-    """Mean cosine distance between two different rows of one class, (C,) in ascending order of the classes.
-
-    NaN for a class of one row. 0: all alike; two unrelated directions are 1 apart.
-    """
+    """Mean cosine distance of two different rows of one class, (C,) in ascending order; NaN for a class of one row."""
     distances, index, each = _prepared(features, classes)
     distances.fill_diagonal_(torch.nan)
     return torch.stack([distances[index == c][:, index == c].nanmean() for c in each])
@@ -39,8 +30,9 @@ def between_classes(features: Tensor, classes: Sequence[int]) -> Tensor:
 
 
 def _prepared(features: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The distances, the class of every row, and the classes there are."""
+    """1 − cos of all pairs of features (N, D), (N, N) float64, the class of every row, and the classes there are."""
     index = torch.as_tensor(classes)
     if len(index) != len(features):
         raise InputError(f"{len(features)} rows of features have {len(index)} classes; give one for each")
-    return cosine_distances(features), index, index.unique()
+    unit = F.normalize(features.double(), dim=1)
+    return 1 - unit @ unit.T, index, index.unique()

@@ -54,9 +54,7 @@ def frechet(x: Tensor, y: Tensor, weights: Tensor | None = None) -> Estimate:
     kernel = x @ of_y @ x.T
 
     def distance(weights: Tensor) -> Tensor:
-        """With weights (N,) of x. cov_x cov_y has the eigenvalues of A cov_y Aᵀ, where the rows of A are those of x,
-        centred and weighted, and AᵀA is cov_x.
-        """
+        """cov_x cov_y has the eigenvalues of A cov_y Aᵀ, A the rows of x centred and weighted, (N,): AᵀA is cov_x."""
         drawn = weights > 0  # the others are rows of zeros
         rows, inner, w = x[drawn], kernel[drawn][:, drawn], weights[drawn]
         count = w.sum()
@@ -134,10 +132,7 @@ def _check_rows(what: str, least: int, *sets: Tensor) -> None:
 
 
 def psnr(x: Tensor, y: Tensor, where: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio in dB of pictures x and y (N, 3, H, W), uint8 or float in [0, 1], (N,).
-
-    `where` (N, H, W), bool, are the pixels that count, by default all.
-    """
+    """PSNR in dB, (N,), of pictures (N, 3, H, W), uint8 or in [0, 1], over the pixels `where`, bool (N, H, W)."""
     error = (to_uint8(x).double() - to_uint8(y).double()).square().mean(dim=1) / 255**2
     counted = torch.ones_like(error) if where is None else where.double()
     return -10 * ((error * counted).sum((1, 2)) / counted.sum((1, 2))).log10()

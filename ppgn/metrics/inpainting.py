@@ -1,32 +1,24 @@
-"""The classical ways to fill a hole.
-
-Pictures are uint8 (N, 3, H, W), holes bool (N, H, W). A fill leaves what is outside the hole as it is.
-"""
+"""The classical ways to fill holes, bool (N, H, W), in pictures uint8 (N, 3, H, W); the rest stays as it is."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ppgn.errors import InputError
+from ppgn.errors import library
 from ppgn.media.blending import harmonic as laplace
 from ppgn.media.images import to_uint8
 
 RADIUS = 3  # pixels around a pixel that Telea's and the Navier-Stokes fill look at, as in OpenCV's tutorial
 
-Filler = Callable[[Tensor, Tensor], Tensor]  # one picture uint8 (3, H, W) and its hole (H, W) -> the picture filled
-
 
 def fill(pictures: Tensor, holes: Tensor, name: str) -> Tensor:
-    """Every picture's hole filled by the entry `name` of `FILLS`, uint8 (N, 3, H, W).
-
-    Raises `InputError` where its library is not installed.
-    """
+    """Holes filled by the entry `name` of `FILLS`, uint8 (N, 3, H, W). `InputError` where its library is missing."""
     filled = [FILLS[name](picture, hole) for picture, hole in zip(pictures, holes, strict=True)]
     return torch.where(holes[:, None], torch.stack(filled), pictures)
 
@@ -55,28 +47,22 @@ def biharmonic(picture: Tensor, hole: Tensor) -> Tensor:
     return to_uint8(torch.from_numpy(filled).permute(2, 0, 1))
 
 
-def telea(picture: Tensor, hole: Tensor) -> Tensor:
-    """Weighted means marched inwards from the seam (OpenCV; Telea 2004)."""
-    return _opencv(picture, hole, "INPAINT_TELEA")
-
-
-def navier_stokes(picture: Tensor, hole: Tensor) -> Tensor:
-    """Lines of equal brightness continued as a flow (OpenCV; Bertalmio et al. 2001)."""
-    return _opencv(picture, hole, "INPAINT_NS")
-
-
-FILLS: dict[str, Filler] = {fill.__name__: fill for fill in (mean_colour, harmonic, biharmonic, telea, navier_stokes)}
-
-
-def _opencv(picture: Tensor, hole: Tensor, method: str) -> Tensor:
+def _opencv(method: str, picture: Tensor, hole: Tensor) -> Tensor:
     cv2 = _library("cv2")
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     filled = cv2.inpaint(pixels, hole.numpy().astype(np.uint8), RADIUS, getattr(cv2, method))
     return torch.from_numpy(filled).permute(2, 0, 1)
 
 
+# Each maps one picture uint8 (3, H, W) and its hole (H, W) to the picture filled.
+FILLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean_colour": mean_colour,
+    "harmonic": harmonic,
+    "biharmonic": biharmonic,
+    "telea": partial(_opencv, "INPAINT_TELEA"),  # weighted means marched inwards from the seam (Telea 2004)
+    "navier_stokes": partial(_opencv, "INPAINT_NS"),  # lines of equal brightness as a flow (Bertalmio et al. 2001)
+}
+
+
 def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"this fill needs {name.split('.')[0]}: pip install 'ppgn[inpaint]'") from error
+    return library(name, f"this fill needs {name.split('.')[0]}", "inpaint")

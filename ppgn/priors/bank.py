@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ppgn.errors import InputError
 from ppgn.numerics.linear import linear
-from ppgn.priors.denoiser import Level, SmoothedDensity, vector_dim
+from ppgn.priors.denoiser import EveryLevel, SmoothedDensity, vector_dim
 
 LEVELS = 127  # of a stored number, on either side of 0
 CHUNK = 4096  # members that are put into floating point at a time
@@ -112,10 +112,7 @@ class Bank(SmoothedDensity):
 
     @torch.no_grad()
     def fit(self, codes: Tensor, seed: int = 0) -> None:
-        """Take as many of the codes (N, D) as there are members, at random.
-
-        Raises `InputError` for fewer codes than members.
-        """
+        """Take as many codes (N, D) as there are members, at random. Raises `InputError` for fewer codes."""
         if len(codes) < len(self):
             raise InputError(f"prior: {len(codes)} codes for {len(self)} members; give more codes, or fewer members")
         random = torch.Generator().manual_seed(seed)
@@ -127,11 +124,8 @@ class Bank(SmoothedDensity):
         self.variance.copy_((rest - self.mean).square().mean(dim=0).clamp_min(1e-4))
 
 
-class Near(nn.Module):
-    """p(h) = N(h; a, s² I) with an anchor a for each row, (B, *code_shape), and s = `spread`, at every noise level.
-
-    `residual` takes the noise level s.
-    """
+class Near(EveryLevel, nn.Module):
+    """p(h) = N(h; a, s² I), an anchor a for each row, (B, *code_shape), s = `spread`; `residual` takes the level s."""
 
     code_shape = None  # that of the anchors
     sigmas = (0.0, math.inf)
@@ -147,7 +141,3 @@ class Near(nn.Module):
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, *code_shape) with noise σ -> R(h, σ) − h = (a − h) σ² / (s² + σ²); x is ignored."""
         return (self.anchor - h) * (sigma**2 / (self.spread**2 + sigma**2))
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))

@@ -44,10 +44,7 @@ class Denoiser(nn.Module):
 
 @dataclass(frozen=True)
 class Level:
-    """A noise-conditional prior, which offers `residual_at`, held at one noise level σ.
-
-    residual / σ² is the score of the data smoothed by σ.
-    """
+    """A prior that offers `residual_at`, held at a level σ; residual / σ² is the score of the data smoothed by σ."""
 
     prior: Any
     sigma: float
@@ -58,7 +55,15 @@ class Level:
         return found
 
 
-class SmoothedDensity(Denoiser):
+class EveryLevel:
+    """What makes a prior that offers `residual_at` noise-conditional (`contracts.NoiseConditionalPrior`)."""
+
+    def at(self, sigma: float) -> Level:
+        """The prior of one noise level. One outside `sigmas` is not known, or not trained for."""
+        return Level(self, float(sigma))
+
+
+class SmoothedDensity(EveryLevel, Denoiser):
     """A prior whose density with noise of any standard deviation σ has a gradient in closed form, `_score`."""
 
     @property
@@ -73,10 +78,6 @@ class SmoothedDensity(Denoiser):
     def score(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> ∂log p(h)/∂h, alike; x is ignored."""
         return self._score(h, 0.0)
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, *code_shape) with noise σ -> R(h, σ) − h, alike; x is ignored."""
@@ -110,11 +111,9 @@ def spatial(code_shape: Sequence[int], multiple: int = 1) -> tuple[int, int, int
 
 
 def preconditioning(sigma: Tensor, dims: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1, …) each, for codes of so many `dims`.
+    """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1, …) each, for codes of `dims` dimensions.
 
-    They make up R(h, σ) = c_skip h + c_out F(c_in h, σ).
-
-    For data of mean 0 and unit variance: F sees and aims at unit variance, and F = 0 is the best linear denoiser.
+    R(h, σ) = c_skip h + c_out F(c_in h, σ). For data of mean 0 and unit variance: F sees and aims at unit variance, and F = 0 is the best linear denoiser.
     Source: Karras et al. 2022, Table 1, with σ_data = 1.
     """
     sigma = sigma.view(-1, *[1] * dims)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from ppgn.contracts import Shape
 from ppgn.errors import unknown
 from ppgn.numerics.linear import alike
-from ppgn.priors.denoiser import Level
+from ppgn.priors.denoiser import EveryLevel
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 FLOW_STEPS = 1000  # timesteps of t from 0 to 1
 
 
-class Diffusion(nn.Module):
+class Diffusion(EveryLevel, nn.Module):
     """R(h, σ) of a network that was trained to undo a diffusion of codes; h = h0 + σ z, as everywhere here.
 
     `network(x, timestep=t, return_dict=False, …)[0]` predicts, in its first channels, for x and with a fixed
@@ -80,10 +80,6 @@ class Diffusion(nn.Module):
         """Moves to another device are made, changes of precision are not."""
         super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
         return self
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))
 
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; x is ignored."""

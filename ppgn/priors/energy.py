@@ -42,17 +42,13 @@ class EnergyDAE(Denoiser):
         return log_p
 
     def score(self, h: Tensor, x: Tensor) -> Tensor:
-        """Codes (B, D) -> ∂log p(h)/∂h, exact, (B, D); x is ignored."""
-        return self._score(h)
-
-    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy codes (B, D) -> R(h), (B, D). Every noise level counts as `self.sigma`."""
-        return h + self.sigma**2 * self._score(h)
-
-    def _score(self, h: Tensor) -> Tensor:
-        """∂log p(h)/∂h, itself differentiable where gradients are on."""
+        """Codes (B, D) -> ∂log p(h)/∂h, exact, (B, D), differentiable where gradients are on; x is ignored."""
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             code = h if h.requires_grad else h.detach().requires_grad_()
             (score,) = torch.autograd.grad(self.log_prob(code).sum(), code, create_graph=differentiable)
         return score
+
+    def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Noisy codes (B, D) -> R(h), (B, D). Every noise level counts as `self.sigma`."""
+        return h + self.sigma**2 * self.score(h, h)

@@ -6,10 +6,10 @@ import math
 
 from torch import Tensor, nn
 
-from ppgn.priors.denoiser import Level
+from ppgn.priors.denoiser import EveryLevel
 
 
-class Gaussian(nn.Module):
+class Gaussian(EveryLevel, nn.Module):
     """p(h) = N(0, I). Its residual is its score, −h: that of a denoiser at unbounded noise, which always says 0.
 
     It has a density, and a denoiser in closed form for every noise level: R(h, σ) = h / (1 + σ²).
@@ -29,10 +29,6 @@ class Gaussian(nn.Module):
     def score(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> ∂log p(h)/∂h = −h; x is ignored."""
         return -h
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, sigma)
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, *code_shape) with noise σ -> R(h, σ) − h = −h σ² / (1 + σ²)."""

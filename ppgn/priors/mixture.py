@@ -34,11 +34,7 @@ class Mixture(SmoothedDensity):
     variances: Tensor
 
     def __init__(
-        self,
-        code_shape: Sequence[int],
-        components: int,
-        sigma: float,
-        sigmas: Sequence[float] = (1e-3, 1e3),
+        self, code_shape: Sequence[int], components: int, sigma: float, sigmas: Sequence[float] = (1e-3, 1e3)
     ) -> None:
         super().__init__(code_shape, sigmas, sigma)
         if components < 1:
@@ -56,10 +52,8 @@ class Mixture(SmoothedDensity):
         """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
         variances = self.variances + sigma**2
         scaled = self.means / variances
-        constant = self.log_weights - 0.5 * (
-            (self.means * scaled).sum(1) + variances.log().sum(1) + h.shape[1] * math.log(2 * math.pi)
-        )
-        return linear(h, scaled) - 0.5 * linear(h.square(), 1 / variances) + constant
+        apart = (self.means * scaled).sum(1) + variances.log().sum(1) + h.shape[1] * math.log(2 * math.pi)
+        return linear(h, scaled) - 0.5 * linear(h.square(), 1 / variances) + (self.log_weights - 0.5 * apart)
 
     def _score(self, h: Tensor, sigma: float) -> Tensor:
         variances, flat = self.variances + sigma**2, h.flatten(1)
@@ -68,7 +62,7 @@ class Mixture(SmoothedDensity):
 
     @torch.no_grad()
     def fit(self, codes: Tensor, rounds: int, seed: int = 0) -> float:
-        """Fit to codes (N, *code_shape) by `rounds` of EM; returns their mean log p per dimension.
+        """Fit to codes (N, *code_shape) by `rounds` of EM -> mean log p per dimension.
 
         Raises `InputError` for fewer codes than components.
         """
@@ -81,9 +75,8 @@ class Mixture(SmoothedDensity):
             self._kmeans(codes)
         for _ in range(rounds):
             self._improve(codes)
-        return float(
-            torch.stack([self.log_prob(h.to(self.means)).sum() for h in codes.split(ROWS)]).sum() / codes.numel()
-        )
+        log_p = [self.log_prob(h.to(self.means)).sum() for h in codes.split(ROWS)]
+        return float(torch.stack(log_p).sum() / codes.numel())
 
     def _kmeans(self, codes: Tensor) -> None:
         """Move every mean to the codes nearest to it; one that is nearest to none stays."""
@@ -97,11 +90,7 @@ class Mixture(SmoothedDensity):
 
     def _improve(self, codes: Tensor) -> None:
         """One round of expectation-maximisation."""
-        mass, first, second = (
-            torch.zeros_like(self.log_weights),
-            torch.zeros_like(self.means),
-            torch.zeros_like(self.means),
-        )
+        mass, first, second = map(torch.zeros_like, (self.log_weights, self.means, self.means))
         for rows in codes.split(ROWS):
             h = rows.to(self.means)
             share = self._log_joint(h, 0.0, F.linear).softmax(dim=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.numerics.linear import Linear
-from ppgn.priors.denoiser import Denoiser, Level, preconditioning, vector_dim, zero
+from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, vector_dim, zero
 
 WAVES = 16  # sines and cosines that a noise level is shown as
 
@@ -44,7 +44,7 @@ class _Block(nn.Module):
         return y + change
 
 
-class NoiseConditional(Denoiser):
+class NoiseConditional(EveryLevel, Denoiser):
     """R(h, σ) for codes (D,) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
     `depth` residual blocks of `width`, preconditioned as in Karras et al. 2022. `residual` takes the noise level
@@ -83,10 +83,6 @@ class NoiseConditional(Denoiser):
             y = block(y, level)
         found: Tensor = self.head(self.norm(y))
         return c_skip * h + c_out * found
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level. A level outside `sigmas` is one the network was not trained for."""
-        return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""

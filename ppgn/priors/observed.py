@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ppgn.contracts import NoiseConditionalPrior
 from ppgn.errors import InputError
-from ppgn.priors.denoiser import Level
+from ppgn.priors.denoiser import EveryLevel
 
 
-class Observed(nn.Module):
+class Observed(EveryLevel, nn.Module):
     """p(h | z) ∝ p(h) · exp(bᵀh − ½ hᵀΛh): a noise-conditional `prior` times a likelihood of codes (D,).
 
     precision: Λ, (N, D, D), symmetric and positive semi-definite; information: b, (N, D); N = 1 for all rows, or a
@@ -44,10 +44,6 @@ class Observed(nn.Module):
     def residual(self, h: Tensor, x: Tensor) -> Tensor:
         """Codes (B, D) -> R'(h) − h at the noise level of the prior's own residual."""
         return self._corrected(h, self.prior.residual(h, x), float(getattr(self.prior, "sigma", math.inf)))
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level."""
-        return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, D) with noise σ -> R'(h, σ) − h, (B, D); the images x are the prior's to look at."""

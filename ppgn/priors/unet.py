@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.numerics.linear import Linear
-from ppgn.priors.denoiser import Denoiser, Level, preconditioning, spatial, zero
+from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, spatial, zero
 from ppgn.priors.noise_conditional import embed, waves
 
 
@@ -31,7 +31,7 @@ class _Block(nn.Module):
         return y + change
 
 
-class UNet(Denoiser):
+class UNet(EveryLevel, Denoiser):
     """R(h, σ) for codes (C, H, W) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
     Every further entry of `widths` halves the resolution; H and W are multiples of 2^(len(widths) − 1). `depth` blocks
@@ -80,10 +80,6 @@ class UNet(Denoiser):
             y = _through(self.decoders[number], kept[number] + self.ups[number](y), level)
         found: Tensor = self.head(F.silu(self.norm(y)))
         return c_skip * h + c_out * found
-
-    def at(self, sigma: float) -> Level:
-        """The prior of one noise level. A level outside `sigmas` is one the network was not trained for."""
-        return Level(self, float(sigma))
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, C, H, W) with noise σ -> R(h, σ) − h, alike; x is ignored."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +16,6 @@ from ppgn.samplers.noise import Noise
 
 # Called after every step with the steps done, the steps in all, the new state and the step's info. True stops early.
 Callback = Callable[[int, int, State, Info], bool | None]
-
-
-@dataclass(frozen=True)
-class _Schedule:
-    """Which states are kept, counted anew for every target. See `run_chains`."""
-
-    steps: int
-    burn_in: int
-    thin: int | None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}; expected 1 or more")
-        if not 0 <= self.burn_in < self.steps:
-            raise InputError(f"burn_in is {self.burn_in}; expected 0 or more and less than steps={self.steps}")
-        if self.thin is not None and not 1 <= self.thin <= self.steps - self.burn_in:
-            most = self.steps - self.burn_in
-            raise InputError(f"thin is {self.thin}; expected 1 to {most} (steps - burn_in), or null for the last state")
-
-    def keeps(self, step: int) -> bool:
-        """Whether the state after `step` steps of the whole chain is kept."""
-        done = (step - 1) % self.steps + 1
-        if self.thin is None:
-            return done == self.steps
-        return done > self.burn_in and (done - self.burn_in) % self.thin == 0
 
 
 def run_chains(
@@ -75,7 +49,13 @@ def run_chains(
     Source of the walk through targets: the released sampler of PPGN (arXiv 1612.00005).
     """
     steps = getattr(kernel, "steps", 100) if steps is None else steps
-    schedule = _Schedule(steps, burn_in, thin)
+    if steps < 1:
+        raise InputError(f"steps is {steps}; expected 1 or more")
+    if not 0 <= burn_in < steps:
+        raise InputError(f"burn_in is {burn_in}; expected 0 or more and less than steps={steps}")
+    if thin is not None and not 1 <= thin <= steps - burn_in:
+        most = f"1 to {steps - burn_in} (steps - burn_in)"
+        raise InputError(f"thin is {thin}; expected {most}, or null for the last state")
     if save_every < 1:
         raise InputError(f"save_every is {save_every}; expected 1 or more")
     if not targets or not noise.seeds:
@@ -91,16 +71,18 @@ def run_chains(
     else:
         state = kernel.init(_start(kernel, targets[0], noise, init), targets[0], noise)
 
-    total, stop = steps * len(targets), False
+    total, stop, keep = steps * len(targets), False, True
     while step < total and not stop:
         state, info = kernel.step(state, targets[step // steps], noise, step, steps)
+        done = step % steps + 1 - burn_in  # of this target's steps, after those of the burn-in
+        keep = done + burn_in == steps if thin is None else done > 0 and done % thin == 0
         step += 1
-        if schedule.keeps(step):
+        if keep:
             kept.append(Kept.of(state, step, (step - 1) // steps))
         stop = callback is not None and bool(callback(step, total, state, info))
         if checkpoint is not None and (step % save_every == 0 or step == total or stop):
             ChainState(state, step, tuple(kept), noise.state_dict()).save(checkpoint, run)
-    if stop and not schedule.keeps(step):
+    if stop and not keep:
         kept.append(Kept.of(state, step, (step - 1) // steps))
     return _collect(kept, noise.seeds, state.alive)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ppgn.contracts import Info, State
-from ppgn.errors import InputError
+from ppgn.errors import InputError, library
 
 LEAST = 4  # draws that a chain must have
 
@@ -68,8 +66,7 @@ class Recorder:
 
     def diagnose(self, burn_in: int = 0) -> Diagnosis:
         """`diagnose` the recorded chains without their first `burn_in` recorded states."""
-        kept = {name: values[:, burn_in:] for name, values in self.traces().items()}
-        ess, r_hat = diagnose(kept)
+        ess, r_hat = diagnose({name: values[:, burn_in:] for name, values in self.traces().items()})
         accepted = self._accepted[burn_in:]
         return Diagnosis(float(_array(accepted).mean()) if accepted else None, ess, r_hat)
 
@@ -77,25 +74,17 @@ class Recorder:
 def diagnose(traces: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, float]]:
     """Scalars by name, (chains, draws) each -> effective sample sizes and rank-normalised split R-hats, by name.
 
-    A scalar that never changes has no R-hat: nan. Raises `InputError` for fewer than `LEAST` draws, and where
-    arviz-stats is not installed.
+    A scalar that never changes has the R-hat nan. Raises `InputError` below `LEAST` draws, and without arviz-stats.
     """
-    stats = _arviz()
+    stats = library("arviz_stats.base", "diagnostics need arviz-stats; install it", "diagnostics").array_stats
     ess, r_hat = {}, {}
     for name, values in traces.items():
         if values.shape[1] < LEAST:
             raise InputError(f"diagnostics: {name} has {values.shape[1]} draws per chain; expected {LEAST} or more")
-        constant = bool((values == values[0, 0]).all())
         ess[name] = float(stats.ess(values, chain_axis=0, draw_axis=1))
+        constant = (values == values[0, 0]).all()
         r_hat[name] = float("nan") if constant else float(stats.rhat(values, chain_axis=0, draw_axis=1))
     return ess, r_hat
-
-
-def _arviz() -> Any:
-    try:
-        return importlib.import_module("arviz_stats.base").array_stats
-    except ImportError as error:
-        raise InputError("diagnostics need arviz-stats; install it: pip install 'ppgn[diagnostics]'") from error
 
 
 def _array(values: list[Tensor]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -82,7 +82,9 @@ class Langevin(Sampler):
         code = self.decay * (moved if self.clip is None else moved.clamp(*self.clip))
         memory = state.memory
         if self.reset_every is not None and i > 0 and i % self.reset_every == 0:
-            code, memory = self._restart(code, noise)
+            low, high = RESET_EPSILON1
+            memory = {"epsilon1": low + (high - low) * noise.uniform("reset", ())}  # per sample, for the steps to come
+            code = noise.normal("reset", code.shape[1:])
         code = rows.select(alive, code, state.code)  # the networks never see what is not finite
         evaluation = target.evaluate(code, noise)
         alive = alive & rows.finite(*rows.tensors(evaluation).values())
@@ -97,15 +99,7 @@ class Langevin(Sampler):
             gradient = rows.unit_rms(gradient)
         if self.fade:
             gradient = rows.fade(gradient, state.evaluation.log_condition)
-        if "epsilon1" in state.memory:
-            prior = rows.per_row(state.memory["epsilon1"], residual) * residual
-        else:
-            prior = self.epsilon1 * residual
+        own = state.memory.get("epsilon1")
+        prior = (self.epsilon1 if own is None else rows.per_row(own, residual)) * residual
         drift = prior + self.epsilon2 * gradient
         return drift + self.epsilon3 * noise.normal("proposal", drift.shape[1:]) if self.epsilon3 > 0 else drift
-
-    def _restart(self, code: Tensor, noise: NoiseSource) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Fresh codes from N(0, I) and, for the steps to come, a fresh epsilon1 per sample."""
-        low, high = RESET_EPSILON1
-        epsilon1 = low + (high - low) * noise.uniform("reset", ())
-        return noise.normal("reset", code.shape[1:]), {"epsilon1": epsilon1}

@@ -47,10 +47,7 @@ class Mala(Sampler):
         self._check("weight", 0 <= self.weight < math.inf, "a number from 0 up, and finite")
 
     def init(self, h: Tensor, target: Target, noise: NoiseSource) -> State:
-        """Evaluate the start codes (B, *code_shape).
-
-        Raises `InputError` where the target has no density, and in half precision.
-        """
+        """Evaluate start codes (B, *code_shape). Raises `InputError` without a density, and in half precision."""
         if torch.is_autocast_enabled(h.device.type) or torch.finfo(h.dtype).bits < 32:
             raise InputError("sampler mala cannot test steps in half precision; use precision=float32 or float64")
         evaluation = target.evaluate(h, noise, density=True)
@@ -61,8 +58,11 @@ class Mala(Sampler):
     def step(self, state: State, target: Target, noise: NoiseSource, i: int, steps: int) -> tuple[State, Info]:
         """Step number `i` of `steps`: propose along the carried evaluation, evaluate the proposal, accept or not."""
         done = i % steps
-        if done == 0 and i > 0:
-            state = _turned(state, target, noise)
+        if done == 0 and i > 0:  # evaluated anew under another target; the adaptation starts again
+            evaluation = target.evaluate(state.code, noise, density=True)
+            alive = state.alive & rows.finite(*rows.tensors(evaluation).values())
+            evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)
+            state = State(state.code, evaluation, alive, _adaptation(state.memory["log_step"]))
         step = state.memory["log_step"].exp()
         gradient = self._gradient(state.evaluation)
         size = rows.per_row(step, gradient)
@@ -95,20 +95,11 @@ class Mala(Sampler):
 def log_correction(h: Tensor, gradient: Tensor, proposal: Tensor, its_gradient: Tensor, step: Tensor) -> Tensor:
     """log q(h | h') − log q(h' | h), (B,), for q(· | h) = N(h + ε ∇(h), 2ε I).
 
-    Codes h and h' and the gradients there, (B, *code_shape); ε is `step`, (B,). Written without the squares of h' − h,
-    in which the two densities agree.
+    Codes h, h' and the gradients there, (B, *code_shape); ε is `step`, (B,). The squares of h' − h cancel.
     """
     along = ((proposal - h) * (gradient + its_gradient)).flatten(1).sum(dim=1)
     squares = (its_gradient.square() - gradient.square()).flatten(1).sum(dim=1)
     return -along / 2 - step * squares / 4
-
-
-def _turned(state: State, target: Target, noise: NoiseSource) -> State:
-    """`state` evaluated anew under another target; the adaptation starts again."""
-    evaluation = target.evaluate(state.code, noise, density=True)
-    alive = state.alive & rows.finite(*rows.tensors(evaluation).values())
-    evaluation = rows.select_evaluation(alive, evaluation, state.evaluation)
-    return State(state.code, evaluation, alive, _adaptation(state.memory["log_step"]))
 
 
 def _adaptation(log_step: Tensor) -> dict[str, Tensor]:

@@ -22,10 +22,7 @@ KINDS: dict[type, tuple[type, str]] = {  # of settings: what they may be in fact
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Kernel):
-    """A kernel, how often it steps, and what it wants of the target it walks on.
-
-    Raises `InputError` for settings that cannot be.
-    """
+    """A kernel, its number of steps, what it wants of its target. Raises `InputError` for settings that cannot be."""
 
     priors: ClassVar[tuple[str, ...]] = ("joint", "gaussian")  # names that suit it, the best first
 

@@ -50,8 +50,7 @@ class Jitter:
 def _resampling(side: Tensor, centre: Tensor, n: int) -> Tensor:
     """Matrices (V, B, n, n) that resample n pixels to a window of length `side` around the middle + `centre`.
 
-    `side` and `centre` (V, B) are in image sides. Row i holds the bilinear weights of the pixels around the place
-    where pixel i of the view looks.
+    `side` and `centre` (V, B) are in image sides. Row i holds the bilinear weights around where pixel i looks.
     """
     pixels = torch.arange(n, device=side.device, dtype=side.dtype)
     middle = (n - 1) / 2

@@ -20,7 +20,7 @@ import ppgn.model
 from ppgn import arguments, files, paths
 from ppgn.conditions import words
 from ppgn.contracts import Generator, Samples
-from ppgn.errors import InputError
+from ppgn.errors import InputError, library
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
@@ -93,8 +93,7 @@ def facets(
     for some in bar(near, desc="facets"):
         code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
         with enough_memory(where, batch_size):
-            walked = net.sample(made, chains, sampler=walker, prior=chosen, init=code, batch_size=batch_size)
-        drawn.append(walked)
+            drawn.append(net.sample(made, chains, sampler=walker, prior=chosen, init=code, batch_size=batch_size))
     said = [describe(made, samples.images) for samples in drawn]
     names = [[pictures.name(row) for row in facet.nearest] for facet in found]
     done = Facets(folder, config, layer, found, near, Samples.concatenate(drawn), names, said)
@@ -138,35 +137,28 @@ class Facets:
     @property
     def images(self) -> Tensor:
         """The samples, uint8 (facets, seeds, 3, H, W)."""
-        pictures: Tensor = self.samples.images.unflatten(0, (len(self), -1))
-        return pictures
+        return self.samples.images.view(len(self), -1, *self.samples.images.shape[1:])
 
     @property
     def codes(self) -> Tensor:
         """Their codes, (facets, seeds, *code_shape)."""
-        codes: Tensor = self.samples.codes.unflatten(0, (len(self), -1))
-        return codes
+        return self.samples.codes.view(len(self), -1, *self.samples.codes.shape[1:])
 
     def grid(self) -> Image.Image:
         """A row per facet: pictures, a white gap, samples."""
         rows = []
         for near, part in zip(self.pictures, self.images, strict=True):
-            blank = torch.full_like(part[:1], 255)
-            shown = near[:SHOWN]
-            rows.append(torch.cat([shown, blank.expand(SHOWN + 1 - len(shown), -1, -1, -1), part]))
+            blank = torch.full_like(part[:1], 255).expand(SHOWN + 1 - len(near[:SHOWN]), -1, -1, -1)
+            rows.append(torch.cat([near[:SHOWN], blank, part]))
         return images.grid(torch.cat(rows), columns=len(rows[0]))
 
     def report(self) -> dict[str, Any]:
         """What facets.json says."""
         seeds = list(dict.fromkeys(self.samples.seeds))
-        rows = [
-            {
-                "pictures": len(facet.members),
-                "nearest": list(names),
-                "samples": [{"seed": seed, **said} for seed, said in zip(seeds, says, strict=True)],
-            }
-            for facet, names, says in zip(self.found, self.names, self.said, strict=True)
-        ]
+        rows = []
+        for facet, names, says in zip(self.found, self.names, self.said, strict=True):
+            samples = [{"seed": seed, **said} for seed, said in zip(seeds, says, strict=True)]
+            rows.append({"pictures": len(facet.members), "nearest": list(names), "samples": samples})
         head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
         return head | {"versions": files.versions(), "facets": rows}
 
@@ -212,14 +204,12 @@ def features(network: Network, batches: Iterable[Tensor], layer: str | None = No
 def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0) -> list[Facet]:
     """Features (N, D) -> `k` facets, the largest first, each with its up to `nearest` rows next to the centroid.
 
-    PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` for fewer than 2k pictures and where
-    scikit-learn is not installed.
+    PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` below 2k pictures and without scikit-learn.
     """
-    try:
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise InputError("facets need scikit-learn: pip install 'ppgn[facets]'") from error
+    library("sklearn.decomposition", "facets need scikit-learn", "facets")
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     count = len(features)
     if k < 1 or nearest < 1 or count < max(2 * k, 4):
         raise InputError(f"{count} pictures for k={k} facets; expected {max(2 * k, 4)} or more, or a smaller k")

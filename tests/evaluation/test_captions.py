@@ -17,7 +17,7 @@ from ppgn.evaluation.sources import Source
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
 from tests.evaluation.conftest import Grey, grey, store
-from tests.metrics.test_captions import Brightness as Reader
+from tests.metrics.test_accuracy import Brightness as Reader
 
 
 class Short(Reader):

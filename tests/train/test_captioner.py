@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from ppgn.errors import InputError
 from ppgn.networks import captioner as captioners
 from tests.networks.test_captioner import tiny
 from train import captioner
-from train.cache import PROBES
+from train.codes import PROBES
 from train.command import build
+from train.data import Endless
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = ("red", "green", "blue")
@@ -103,7 +106,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(root, tmp_path):
 def test_features_are_cached_for_one_network_and_its_images(root, tmp_path, monkeypatch):
     cfg = config(root, tmp_path)
     data = build(cfg.data)
-    images = {split: data.images(split) for split in ("train", "val")}
+    images = {split: data.spread(split) for split in ("train", "val")}
     network = build(cfg.network)
     model = build(cfg.captioner, network=network, words=["a"])
     path = tmp_path / "features.safetensors"
@@ -128,14 +131,14 @@ def test_features_are_cached_for_one_network_and_its_images(root, tmp_path, monk
 def test_batches_depend_on_seed_and_number_alone():
     features = torch.arange(2 * 5.0).view(2, 5, 1)  # size · 5 + image
     tokens = [[torch.full((i + 1,), i)] for i in range(5)]
-    stream = captioner.PairStream(features, tokens, batch_size=64, seed=3)
-    seen, sentences = stream.batch(7)
+    stream = Endless(partial(captioner.pairs, features, tokens, 64), seed=3, start=7)
+    seen, sentences = next(iter(stream))
     assert torch.equal(seen[:, 0] % 5, sentences[:, 0].float())
     assert set(seen[:, 0].tolist()) == set(range(10))
     assert torch.equal((sentences != captioner.PAD).sum(1), sentences[:, 0] + 1)
-    later = captioner.PairStream(features, tokens, batch_size=64, seed=3, start=7)
-    assert torch.equal(next(iter(later))[0], seen)
-    assert not torch.equal(stream.batch(8)[0], seen)
+    again, later = (batch for batch, _ in islice(stream, 2))
+    assert torch.equal(again, seen)
+    assert not torch.equal(later, seen)
 
 
 def test_the_loss_is_the_mean_over_known_words():

@@ -1,15 +1,20 @@
-"""What the training programs share: objects from configurations, whole numbers, silence."""
+"""What the training programs share: objects from configurations, silence, what happens as the steps go on."""
 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from ppgn.errors import InputError
 from train import command
+from train.command import Periodic, warmed_cosine
 
 
 def test_build_turns_a_refusal_inside_into_one_error() -> None:
@@ -18,13 +23,6 @@ def test_build_turns_a_refusal_inside_into_one_error() -> None:
         command.build(OmegaConf.create({"sampler": {**node, "normalize": "drft"}}).sampler)
     with pytest.raises(InputError, match=r"cannot build sampler: .*volume"):
         command.build(OmegaConf.create({"sampler": {**node, "volume": 11}}).sampler)
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", None])
-def test_whole_numbers_from_one_on(value: object) -> None:
-    command.whole(OmegaConf.create({"n": 1, "m": 3}), "n", "m")
-    with pytest.raises(InputError, match=f"n={value} cannot be used"):
-        command.whole(OmegaConf.create({"n": value}), "n")
 
 
 def test_what_lightning_says_of_itself_is_not_heard_and_all_else_is() -> None:
@@ -36,3 +34,22 @@ def test_what_lightning_says_of_itself_is_not_heard_and_all_else_is() -> None:
         warnings.warn("loss is nan", UserWarning, stacklevel=1)
     assert [str(said.message) for said in heard] == ["loss is nan"]
     assert not logging.getLogger("lightning.pytorch.utilities.rank_zero").isEnabledFor(logging.INFO)
+
+
+def test_writes_every_so_many_steps_and_what_was_reached() -> None:
+    for steps, expected in ((5, [2, 4, 5]), (4, [2, 4]), (0, [0])):
+        noted: list[int] = []
+        callback: Any = Periodic(2, lambda trainer, module, noted=noted: noted.append(int(module.steps_done)))
+        for step in range(1, steps + 1):
+            callback.on_train_batch_end(None, SimpleNamespace(steps_done=torch.tensor(step)), None, None, 0)
+        callback.on_train_end(None, SimpleNamespace(steps_done=torch.tensor(steps)))
+        assert noted == expected
+
+
+def test_the_learning_rate_grows_and_falls() -> None:
+    rates = [warmed_cosine(step, 4, 20) for step in range(21)]
+    assert rates[0] == pytest.approx(0.25)
+    assert rates[3:] == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 20) for step in range(3, 21)])
+    assert rates[20] == pytest.approx(0)
+    assert warmed_cosine(30, 4, 20) == pytest.approx(0)
+    assert warmed_cosine(0, 0, 0) == pytest.approx(1)

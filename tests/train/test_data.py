@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from ppgn.errors import InputError
-from train.data import ArrayData, BatchStream, FolderData, PlacedStream, StreamData
+from train.data import ArrayData, Endless, FolderData, Stream, shuffled
 
 
 def images(n: int, side: int = 4) -> torch.Tensor:
@@ -18,25 +20,25 @@ def images(n: int, side: int = 4) -> torch.Tensor:
 
 
 def test_batches_depend_on_seed_rank_and_number_alone() -> None:
-    x = images(5)
-    stream = BatchStream(x, batch_size=64, seed=3)
-    later = BatchStream(x, batch_size=64, seed=3, start=7)
-    assert torch.equal(next(iter(later)), stream.batch(7))
-    others = (stream.batch(8), BatchStream(x, 64, seed=4).batch(7), BatchStream(x, 64, seed=3, rank=1).batch(7))
-    assert not any(torch.equal(other, stream.batch(7)) for other in others)
+    batch = partial(shuffled, images(5), 64)
+    seventh, eighth = (x for x, _ in islice(Endless(batch, seed=3, start=7), 2))
+    assert torch.equal(next(islice(Endless(batch, seed=3), 7, None))[0], seventh)
+    others = (eighth, *(next(iter(Endless(batch, *place, start=7)))[0] for place in ((4, 0), (3, 1))))
+    assert not any(torch.equal(other, seventh) for other in others)
 
 
 def test_images_are_mirrored_half_of_the_time_and_their_places_say_which() -> None:
     x = images(5)
-    batch, places = PlacedStream(x, 200, 1).batch(0)
+    batch, places = shuffled(x, 200, np.random.default_rng(1))
     assert torch.equal(batch, torch.stack([x[p // 2].flip(-1) if p % 2 else x[p // 2] for p in places.tolist()]))
     assert 60 < int((places % 2).sum()) < 140
     assert set(places.tolist()) == set(range(10))
 
 
 def test_a_stream_is_a_datamodule() -> None:
-    stream = BatchStream(images(3), 2)
-    assert torch.equal(next(iter(StreamData(stream).train_dataloader())), stream.batch(0))
+    batch = partial(shuffled, images(3), 2)
+    first = next(iter(Stream(batch, 4).train_dataloader()))
+    assert torch.equal(first[0], next(iter(Endless(batch, 4)))[0])
 
 
 @pytest.fixture
@@ -53,21 +55,21 @@ def root(tmp_path: Path) -> Path:
 
 def test_sets_are_joined_and_spread(root: Path) -> None:
     data = ArrayData(str(root), ["a", "b"], batch_size=5, seed=2)
-    assert data.images("train")[:, 0, 0, 0].tolist() == [*range(6), *range(100, 106)]
+    assert data.spread("train")[:, 0, 0, 0].tolist() == [*range(6), *range(100, 106)]
     assert data.spread("val", 4)[:, 0, 0, 0].tolist() == [0, 3, 101, 105]
     assert len(data.spread("val", 1000)) == 12
     batch, places = next(iter(data.train_dataloader()))
     assert batch.shape == (5, 3, 8, 8)
     assert torch.equal(batch[:, 0, 0, 0], data.train[places // 2, 0, 0, 0])
-    assert len(ArrayData(str(root), ["a", "b"], limit=2).images("train")) == 4
+    assert len(ArrayData(str(root), ["a", "b"], limit=2).spread("train")) == 4
 
 
 def test_sets_that_do_not_fit_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"no folder .*nowhere"):
-        ArrayData(str(root), ["nowhere"]).images("train")
+        ArrayData(str(root), ["nowhere"]).spread("train")
     np.save(root / "b" / "train_images.npy", np.zeros((2, 4, 4, 3), np.uint8))
     with pytest.raises(InputError, match="several sizes"):
-        ArrayData(str(root), ["a", "b"]).images("train")
+        ArrayData(str(root), ["a", "b"]).spread("train")
 
 
 def test_folders_of_pictures(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_adversarial_gradients_are_as_strong_as_those_they_meet(data, tmp_path):
     real, made = {"blocks.1": torch.randn(2, 24, 4, 4)}, {"blocks.1": torch.randn(2, 24, 4, 4, requires_grad=True)}
     pair = generator.Pair(x, torch.randn(2, 6), drawn, drawn, real, made, made)
     losses = {"image": (drawn - x).abs().mean(), "feature": (made["blocks.1"] - real["blocks.1"]).square().mean()}
-    logits = module.discriminator(drawn, made, pair.h)
-    wanted = module._balanced(logits, dict(losses), pair)
+    games = module.discriminator.play(drawn, made, pair.h)
+    wanted = module._balanced(games, dict(losses), pair)
     on_image, on_feature = torch.autograd.grad(wanted, [drawn, made["blocks.1"]], retain_graph=True)
     (image,) = torch.autograd.grad(losses["image"], drawn)
     (feature,) = torch.autograd.grad(losses["feature"], made["blocks.1"])
@@ -163,14 +163,14 @@ def test_the_balance_meets_the_feature_loss_where_it_looks(data, tmp_path):
     clean, noisy = pair.drawn_features["blocks.1"], pair.seen_features["blocks.1"]
     assert not torch.equal(clean, noisy)
     losses = {"feature": feature_loss(pair.seen_features, pair.x_features), "image": (pair.drawn - pair.x).abs().mean()}
-    wanted = module._balanced(module.discriminator(pair.drawn, pair.drawn_features, pair.h), dict(losses), pair)
+    wanted = module._balanced(module.discriminator.play(pair.drawn, pair.drawn_features, pair.h), dict(losses), pair)
     (pull,) = torch.autograd.grad(wanted, clean, retain_graph=True)
     (feature,) = torch.autograd.grad(losses["feature"], noisy)
     assert float(pull.norm()) == pytest.approx(0.5 * float(feature.norm()), rel=1e-4)
 
 
 def batch_of(module: generator.GeneratorTraining, pair: generator.Pair) -> list[list[torch.Tensor]]:
-    return module._games(module.discriminator(pair.drawn, pair.drawn_features, pair.h))
+    return module.discriminator.play(pair.drawn, pair.drawn_features, pair.h)
 
 
 def test_half_of_a_batch_is_drawn_from_codes_without_a_photograph(data, tmp_path):
@@ -206,7 +206,7 @@ def test_both_games_pull_as_strongly_as_the_losses_that_they_meet(data, tmp_path
     pair = module._draw(torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8), mixed=True)
     losses = {"image": (pair.drawn[:2] - pair.x[:2]).abs().mean(), "feature": pair.seen_features["blocks.1"].mean()}
     notes = dict(losses)
-    module._balanced(module.discriminator(pair.drawn, pair.drawn_features, pair.h), notes, pair)
+    module._balanced(module.discriminator.play(pair.drawn, pair.drawn_features, pair.h), notes, pair)
     at = {"balance": list(pair.drawn_features.values()), "pixel_balance": [pair.drawn]}
     for number, (on_features, on_pixels) in enumerate(batch_of(module, pair)):
         for note, name, logits in (("balance", "feature", on_features), ("pixel_balance", "image", on_pixels)):

@@ -10,18 +10,16 @@ from train.losses import (
     BalanceRule,
     HingeAdversarial,
     SoftmaxAdversarial,
-    code_loss,
     feature_loss,
     gradients,
     image_loss,
 )
 
 
-def test_image_and_code_losses():
+def test_the_image_loss_is_a_mean_power():
     a, b = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.0]])
     assert float(image_loss(a, b)) == pytest.approx((0.25 + 1.0) / 2)
     assert float(image_loss(a, b, power=1.0)) == pytest.approx(0.75)
-    assert float(code_loss(a, b)) == pytest.approx(0.625)
 
 
 def test_published_feature_loss_is_the_mean_squared_difference():

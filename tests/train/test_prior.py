@@ -14,7 +14,7 @@ from ppgn.cli import config as configs
 from ppgn.cli import main
 from ppgn.model import PPGN
 from train import prior
-from train.cache import PROBES
+from train.codes import PROBES
 from train.command import build
 
 ROOT = Path(__file__).resolve().parents[2]
