@@ -113,7 +113,8 @@ def spatial(code_shape: Sequence[int], multiple: int = 1) -> tuple[int, int, int
 def preconditioning(sigma: Tensor, dims: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """Noise levels (B,) -> c_skip, c_out, c_in, (B, 1, …) each, for codes of `dims` dimensions.
 
-    R(h, σ) = c_skip h + c_out F(c_in h, σ). For data of mean 0 and unit variance: F sees and aims at unit variance, and F = 0 is the best linear denoiser.
+    R(h, σ) = c_skip h + c_out F(c_in h, σ), for data of mean 0 and unit variance: F sees and aims at unit variance, and
+    F = 0 is the best linear denoiser.
     Source: Karras et al. 2022, Table 1, with σ_data = 1.
     """
     sigma = sigma.view(-1, *[1] * dims)
