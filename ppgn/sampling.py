@@ -55,7 +55,7 @@ def sample(
     # -- what to draw --
     target: Any = None,  # what to ask of the condition, by name or by index; [a,b]: one chain through all of them
     *,
-    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:snowfield"
+    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:mountain"
     # -- where the chains start --
     seeds: Any = "0-7",  # the chains: 0-15, [1,4,9], 3 or 0-3,8,10-12; a seed given twice is refused
     init: Any = None,  # start from an image file instead of from noise

@@ -15,7 +15,7 @@ from ppgn.cli import fields
 from ppgn.cli.fields import MISSING, PARTS, Field
 from ppgn.errors import unknown
 
-VERBS = ("sample", "inpaint", "facets", "evaluate", "train", "models", "units")
+VERBS = ("sample", "inpaint", "facets", "evaluate", "train", "models", "units", "completion")
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120
 
 

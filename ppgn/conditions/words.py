@@ -1,4 +1,4 @@
-"""Conditions in words: "goldfish" of "imagenet", "imagenet:castle & ~0.5*places:snowfield", "mine.py:Red | unit:17"."""
+"""Conditions in words: "goldfish" of "imagenet", "imagenet:castle & ~0.5*places:mountain", "mine.py:Red | unit:17"."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class _Parser:
     def _error(self, place: int) -> InputError:
         rest = self.text[place:].strip()
         where = f"at '{rest}'" if rest else "at its end"
-        expected = 'expected NAME:TARGET with & | ~ WEIGHT* ( ), for example "imagenet:castle & 0.5*places:snowfield"'
+        expected = 'expected NAME:TARGET with & | ~ WEIGHT* ( ), for example "imagenet:castle & 0.5*places:mountain"'
         return InputError(f"cannot read condition={self.text} {where}; {expected}")
 
     def _take(self, operator: str) -> bool:

@@ -45,7 +45,7 @@ def inpaint(
     # photos are
     hole: Any = "center",
     target: Any = None,  # what the condition asks for; null: what is known of the photo decides alone
-    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:snowfield"
+    condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:mountain"
     # -- how the chains walk --
     seeds: Any = "0-3",  # completions of each photo: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file

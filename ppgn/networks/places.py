@@ -1,4 +1,4 @@
-"""Scene classifiers, of the 365 categories of MIT Places or any other labels, with weights that a user supplies."""
+"""Scene classifiers: one of 100 scenes that comes along, and others with weights that a user supplies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from ppgn import files
 from ppgn.errors import InputError
 from ppgn.networks import imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network
 
+OWN = "places100"  # the one that comes along, in checkpoints/
+FORMAT = "ppgn-head-1"
 _PUBLIC = "http://places2.csail.mit.edu/models_places365"
 PUBLIC = {
     "torchvision/resnet18": f"{_PUBLIC}/resnet18_places365.pth.tar",
@@ -31,7 +35,7 @@ def categories() -> tuple[str, ...]:
 
 
 def load(
-    name: str = "torchvision/resnet18",
+    name: str | None = None,
     size: int | None = None,
     weights: str | Path | None = "default",
     classes: int | None = None,
@@ -40,14 +44,21 @@ def load(
 ) -> Network:
     """Load a scene classifier, (B, 3, H, W) in [0, 1] -> logits (B, K).
 
-    `weights`: the path or URL of a state dict for the network `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists
-    files there are), or of a TorchScript file, NAME.ts, that normalises for itself; a URL is downloaded once.
+    `name` "places100", which None without weights stands for, comes along: a linear layer for the 100 scenes of
+    MiniPlaces on EfficientNet-Lite0's features. For others, `weights` is the path or URL of a state dict for
+    `name` ("torchvision/NAME", "timm/NAME"; `PUBLIC` lists files there are), or of a TorchScript file, NAME.ts, that
+    normalises for itself; a URL is downloaded once.
     "default" is the public file, if it was; None makes random weights of `classes` classes. `size` is the side of the
     input in pixels, by default the network's, or 224. `labels`: K names or a file of them, by default the .json or
     .txt beside a TorchScript file, else for K = 365 the categories of Places. `sha256`: what the file must hash to.
 
     Nothing but tensors is unpickled. Raises `InputError` for weights that are missing, damaged or do not fit.
     """
+    name = name or (OWN if weights == "default" else "torchvision/resnet18")
+    if name == OWN:
+        if weights != "default" or classes is not None or labels is not None:
+            raise InputError(f"{OWN} has its own weights; for others add condition.network.name=torchvision/resnet18")
+        return _own(size)
     if weights is None:
         network = imagenet.load(name, size, None, len(categories()) if classes is None else classes)
     else:
@@ -67,6 +78,16 @@ def load(
         network.labels = categories()
     network.rebuilt_with |= {"sha256": None}
     return network
+
+
+def _own(size: int | None) -> Network:
+    """The classifier that comes along."""
+    tensors, metadata = files.load(files.find("places network", OWN, FORMAT), FORMAT)
+    network = imagenet.load("efficientnet_lite0", size)
+    head = nn.Linear(*reversed(tensors["weight"].shape))
+    head.load_state_dict({key: value.float() for key, value in tensors.items()})
+    network.body.classifier = head.requires_grad_(False).eval()
+    return Network(network.body, network.preprocessing, name=OWN, labels=metadata["labels"], copy=False)
 
 
 def _file(name: str, weights: str) -> Path:

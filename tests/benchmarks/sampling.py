@@ -291,6 +291,7 @@ def training(rounds: int, device: torch.device, batch: int = 8) -> dict[str, Any
 
     import ppgn
     from ppgn.cli import config as configs
+    from train import command
     from train.generator import GeneratorTraining
 
     class Bare(GeneratorTraining):
@@ -336,7 +337,7 @@ def training(rounds: int, device: torch.device, batch: int = 8) -> dict[str, Any
         for _ in range(2):
             model = ppgn.load("natural64")
             model.generator.requires_grad_(True)
-            modules.append(configs.build(cfg.training, model=model).to(device))
+            modules.append(command.build(cfg.training, model=model).to(device))
         module, bare = modules
         bare.__class__ = Bare
         bare.own = bare.configure_optimizers()
@@ -351,7 +352,7 @@ def training(rounds: int, device: torch.device, batch: int = 8) -> dict[str, Any
             enable_progress_bar=False,
             callbacks=[Alternate()],
         )
-        trainer.fit(module, datamodule=configs.build(cfg.data))
+        trainer.fit(module, datamodule=command.build(cfg.data))
     seconds = {name: values[1:] for name, values in seconds.items()}
     per_second = {name: round(batch / statistics.median(values), 2) for name, values in seconds.items()}
     found = {"batch": batch, "images_per_second": per_second["lightning"]}

@@ -144,7 +144,7 @@ def test_debug_shows_the_traceback(sample: Run, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("smaple",), "unknown command 'smaple'; nearest: sample; see ppgn --help"),
+        (("smaple",), "unknown command 'smaple'; nearest: sample, completion; see ppgn --help"),
         (("models", "more"), "ppgn models takes no further words, but got 'more'"),
         (("sample",), "nothing to draw: add target=NAME, for example target=goldfish"),
         (

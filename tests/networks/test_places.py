@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import nn
 
+from ppgn import paths
 from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
-from ppgn.networks import places
+from ppgn.networks import imagenet, places
 
 NAME = "torchvision/squeezenet1_1"
 
@@ -46,6 +48,21 @@ def test_there_are_365_categories_in_the_public_order() -> None:
         "beach",
         "zen_garden",
     )
+
+
+def test_the_network_that_comes_along_is_a_head_on_features_that_come_with_pip() -> None:
+    network = places.load(size=64)
+    body = imagenet.load("efficientnet_lite0", 64)
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pooled = body.body.global_pool(body.body.forward_features(body.preprocessing(x)))
+    head = load_file(paths.checkpoints() / "places100.safetensors")
+    expected = pooled @ head["weight"].float().T + head["bias"].float()
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-4)
+    assert (network.classes, network.labels[0], network.restorable) == (100, "abbey", True)
+    assert Classifier(network, "corn field").name == "corn_field"
+    for more in ({"classes": 5}, {"labels": ["a"]}):
+        with pytest.raises(InputError, match="places100"):
+            places.load(**more)
 
 
 def test_a_published_checkpoint_is_its_network_with_the_categories(tmp_path: Path) -> None:
@@ -91,7 +108,7 @@ def test_missing_weights_say_where_they_are_and_what_to_type(tmp_path: Path, mon
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     url = "http://places2.csail.mit.edu/models_places365/resnet18_places365.pth.tar"
     with pytest.raises(InputError, match=f"get {url} and add condition.network.weights=FILE"):
-        places.load()
+        places.load("torchvision/resnet18")
     with pytest.raises(InputError, match="no weights for the places network timm/vgg11; get one from http://places2"):
         places.load("timm/vgg11")
     with pytest.raises(InputError, match=r"weights 'none.pth': no such file; give the path of a .pth"):

@@ -141,7 +141,8 @@ def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(da
     first = encoder.network.features(seen, ["blocks.1"])["blocks.1"]
     first = first + 0.5 * first.std() * torch.randn_like(first)
     later = torch.nn.Sequential(*list(body.blocks)[2:4])(first)
-    code = encoder.project(encoder.flatten({"blocks.1": first, "blocks.3": later}))
+    pooled = encoder._pooled({"blocks.1": first, "blocks.3": later})
+    code = encoder.project(torch.cat(pooled, dim=1))
     assert float(found["code"]) == pytest.approx(float((code - h).square().mean()), rel=1e-4)
     assert not torch.allclose(code, encoder(seen), atol=0.01)
     assert torch.equal(encoder(x), h)  # no noise is left behind in the encoder
