@@ -18,7 +18,7 @@ from typing import Any
 from ppgn import paths
 from ppgn.errors import InputError, unknown
 
-ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.")
+ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.", "ppgn.interop.taef2.")
 LOADERS = tuple(f"ppgn.networks.{name}.load" for name in ("imagenet", "places", "caffenet"))
 SOURCES = ("weights", "labels", "path", "file", "folder", "url")  # arguments that may name a file or an address
 RENAMED = {"image_shape": "signal_shape"}  # arguments in checkpoints of earlier versions
@@ -122,7 +122,8 @@ def _trusted(target: Any, values: dict[str, Any], trust: str | Sequence[str]) ->
         advice = (
             f"if you trust that code, add trust=[{module}]" if module and isinstance(target, str) else "get it anew"
         )
-        raise InputError(f"checkpoint: refuses to build '{target}', which is not a part of ppgn; {advice}")
+        why = "opens other files or addresses" if str(target).startswith("ppgn.interop.") else "is not a part of ppgn"
+        raise InputError(f"checkpoint: refuses to build '{target}', which {why}; {advice}")
     refusal = InputError(f"checkpoint: refuses to build '{target}', which is no constructor of '{module}'")
     try:
         home = _file(module) if module.endswith(".py") else importlib.import_module(module) if ours else _module(module)

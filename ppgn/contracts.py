@@ -97,6 +97,7 @@ class NoiseConditionalPrior(Prior, Protocol):
     """A denoiser for every noise level σ: R(h, σ) = E[h0 | h0 + σ z = h], with h0 a code of the data and z ~ N(0, I).
 
     (R(h, σ) − h) / σ² is then the score of the data smoothed by σ. Its own `residual` is that of a default σ.
+    Optional: `span`, the (low, high) of `sigmas` that annealing walks where nobody says otherwise, by default all.
     """
 
     sigmas: tuple[float, ...]  # (low, high): the noise levels it knows
@@ -174,7 +175,10 @@ class Evaluation:
 
 
 class Target(Protocol):
-    """All that a sampler knows of the networks: p(h | y) as an evaluation."""
+    """All that a sampler knows of the networks: p(h | y) as an evaluation.
+
+    Optional: `sigmas`, the (low, high) noise levels that annealing walks where nobody says otherwise.
+    """
 
     @property
     def code_shape(self) -> Shape:

@@ -26,7 +26,13 @@ from ppgn.samplers.sampler import Sampler
 
 FORMAT = "ppgn-1"
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-SUITED = ("mixture", "gaussian")  # priors for whoever does not say what suits, the best first
+SUITED = (
+    "diffusion",
+    "unet",
+    "mixture",
+    "stationary",
+    "gaussian",
+)  # whoever says nothing gets the first there is
 # Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
 UNTRAINED = {
     "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),
@@ -171,7 +177,7 @@ class PPGN(nn.Module):
     def choose_prior(self, prior: Any = None, sampler: Any = None) -> Prior:
         """The prior of a name, "module:Class", mapping or object; for None the first of this model's that suits.
 
-        What suits is what `sampler.priors` says, best first; without a sampler that is "mixture", then "gaussian".
+        What suits is what `sampler.priors` says, best first; without a sampler that is the first of `SUITED`.
         Raises `UntrainedError` for a prior that the model could be given, `InputError` for any other unknown name and
         for an object that is no prior of such codes.
         """
@@ -264,9 +270,24 @@ class PPGN(nn.Module):
         config, described = _self_contained(self.config, self), {**self.card, **(card or {})}
         files.save(path, tensors, FORMAT, config=config, card=described)
 
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> PPGN:
+        """The model in a folder, or of "USER/NAME" on the Hugging Face hub: see `ppgn.interop.hub.load`."""
+        loaded: PPGN = building.locate("ppgn.interop.hub.load")(name, **options)
+        return loaded
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write the model into a folder, with a README.md: see `ppgn.interop.hub.save`."""
+        building.locate("ppgn.interop.hub.save")(self, folder, **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Upload the model to "USER/NAME" -> "hf:USER/NAME@COMMIT": see `ppgn.interop.hub.push`."""
+        place: str = building.locate("ppgn.interop.hub.push")(self, name, **options)
+        return place
+
     def _stored(self) -> dict[str, Tensor]:
         """The tensors that make up a checkpoint, by name: none that a package brings along."""
-        brought = tuple(f"{n}." for n, m in self.named_modules() if isinstance(m, Network) and m.restorable)
+        brought = tuple(f"{n}." for n, m in self.named_modules() if getattr(m, "restorable", False))
         state = self.state_dict(keep_vars=True)
         return {name: value for name, value in state.items() if not name.startswith(brought)}
 
@@ -301,13 +322,16 @@ def load(
 
     Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
     this package, and of the modules and files in `trust` ("mine", "mine.py"). "module:Class" or "file.py:Class" of a
-    generator makes a model with random weights; a model itself is moved to the device.
+    generator makes a model with random weights; a folder, and "hf:USER/NAME" of the Hugging Face hub, is what
+    `ppgn.interop.hub.load` takes; a model itself is moved to the device.
 
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
     another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if str(name).startswith("hf:") or (name not in files.shipped(FORMAT) and Path(name).expanduser().is_dir()):
+        return PPGN.from_pretrained(name, device=device, trust=trust)
     if ":" in str(name) and not str(name).endswith(".safetensors"):
         made = building.build({"_target_": str(name)})
         made = made if isinstance(made, PPGN) else PPGN(made)

@@ -67,19 +67,30 @@ class Posterior:
         """The shape of one code."""
         return self.generator.code_shape
 
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The noise levels to walk by default, (low, high). Raises `InputError` where the prior knows none."""
+        levels: tuple[float, ...] = getattr(self._noise_conditional, "span", self._noise_conditional.sigmas)
+        return levels
+
     def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Posterior:
         """The target of codes with noise N(0, σ²) added, which G is shown denoised; see `contracts.Target.at`.
 
         Source of showing the denoised code: Ho et al. 2022 (arXiv 2204.03458), Chung et al. 2023 (arXiv 2209.14687).
         """
-        if not isinstance(self.prior, NoiseConditionalPrior):
-            advice = "add prior=gaussian, or a denoiser of the model"
-            raise InputError(f"sampler annealed needs a noise-conditional prior; {self._prior_name} is none; {advice}")
-        low, high = self.prior.sigmas
+        prior = self._noise_conditional
+        low, high = prior.sigmas
         if not low <= sigma <= high:
             known = f"the prior {self._prior_name} knows {low:g} to {high:g}"
             raise InputError(f"sigma is {sigma:g}; {known}; set sampler.sigma_max and sampler.sigma_min to that")
-        return replace(self, prior=self.prior.at(sigma), sigma=sigma, jacobian=jacobian)
+        return replace(self, prior=prior.at(sigma), sigma=sigma, jacobian=jacobian)
+
+    @property
+    def _noise_conditional(self) -> NoiseConditionalPrior:
+        if not isinstance(self.prior, NoiseConditionalPrior):
+            advice = "add prior=gaussian, or a denoiser of the model"
+            raise InputError(f"sampler annealed needs a noise-conditional prior; {self._prior_name} is none; {advice}")
+        return self.prior
 
     def anchors(self) -> tuple[Tensor, Tensor]:
         """Codes of photographs that suit the condition, and its log p of them; see `contracts.AnchoredTarget`."""

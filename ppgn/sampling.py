@@ -58,7 +58,7 @@ def sample(
     # forgets it
     strength: float | None = None,
     # -- how they walk --
-    model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
+    model: Any = "natural64",  # the generator: a name of `ppgn models`, a .safetensors file, a folder, hf:USER/NAME
     prior: Any = None,  # what keeps the images natural (bank, mixture, joint, dae, gaussian); null is what suits
     # the kernel and its settings; anchored gives way to annealed where chains start from an image or the prior has no
     # anchors
@@ -290,7 +290,8 @@ def as_config(
     config["condition"] = _plain(described)
     if not isinstance(config["target"], str | int | list):
         config["target"] = named
-    config["model"] = called("model", given["model"]) if isinstance(given["model"], str | Path) else str(net.name)
+    by_name = isinstance(given["model"], str | Path) and not str(given["model"]).startswith("hf:")  # which has a commit
+    config["model"] = called("model", given["model"]) if by_name else str(net.name)
     config["prior"] = net.name_of(prior)
     config["sampler"] = {"_target_": f"{type(walker).__module__}.{type(walker).__qualname__}", **_plain(asdict(walker))}
     return config

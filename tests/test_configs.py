@@ -41,7 +41,8 @@ def test_generator(option: str) -> None:
 
 @pytest.mark.parametrize("option", paths.options("prior"))
 def test_prior(option: str) -> None:
-    shape = {"image_dae": [3, 64, 64], "dae_published": [4096]}.get(option, [512])
+    spatial = {"stationary": [4, 8, 8], "unet": [4, 8, 8], "image_dae": [3, 64, 64]}
+    shape = {**spatial, "dae_published": [4096]}.get(option, [512])
     settings: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "prior" / f"{option}.yaml"))
     with torch.device("meta"):
         assert building.build({**settings, "code_shape": shape}).code_shape == tuple(shape)

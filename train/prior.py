@@ -29,6 +29,7 @@ from ppgn.model import PPGN
 from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
+from ppgn.priors.stationary import Stationary
 from train.codes import PROBES, cached, looked
 from train.command import Descent, build, fit, prepare, write_report
 from train.data import ArrayData, FolderData, Stream, shuffled
@@ -142,8 +143,8 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     return lines
 
 
-def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank:
-    """Build what the configuration names, train it, and return the trained module; a mixture or a bank is fitted.
+def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank | Stationary:
+    """Build what the configuration names, train it, and return the trained module; those of a formula are fitted.
 
     Its name in the model is `cfg.name`, or that of the option "prior". A training goes on from `out/last.ckpt` where
     that exists and `resume` is true. Raises `InputError` for bad settings.
@@ -172,12 +173,14 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
         model.with_prior(name, prior, settings).save(path)
         write_report(path.with_name("report.json"), step, "levels", report(prior, held_out, variances))
 
-    if isinstance(prior, Mixture | Bank):
+    if isinstance(prior, Mixture | Bank | Stationary):
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
         if isinstance(prior, Mixture):
             prior.fit(scaled(train), cfg.rounds, cfg.seed)
-        else:
+        elif isinstance(prior, Bank):
             prior.fit(scaled(train), cfg.seed)
+        else:
+            prior.fit(scaled(train))
         put(prior, cfg.rounds)
         return prior
     variance = float(scaled(thinned(train, 2000)).var(0).mean())

@@ -16,7 +16,17 @@ from ppgn.cli.fields import MISSING, PARTS, Field
 from ppgn.errors import unknown
 
 VERBS = (
-    "sample", "inpaint", "edit", "facets", "evaluate", "train", "import", "models", "classes", "units", "completion"
+    "sample",
+    "inpaint",
+    "edit",
+    "facets",
+    "evaluate",
+    "train",
+    "import",
+    "models",
+    "classes",
+    "units",
+    "completion",
 )
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120
 

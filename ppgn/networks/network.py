@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
-from ppgn.numerics.linear import Linear
+from ppgn.numerics.linear import alike
 
 
 class Preprocessing(nn.Module):
@@ -137,9 +137,7 @@ class Network(nn.Module):
         body = deepcopy(body) if copy else body
         for parameter in body.parameters():
             parameter.requires_grad_(False)
-        for module in body.modules():
-            if type(module) is nn.Linear:
-                module.__class__ = Linear  # the same map, a row of it the same in any batch
+        for module in alike(body).modules():
             if isinstance(module, NOT_IN_PLACE):
                 module.inplace = False
         self.body = body.eval()

@@ -10,13 +10,16 @@ ROWS = 8  # of a block
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b for rows (B, D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
+    """x Wᵀ + b for rows (B, ..., D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
 
     A CPU's matrix product chooses its way by the number of rows and rounds accordingly, and a long chain amplifies
-    what was rounded. Here the rows are filled up to blocks of one size, each a product of its own.
+    what was rounded. Here the rows are filled up to blocks of one size, each a product of its own; rows of several
+    vectors are such blocks already.
     """
-    if x.dim() != 2 or x.device.type != "cpu" or weight.requires_grad:
+    if x.dim() < 2 or x.device.type != "cpu" or weight.requires_grad:
         return F.linear(x, weight, bias)
+    if x.dim() > 2:
+        return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
     blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
     return torch.cat([F.linear(block, weight, bias) for block in blocks])[: len(x)]
 
@@ -25,5 +28,13 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` by way of `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, D')."""
+        """(B, ..., D) -> (B, ..., D')."""
         return linear(x, self.weight, self.bias)
+
+
+def alike(network: nn.Module) -> nn.Module:
+    """The same network, in place, with its linear maps as `Linear`: the same maps, a row the same in any batch."""
+    for module in network.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Linear
+    return network

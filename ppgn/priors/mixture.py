@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ppgn.errors import InputError
 from ppgn.numerics.linear import linear
-from ppgn.priors.denoiser import SmoothedDensity, vector_dim
+from ppgn.priors.denoiser import SmoothedDensity
 
 PSEUDO_COUNTS = 10.0  # codes' worth of the mean variance that every component's variance is estimated with
 KMEANS_ROUNDS = 6
@@ -20,7 +20,7 @@ ROWS = 8000  # codes at a time in a round of EM
 
 
 class Mixture(SmoothedDensity):
-    """p(h) = Σ_k w_k N(h; m_k, diag(v_k)) for codes (D,), K = `components`.
+    """p(h) = Σ_k w_k N(h; m_k, diag(v_k)) for codes of any shape, of D numbers in all, K = `components`.
 
     With noise of standard deviation σ it stays a mixture, of variances v_k + σ², so that log p(h), its gradient and
     R(h, σ) = E[h0 | h0 + σ z = h] are known in closed form: `sampler=mala` and `sampler=annealed` both walk on it.
@@ -39,14 +39,14 @@ class Mixture(SmoothedDensity):
         super().__init__(code_shape, sigmas, sigma)
         if components < 1:
             raise InputError(f"prior: components={components}; expected 1 or more")
-        dim = vector_dim(code_shape)
+        dim = math.prod(self.code_shape)
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
         self.register_buffer("means", torch.zeros(components, dim))
         self.register_buffer("variances", torch.ones(components, dim))
 
     def log_prob(self, h: Tensor) -> Tensor:
-        """Codes (B, D) -> log p(h), (B,)."""
-        return self._log_joint(h, 0.0).logsumexp(dim=1)
+        """Codes (B, *code_shape) -> log p(h), (B,)."""
+        return self._log_joint(h.flatten(1), 0.0).logsumexp(dim=1)
 
     def _log_joint(self, h: Tensor, sigma: float, linear: Linear = linear) -> Tensor:
         """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
@@ -56,14 +56,17 @@ class Mixture(SmoothedDensity):
         return linear(h, scaled) - 0.5 * linear(h.square(), 1 / variances) + (self.log_weights - 0.5 * apart)
 
     def _score(self, h: Tensor, sigma: float) -> Tensor:
-        variances = self.variances + sigma**2
-        share = self._log_joint(h, sigma).softmax(dim=1)
-        return linear(share, (self.means / variances).T) - h * linear(share, (1 / variances).T)
+        variances, flat = self.variances + sigma**2, h.flatten(1)
+        share = self._log_joint(flat, sigma).softmax(dim=1)
+        return (linear(share, (self.means / variances).T) - flat * linear(share, (1 / variances).T)).view_as(h)
 
     @torch.no_grad()
     def fit(self, codes: Tensor, rounds: int, seed: int = 0) -> float:
-        """Fit by `rounds` of EM: codes (N, D) -> mean log p per dimension. Raises `InputError` for N < components."""
-        count, components = len(codes), len(self.log_weights)
+        """Fit to codes (N, *code_shape) by `rounds` of EM -> mean log p per dimension.
+
+        Raises `InputError` for fewer codes than components.
+        """
+        codes, count, components = codes.flatten(1), len(codes), len(self.log_weights)
         if count < components:
             raise InputError(f"prior: {count} codes cannot fit {components} components; give more codes, or components")
         random = torch.Generator().manual_seed(seed)

@@ -15,6 +15,19 @@ from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, vector_d
 WAVES = 16  # sines and cosines that a noise level is shown as
 
 
+def waves(sigma: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Noise levels (B,) -> (B, 2 · WAVES): where ln σ stands between the lowest and the highest of `sigmas`."""
+    low, high = (math.log(end) for end in sigmas)
+    place = (sigma.log() - low) / max(high - low, 1e-6)
+    angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def embed(width: int) -> nn.Sequential:
+    """What becomes of `waves`, (B, 2 · WAVES) -> (B, width)."""
+    return nn.Sequential(Linear(2 * WAVES, width), nn.SiLU(), Linear(width, width), nn.SiLU())
+
+
 class _Block(nn.Module):
     """A residual block of two layers; the noise level scales and shifts what is between them (FiLM)."""
 
@@ -52,7 +65,7 @@ class NoiseConditional(EveryLevel, Denoiser):
     ) -> None:
         super().__init__(code_shape, sigmas, sigma)
         dim = vector_dim(code_shape)
-        self.embed = nn.Sequential(Linear(2 * WAVES, embedding), nn.SiLU(), Linear(embedding, embedding), nn.SiLU())
+        self.embed = embed(embedding)
         self.stem = Linear(dim, width)
         self.blocks = nn.ModuleList(_Block(width, embedding) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -64,10 +77,7 @@ class NoiseConditional(EveryLevel, Denoiser):
         The levels are (B,), or (1,) for all rows; a row is then rounded the same in a batch of any size.
         """
         c_skip, c_out, c_in = preconditioning(sigma)
-        low, high = (math.log(end) for end in self.sigmas)
-        place = (sigma.log() - low) / max(high - low, 1e-6)  # of ln σ, between the lowest and the highest
-        angles = place[:, None] * math.pi * torch.arange(1, WAVES + 1, device=sigma.device, dtype=sigma.dtype) / 2
-        level = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
+        level = self.embed(waves(sigma, self.sigmas))
         y = self.stem(c_in * h)
         for block in self.blocks:
             y = block(y, level)

@@ -35,7 +35,7 @@ class Observed(EveryLevel, nn.Module):
         if precision.shape != (*information.shape, information.shape[-1]) or information.dim() != 2:
             shapes = f"precision {tuple(precision.shape)} and information {tuple(information.shape)}"
             raise InputError(f"prior: {shapes}; expected (N, D, D) and (N, D)")
-        self.prior, self.sigmas = prior, prior.sigmas
+        self.prior, self.sigmas, self.span = prior, prior.sigmas, getattr(prior, "span", prior.sigmas)
         values, vectors = torch.linalg.eigh(precision.double())
         along = (vectors.mT @ information.double().unsqueeze(2)).squeeze(2)
         for name, value in (("values", values.clamp_min(0)), ("vectors", vectors), ("along", along)):

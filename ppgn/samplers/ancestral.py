@@ -12,14 +12,10 @@ from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.noise import Noise
 
-SIGMAS = (0.02, 10.0)  # noise levels that are walked where the prior knows them
-
 
 def draw(prior: NoiseConditionalPrior, code_shape: Shape, noise: Noise, *, steps: int = 50) -> Tensor:
     """Codes drawn from p(h), (B, *code_shape), one per seed of `noise`: `steps` steps of `Annealed`, no condition."""
-    low, high = max(SIGMAS[0], prior.sigmas[0]), min(SIGMAS[1], prior.sigmas[1])
-    kernel = Annealed(sigma_max=high, sigma_min=low, steps=steps)
-    return run_chains([_Unconditional(prior, code_shape)], kernel, noise).codes
+    return run_chains([_Unconditional(prior, code_shape)], Annealed(steps=steps), noise).codes
 
 
 @dataclass(frozen=True)
@@ -28,6 +24,13 @@ class _Unconditional:
 
     prior: Prior
     code_shape: Shape
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The noise levels to walk, (low, high)."""
+        assert isinstance(self.prior, NoiseConditionalPrior)
+        levels: tuple[float, ...] = getattr(self.prior, "span", self.prior.sigmas)
+        return levels
 
     def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> _Unconditional:
         """The same for codes with noise N(0, σ²) added."""

@@ -186,12 +186,12 @@ def test_strength_walks_the_last_share_of_the_steps(sample: Run, tiny: Path) -> 
     assert report("default")["steps"] == 6
 
 
-def test_strength_of_an_annealed_sampler_starts_at_a_lower_noise_level(sample: Run) -> None:
+def test_strength_of_an_annealed_sampler_walks_the_last_part_of_its_levels(sample: Run) -> None:
     images.write("photo.png", torch.rand(3, 16, 16))
     words = ("sampler=annealed", "sampler.sigma_max=16", "sampler.sigma_min=1", "init=photo.png", "strength=0.25")
     assert sample("target=1", "seeds=0", "steps=40", "out=o", *words) == 0
     walked = OmegaConf.load("o/config.yaml").sampler
-    assert (walked.steps, walked.sigma_max, walked.sigma_min) == (10, 2.0, 1.0)
+    assert (walked.steps, walked.share) == (10, 0.25)
 
 
 def test_a_threshold_keeps_what_exceeds_it(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:

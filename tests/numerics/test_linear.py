@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ppgn.numerics.linear import Linear, linear
+from ppgn.numerics.linear import Linear, alike, linear
 
 
 def test_is_the_same_map_with_the_same_gradient() -> None:
@@ -29,3 +29,11 @@ def test_weights_in_training_are_multiplied_at_once() -> None:
 def test_other_shapes_pass_through() -> None:
     x, weight = torch.randn(2, 3, 5), torch.randn(4, 5)
     assert torch.equal(linear(x, weight), nn.functional.linear(x, weight))
+
+
+def test_rows_of_several_vectors_do_not_depend_on_how_many_there_are() -> None:
+    torch.manual_seed(0)
+    network = alike(nn.Sequential(nn.Linear(96, 33))).requires_grad_(False)
+    x = torch.randn(5, 7, 96)
+    for rows in (1, 2, 5):
+        assert torch.equal(network(x[:rows]), network(x)[:rows])

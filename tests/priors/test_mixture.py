@@ -113,3 +113,14 @@ def test_too_few_codes_are_refused() -> None:
 def test_no_components_are_refused() -> None:
     with pytest.raises(InputError, match="components=0"):
         Mixture([2], 0, 0.5)
+
+
+def test_spatial_codes_are_vectors_of_another_form() -> None:
+    torch.manual_seed(0)
+    codes = torch.randn(60, 2, 3, 3) * 2 + 1
+    spatial, flat = Mixture([2, 3, 3], 3, 0.5), Mixture([18], 3, 0.5)
+    assert spatial.fit(codes, rounds=3) == flat.fit(codes.flatten(1), rounds=3)
+    assert torch.equal(spatial.log_prob(codes), flat.log_prob(codes.flatten(1)))
+    assert torch.equal(
+        spatial.at(0.7).residual(codes, NOTHING).flatten(1), flat.at(0.7).residual(codes.flatten(1), NOTHING)
+    )

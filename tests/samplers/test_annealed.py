@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -158,10 +159,60 @@ def test_levels_fall_geometrically_and_every_state_is_the_image_of_its_code() ->
         assert torch.equal(state.evaluation.image, target.generator(state.code))
 
     samples = run_chains([target, target], annealed(8.0, 0.5), doubles([1, 2]), steps=4, callback=callback)
-    assert levels == pytest.approx([8, 4, 2, 1, 0.5, 8, 4, 2, 1, 0.5])
-    assert (levels[0], levels[4]) == (8.0, 0.5)  # inside of what a prior knows, to the last bit
+    assert levels == pytest.approx([0.5, 8, 4, 2, 1, 0.5, 8, 4, 2, 1, 0.5])
+    assert (levels[1], levels[5]) == (8.0, 0.5)  # inside of what a prior knows, to the last bit
     images = (target.generator(samples.codes) * 255).round().to(torch.uint8)
     assert torch.equal(samples.images, images)
+
+
+def walked(kernel: Annealed, steps: int, prior: Any = None) -> list[float]:
+    """The noise levels that a chain passes."""
+    levels: list[float] = []
+
+    class Watched(Posterior):
+        def at(self, sigma: float, jacobian: Jacobian = "gaussian") -> Posterior:
+            levels.append(sigma)
+            return super().at(sigma, jacobian)
+
+    run_chains([Watched(TinyGenerator(), prior or Gaussian(), TinyCondition(1))], kernel, doubles([1]), steps=steps)
+    assert levels.pop(0) == levels[-1]  # the last level is asked for before the first step
+    return levels
+
+
+def test_levels_are_the_priors_own_unless_said_otherwise() -> None:
+    class Narrow(Gaussian):
+        sigmas = (0.5, 8.0)
+
+    assert walked(Annealed(), 3) == pytest.approx(list(np.geomspace(10, 0.02, 4)))
+    assert walked(Annealed(), 2, Narrow()) == pytest.approx([8, 2, 0.5])
+    assert walked(Annealed(sigma_max=2.0), 2, Narrow()) == pytest.approx([2, 1, 0.5])
+
+
+def test_the_grid_of_karras() -> None:
+    """Karras et al. 2022, Eq. 5."""
+    kernel, steps = Annealed(sigma_max=80.0, sigma_min=0.002, grid="karras"), 5
+    expected = [(80 ** (1 / 7) + i / steps * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(steps + 1)]
+    assert walked(kernel, steps) == pytest.approx(expected)
+
+
+def test_a_list_of_levels_is_walked_as_it_is() -> None:
+    levels = [9.0, 4.0, 3.0, 0.1]
+    assert walked(Annealed(grid=levels), 3) == levels
+    assert walked(Annealed(grid=levels), 6)[::2] == pytest.approx(levels)
+    assert walked(Annealed(grid=levels), 6)[1] == pytest.approx(6)
+
+
+@pytest.mark.parametrize("grid", ["geometric", "karras", [16.0, 8.0, 4.0, 2.0, 1.0]])
+def test_the_last_share_of_the_way_is_the_end_of_the_whole(grid: Any) -> None:
+    kernel = Annealed(sigma_max=16.0, sigma_min=1.0, grid=grid, steps=4)
+    assert walked(kernel.last(0.5), 2) == pytest.approx(walked(kernel, 4)[2:])
+
+
+def test_both_ends_are_checked_before_anything_is_drawn() -> None:
+    target = Posterior(TinyGenerator(), Mixture(), TinyCondition(1))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"sigma is 0\.0001"):
+        run_chains([target], Annealed(sigma_min=1e-4), doubles([1]), steps=50)
+    assert target.generator.calls == 0  # type: ignore[attr-defined]
 
 
 def test_the_generator_draws_once_per_step_and_once_more_per_target() -> None:
@@ -253,6 +304,9 @@ def test_a_prior_that_hides_its_derivative_is_refused_where_it_is_needed() -> No
         ({"epsilon2": -1.0}, "epsilon2 is -1.0; expected a number from 0 up"),
         ({"epsilon3": 1.5}, "epsilon3 is 1.5; expected 0 "),
         ({"sigma_min": 20.0}, "sigma_max is 10.0; expected a number above sigma_min=20"),
+        ({"sigma_max": math.inf}, "sigma_max is inf; expected a finite number"),
+        ({"grid": "linear"}, "grid is 'linear'; expected geometric, karras"),
+        ({"grid": [1.0, 2.0]}, "expected geometric, karras, or levels that fall"),
         ({"sigma_min": 0.0}, "sigma_min is 0.0; expected"),
         ({"sigma_max": 1e308}, "sigma_max is 1e\\+308; expected"),
         ({"corrections": -1}, "corrections is -1; expected 0 or more"),

@@ -70,9 +70,7 @@ def test_views_of_nothing_and_views_that_are_the_image_are_none() -> None:
 
 def test_the_last_steps_start_where_the_whole_walk_stands_then() -> None:
     assert Langevin(steps=40).last(0.5) == Langevin(steps=20, lr=0.55)
-    assert Annealed(sigma_max=16.0, sigma_min=1.0, steps=40).last(0.25) == Annealed(
-        sigma_max=2.0, sigma_min=1.0, steps=10
-    )
+    assert Annealed(steps=40).last(0.5).last(0.5) == Annealed(steps=10, share=0.25)
     assert Mala(steps=1000).last(0.6) == Mala(steps=600)
     assert Langevin(steps=3).last(0.01).steps == 1
 

@@ -158,6 +158,20 @@ def test_pixels_are_codes_where_there_is_no_model(root, tmp_path):
     assert not (tmp_path / "codes.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["prior=stationary"], ["prior=mixture", "prior.components=2"], ["prior=unet", "prior.widths=[8,8]", "steps=2"]],
+    ids=lambda words: words[0],
+)
+def test_priors_of_spatial_codes(root, tmp_path, words):
+    trained = train(config(root, tmp_path, *words, "model=null", "size=8"))
+    own = trained.average.module if hasattr(trained, "average") else trained
+    model, h, x = ppgn.model.load(tmp_path / "pixels.safetensors"), torch.rand(2, 3, 8, 8), torch.zeros(2, 0)
+    found, expected = (one.at(0.3).residual(h, x) for one in (model.priors["mine"], own))
+    assert found.abs().max() > 0.01
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize("option", ["dae", "energy"])
 def test_every_prior_of_codes_is_trained_alike(root, tmp_path, option):
     sizes = {"dae": ["prior.widths=[8]"], "energy": SMALL}[option]
