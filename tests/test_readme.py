@@ -51,7 +51,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = README.partition("## Your own network")[2].partition("\n## ")[0]
     for command in re.findall(r"^ppgn ([^#\n]*)", section, re.MULTILINE):
         words = shlex.split(command)
-        quick = ["seeds=0", "steps=2", "sampler=annealed", "out=out"] if words[0] == "sample" else []
+        quick = ["seeds=0", "steps=2", "sampler=annealed", "out=out", "overwrite=true"] if words[0] == "sample" else []
         assert main([*words, *quick]) == 0
 
 

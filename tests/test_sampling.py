@@ -127,7 +127,7 @@ def test_strength_starts_where_the_photo_is(tmp_path: Path) -> None:
         ({"sampler": "anealed"}, "annealed"),
         ({"prior": "jiont"}, "joint"),
         ({"resume": True}, "out"),
-        ({"target": "goldfish"}, "target"),
+        ({"target": "goldfish"}, "target|logits"),
         ({"animate": "a.txt"}, "animate"),
         ({"shard": "1/2"}, "out"),
         ({"shard": "3/2", "out": "o"}, "K/N"),

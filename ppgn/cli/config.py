@@ -257,7 +257,7 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
         return
     fits = any(type(value) in _ACCEPTED[name][0] for name in told)
-    if isinstance(value, dict) and not _has_keys(field):
+    if isinstance(value, dict) and not (_has_keys(field) or isinstance(default, Mapping)):
         fits = fits and "_target_" in value  # what takes the place of a number
     if told and not fits:
         expected = " or ".join(dict.fromkeys(_ACCEPTED[name][1] for name in told))

@@ -218,21 +218,30 @@ class Imported:
 
 def import_model(
     # -- whose files: a generator, perhaps with its encoder, or a network, or a captioner --
-    generator: Any = None,  # DeePSiM's or PPGN's: a .caffemodel, or the .pt of upconvGAN, circuit_toolkit or XDream
-    encoder: Any = None,  # CaffeNet, whose features the generator reads; null: a model that cannot encode
-    network: Any = None,  # CaffeNet or a body like it, Places205 or Places365: for condition.network.weights=FILE
-    captioner: Any = None,  # PPGN's LRCN, for condition.captioner.name=FILE
-    vocabulary: Any = None,  # the captioner's words, one a line
+    generator: str
+    | Path
+    | None = None,  # DeePSiM's or PPGN's: a .caffemodel, or the .pt of upconvGAN, circuit_toolkit or XDream
+    encoder: str | Path | None = None,  # CaffeNet, whose features the generator reads; null: a model that cannot encode
+    network: str
+    | Path
+    | None = None,  # CaffeNet or a body like it, Places205 or Places365: for condition.network.weights=FILE
+    captioner: str | Path | None = None,  # PPGN's LRCN, for condition.captioner.name=FILE
+    vocabulary: str | Path | None = None,  # the captioner's words, one a line
     *,
     # -- what the files do not say --
     layer: str | None = None,  # whose features the generator reads: fc6, fc7, fc8, pool5; null is what its shapes tell
-    labels: Any = None,  # the network's class names, one a line, or a .json list; null is ImageNet's for 1000 classes
+    labels: str
+    | Path
+    | Sequence[str]
+    | None = None,  # the network's class names, one a line, or a .json list; null is ImageNet's for 1000 classes
     licence: str | None = None,  # what the weights may be used for; null is what is known of such files
     # -- how the generator's pictures come --
     size: int = 227,  # pixels of the centre of 256 that is kept; 227 is what the encoder reads
     pictures: str = "mean",  # stored with the mean colour added, or released: as the authors' code draws them
     # -- what comes out --
-    out: Any = None,  # a .safetensors file, weights in half precision; null is named after the source, in this folder
+    out: str
+    | Path
+    | None = None,  # a .safetensors file, weights in half precision; null is named after the source, in this folder
 ) -> Imported:
     """Turn published weights into one safetensors file of this package -> `Imported`.
 
@@ -241,7 +250,7 @@ def import_model(
 
     Raises `InputError` for a file that is not what it was given as, and for what cannot be written.
     """
-    given = {"generator": generator, "network": network, "captioner": captioner}
+    given: dict[str, Any] = {"generator": generator, "network": network, "captioner": captioner}
     named = [key for key, file in given.items() if file is not None]
     if len(named) != 1:
         what = f"{' and '.join(named)} at once" if named else "nothing to import"
@@ -268,7 +277,7 @@ def import_model(
     if kind == "generator":
         made: Any = _model(sources, layer, size, pictures)
     else:
-        made = load_network(source, labels) if kind == "network" else load_captioner(source, vocabulary)
+        made = load_network(source, labels) if kind == "network" else load_captioner(source, vocabulary or ())
     card = {
         "description": f"{_called(made)} of {' and '.join(each.path.name for each in sources)}",
         "sources": [{"file": s.path.name, "sha256": s.sha256(), "ignored": s.ignored} for s in sources],

@@ -55,7 +55,7 @@ def load(
         raise InputError(f"network {name}: classes={classes} is for random weights; leave it out, or give weights=null")
     if name == "caffenet":
         network = _caffenet(size, weights, classes)
-        network.preprocessing.crop = crop
+        network.preprocessing.crop = crop or None
         return network
     build, model = _family(name)
     rebuilt_with: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def load(
         rebuilt_with = {"weights": None, "classes": classes}
     if name in EFFICIENTNET_LITE:
         _fold_norms(body)
-    preprocessing.crop = crop
+    preprocessing.crop = crop or None
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     restorable = weights == "default"
     network = Network(body, preprocessing, name=name, restorable=restorable, rebuilt_with=rebuilt_with, copy=False)

@@ -46,7 +46,7 @@ class Preprocessing(nn.Module):
         crop: bool = False,
     ) -> None:
         super().__init__()
-        if size is not None and size < 1:
+        if size is not None and (type(size) is not int or size < 1):
             raise InputError(f"network input size={size}: expected at least 1 pixel")
         known = {
             "channels": (channels, ("rgb", "bgr", "gray")),
@@ -56,8 +56,7 @@ class Preprocessing(nn.Module):
             if value not in choices:
                 raise unknown(what, value, choices)
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
-        self.crop = crop
-        self.depth = 1 if channels == "gray" else 3  # of what the network sees
+        self.crop = crop or None  # settings that are None are not counted by `ppgn.anchors.digest`
         if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
             expected = f"{'one number' if self.depth == 1 else 'three numbers'} each, std not 0"
             raise InputError(f"mean={list(mean)}, std={list(std)}: expected {expected}")
@@ -65,6 +64,11 @@ class Preprocessing(nn.Module):
         for name in ("gain", "shift"):
             self.register_buffer(name, torch.empty(1, self.depth, 1, 1), persistent=False)
         self._fill()
+
+    @property
+    def depth(self) -> int:
+        """How many channels the network sees."""
+        return 1 if self.channels == "gray" else 3
 
     @torch.no_grad()
     def _fill(self) -> None:

@@ -71,7 +71,7 @@ def load(
         kind = exported.Single if single else Network
         network = kind(body, _taken(body, called, sides, mean, std), name=called, restorable=False, copy=False)
         _check(network)
-    network.preprocessing.crop = crop
+    network.preprocessing.crop = crop or None
     if labels is not None:
         network.name_outputs(class_names.read(labels))
     return network

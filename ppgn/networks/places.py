@@ -81,7 +81,7 @@ def load(
             labels = _beside(file) if labels is None else labels
         else:
             network = imagenet.load(name, size, file)
-    network.preprocessing.crop = crop
+    network.preprocessing.crop = crop or None
     if network.classes == 1000:
         network.labels = None  # not ImageNet's
     if labels is not None:
