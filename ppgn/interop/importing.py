@@ -218,30 +218,25 @@ class Imported:
 
 def import_model(
     # -- whose files: a generator, perhaps with its encoder, or a network, or a captioner --
-    generator: str
-    | Path
-    | None = None,  # DeePSiM's or PPGN's: a .caffemodel, or the .pt of upconvGAN, circuit_toolkit or XDream
+    # DeePSiM's or PPGN's: a .caffemodel, or the .pt of upconvGAN, circuit_toolkit or XDream
+    generator: str | Path | None = None,
     encoder: str | Path | None = None,  # CaffeNet, whose features the generator reads; null: a model that cannot encode
-    network: str
-    | Path
-    | None = None,  # CaffeNet or a body like it, Places205 or Places365: for condition.network.weights=FILE
+    # CaffeNet or a body like it, Places205 or Places365: for condition.network.weights=FILE
+    network: str | Path | None = None,
     captioner: str | Path | None = None,  # PPGN's LRCN, for condition.captioner.name=FILE
     vocabulary: str | Path | None = None,  # the captioner's words, one a line
     *,
     # -- what the files do not say --
     layer: str | None = None,  # whose features the generator reads: fc6, fc7, fc8, pool5; null is what its shapes tell
-    labels: str
-    | Path
-    | Sequence[str]
-    | None = None,  # the network's class names, one a line, or a .json list; null is ImageNet's for 1000 classes
+    # the network's class names, one a line, or a .json list; null is ImageNet's for 1000 classes
+    labels: str | Path | Sequence[str] | None = None,
     licence: str | None = None,  # what the weights may be used for; null is what is known of such files
     # -- how the generator's pictures come --
     size: int = 227,  # pixels of the centre of 256 that is kept; 227 is what the encoder reads
     pictures: str = "mean",  # stored with the mean colour added, or released: as the authors' code draws them
     # -- what comes out --
-    out: str
-    | Path
-    | None = None,  # a .safetensors file, weights in half precision; null is named after the source, in this folder
+    # a .safetensors file, weights in half precision; null is named after the source, in this folder
+    out: str | Path | None = None,
 ) -> Imported:
     """Turn published weights into one safetensors file of this package -> `Imported`.
 
