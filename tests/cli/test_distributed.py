@@ -86,11 +86,6 @@ def test_no_process_outlives_the_one_that_started_it(tiny: Path, tmp_path: Path)
     run.communicate()
     gone = wait(lambda: not any(Path(f"/proc/{number}/cmdline").exists() for number in started), 10)
     assert gone, started
-    again = start(tiny, "steps=3000", "devices=2", "oversubscribe=true", f"out={out}", "resume=true")
-    assert wait(lambda: len(children(again)) == 2)  # no lock is left
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=120)
-    assert again.returncode == 130
 
 
 def test_shares_are_walked_without_talk_and_read_as_one(tiny: Path, tmp_path: Path) -> None:
