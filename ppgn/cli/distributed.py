@@ -89,9 +89,10 @@ class Processes:
         with ExitStack() as held:
             said = [held.enter_context(tempfile.TemporaryFile()) for _ in self.lines]
             tried, traces = [0] * len(said), [self._trace(place) for place in range(len(said))]
-            children = [self._start(place, said[place]) for place in range(len(said))]
+            children: list[subprocess.Popen[bytes]] = []
             ended: dict[int, int] = {}
             try:
+                children += (self._start(place, errors) for place, errors in enumerate(said))
                 while len(ended) < len(children):
                     for place, child in enumerate(children):
                         status = child.poll()
@@ -143,9 +144,10 @@ def _stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
     """Interrupt processes, and kill those that do not stop within 10 s."""
     for child in children:
         child.send_signal(signal.SIGINT)
+    end = time.monotonic() + 10
     for child in children:
         try:
-            child.wait(10)
+            child.wait(max(0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

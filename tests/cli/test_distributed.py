@@ -41,6 +41,14 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(number) for number in found]
 
 
+def runs(number: int) -> bool:
+    """Whether a process is there and more than an entry that nobody has taken note of."""
+    try:
+        return bool(Path(f"/proc/{number}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def wait(true: Callable[[], Any], seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < end:
@@ -84,8 +92,13 @@ def test_no_process_outlives_the_one_that_started_it(tiny: Path, tmp_path: Path)
     started = children(run)
     run.kill()
     run.communicate()
-    gone = wait(lambda: not any(Path(f"/proc/{number}/cmdline").exists() for number in started), 10)
+    gone = wait(lambda: not any(runs(number) for number in started), 10)
     assert gone, started
+    again = start(tiny, "steps=3000", "devices=2", "oversubscribe=true", f"out={out}", "resume=true")
+    assert wait(lambda: len(children(again)) == 2)  # no lock is left
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=120)
+    assert again.returncode == 130
 
 
 def test_shares_are_walked_without_talk_and_read_as_one(tiny: Path, tmp_path: Path) -> None:
