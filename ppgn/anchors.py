@@ -20,7 +20,7 @@ from ppgn.contracts import AnchoringPrior, Condition, Generator
 from ppgn.errors import InputError
 from ppgn.numerics.convolution import AlikeInAnyBatch
 
-FORMAT = "ppgn-answers-1"
+FORMAT = "ppgn-answers-2"  # 1 had no digest
 SURVEY = 512  # members that everybody is asked about, to guess what they would say of the others
 SHORTLIST = 192  # members that a condition is asked about because it was guessed to like them
 RIDGE = 100.0  # of the guess, a linear regression on codes, in members

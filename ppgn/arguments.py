@@ -80,3 +80,11 @@ def targets(value: Any) -> tuple[str | int | None, ...]:
             continue
         raise InputError(f"target '{one}' cannot be used; expected a name or an index, or a list of them")
     return tuple(listed)
+
+
+def target(value: Any, what: str) -> str | int | None:
+    """What is asked for where it is one thing; `what` says so. Raises `InputError` for a list of several."""
+    wanted, *more = targets(value)
+    if more:
+        raise InputError(f"target={[wanted, *more]} cannot be used; {what}")
+    return wanted

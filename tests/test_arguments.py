@@ -68,3 +68,9 @@ def test_targets_are_one_or_several() -> None:
     for value in ([], [None, 1], "", True, 1.5, [["a"]]):
         with pytest.raises(InputError, match="target"):
             arguments.targets(value)
+
+
+def test_one_target_is_one() -> None:
+    assert [arguments.target(given, "one") for given in ("goldfish", 3, None, ["a"])] == ["goldfish", 3, None, "a"]
+    with pytest.raises(InputError, match=r"target=\['a', 'b'\] cannot be used; a hole is filled with one"):
+        arguments.target(["a", "b"], "a hole is filled with one")

@@ -19,7 +19,6 @@ from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
 from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import Settings, walk
-from ppgn.errors import InputError
 from ppgn.inpainting.completion import size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.results import Results, bar
@@ -80,9 +79,7 @@ def edit(
     given, started = dict(locals()), time.perf_counter()
     if callable(target):
         target, condition = None, target
-    wanted, *more = arguments.targets(target)
-    if more:
-        raise InputError(f"target={[wanted, *more]} cannot be used; a photo is edited towards one target")
+    wanted = arguments.target(target, "a photo is edited towards one target")
     settings = Settings.of(sampler, steps=steps, near=near)
     where, chains = arguments.device(device), arguments.seeds(seeds)
     size = arguments.whole("batch_size", batch_size)

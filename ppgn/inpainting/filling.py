@@ -15,7 +15,6 @@ import ppgn.model
 from ppgn import arguments, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
-from ppgn.errors import InputError
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.problem import Problem
@@ -74,9 +73,7 @@ def inpaint(
     given, started = dict(locals()), time.perf_counter()
     if callable(target):
         target, condition = None, target
-    wanted, *more = arguments.targets(target)
-    if more:
-        raise InputError(f"target={[wanted, *more]} cannot be used; a hole is filled with one target")
+    wanted = arguments.target(target, "a hole is filled with one target")
     asked = wanted is not None or condition != ALONE
     settings = Settings.of(sampler, asked=asked, steps=steps, keep=keep, fill=fill, context=context)
     where, chains = arguments.device(device), arguments.seeds(seeds)

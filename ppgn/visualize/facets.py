@@ -66,9 +66,7 @@ def facets(
     Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1.
     """
     given = dict(locals())
-    wanted, *more = arguments.targets(target)
-    if more:
-        raise InputError(f"target={[wanted, *more]} cannot be used; facets are those of one target")
+    wanted = arguments.target(target, "facets are those of one target")
     for name in ("k", "nearest", "batch_size"):
         arguments.whole(name, given[name])
     where, chains = arguments.device(device), arguments.seeds(seeds)
