@@ -1,4 +1,4 @@
-"""Convolutions whose rows do not depend on how many there are."""
+"""Convolutions and group norms whose rows do not depend on how many there are."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from torch.overrides import TorchFunctionMode
 
 SMALL = 20480  # values of a lone image, up to which PyTorch convolves it without oneDNN
 TRANSPOSED = frozenset((torch.conv_transpose2d, F.conv_transpose2d))
+NORMS = frozenset((torch.group_norm, F.group_norm))
 CONVOLUTIONS = TRANSPOSED | {torch.conv2d, F.conv2d}
 
 
 class AlikeInAnyBatch(TorchFunctionMode):
-    """While it is entered, a CPU convolves an image in single precision alike in a batch of any size.
+    """While it is entered, a CPU convolves and norms an image in single precision alike in a batch of any size.
 
     PyTorch has two libraries for that and chooses by the number of images; they round differently, and a long chain
-    amplifies the difference. Here a pointwise convolution on one thread is a matrix product for every image, without
-    moving memory, which is also faster; any other convolution of a small lone image runs on two copies of it, for which
-    PyTorch takes the library of larger batches. It reaches Python code, not the inside of a TorchScript.
+    amplifies the difference. Here a pointwise convolution on one thread, or of small images, is a matrix product for
+    every image, without moving memory, which is also faster; any other convolution of a small lone image runs on two
+    copies of it, for which PyTorch takes the library of larger batches. A group norm on several threads sees images
+    contiguous, since it adds up others in an order that depends on how they lie in memory, and a lone one may lie
+    otherwise than a batch. It reaches Python code, not the inside of a TorchScript.
 
     Source of the choice: `use_mkldnn` in PyTorch's ATen/native/Convolution.cpp.
     """
@@ -35,6 +38,8 @@ class AlikeInAnyBatch(TorchFunctionMode):
     ) -> Any:
         """PyTorch calls this in place of every function of its own."""
         kwargs = kwargs or {}
+        if func in NORMS and args[0].device.type == "cpu" and torch.get_num_threads() > 1:
+            return func(args[0].contiguous(), *args[1:], **kwargs)
         if func not in CONVOLUTIONS or len(args) < 2 or args[0].device.type != "cpu":
             return func(*args, **kwargs)
         x, weight, rest = args[0], args[1], args[2:]
@@ -42,9 +47,13 @@ class AlikeInAnyBatch(TorchFunctionMode):
             return func(*args, **kwargs)  # by oneDNN, always
         stride, padding = _setting(args, kwargs, 3, "stride", 1), _setting(args, kwargs, 4, "padding", 0)
         pointwise = weight.shape[-2:] == (1, 1) and stride in (1, (1, 1)) and padding in (0, (0, 0))
-        if pointwise and torch.get_num_threads() == 1:
+        several = torch.get_num_threads() > 1
+        if pointwise and not (several and x[:1].numel() > SMALL):
             matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
-            return _pointwise(x, matrix, _setting(args, kwargs, 2, "bias", None))
+            bias = _setting(args, kwargs, 2, "bias", None)
+            if several and len(x) > 1:
+                return torch.cat([_pointwise(part, matrix, bias) for part in x.split(1)])
+            return _pointwise(x, matrix, bias)
         if len(x) == 1 and x.numel() <= SMALL:
             return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
         return func(*args, **kwargs)

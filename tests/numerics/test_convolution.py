@@ -73,3 +73,15 @@ def test_settings_by_name_are_understood() -> None:
     with AlikeInAnyBatch():
         alone = F.conv2d(x[:1], weight, stride=2, padding=1, groups=48)
     torch.testing.assert_close(alone, expected[:1])
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(128, 64, 1), nn.GroupNorm(8, 128)], ids=["1x1", "group norm"])
+def test_a_small_lone_image_may_lie_in_memory_as_it_likes(layer: nn.Module, threads: int) -> None:
+    if threads == 1 and isinstance(layer, nn.GroupNorm):
+        pytest.skip("on one thread pictures stay as they were")
+    layer = layer.requires_grad_(False)
+    x = torch.randn(5, 128, 4, 4, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    with AlikeInAnyBatch():
+        whole = layer(x)
+        assert torch.equal(layer(x[:1].contiguous()), whole[:1])
+        assert all(torch.equal(layer(x[:count]), whole[:count]) for count in (1, 2, 3))
