@@ -33,6 +33,8 @@ def words(tiny: Path, *more: str) -> list[str]:
 def start(tiny: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ppgn", *words(tiny, *more)]
+    # A shell's background jobs ignore interruptions, and so would what is started by tests in one.
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, env=environment, text=True, stdout=-1, stderr=-1, **options)
 
 
