@@ -171,8 +171,10 @@ def sample(
             raise KeyboardInterrupt(f"{done}; resume=true goes on with the rest") from None
         if folder is not None:
             run.finish(seed_list)
-            if export is not None:
-                shards.open_samples(folder).export(export, medium=kind, job=job)
+            heard = getattr(kind, "heard", False)  # what is heard is written without being asked for
+            if export is not None or heard:
+                place = folder / kind.name if heard and export is None else None
+                shards.open_samples(folder).export(export or "folder", place, medium=kind, job=job)
     if animation is not None:
         frames = zip(*watch.batches, strict=True)
         images.animate(animation, [images.grid(kind.show(torch.cat(moment))) for moment in frames])
