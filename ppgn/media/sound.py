@@ -17,7 +17,6 @@ from ppgn.media.medium import Pictures
 
 PEAK = 0.9  # of a sound that is written
 MOMENTUM = 0.99  # of phases, from one round to the next
-POWER = 2.0  # of the magnitudes that mel bands add
 
 
 class Sound(Pictures):
@@ -74,7 +73,7 @@ class Sound(Pictures):
 
     def spectrograms(self, waveforms: Tensor) -> Tensor:
         """Waveforms (N, samples) -> spectrograms (N, 1, mels, frames) in [0, 1]; of silence, 0."""
-        power = self._short(waveforms.float()).abs() ** POWER
+        power = self._short(waveforms.float()).abs().square()
         level = 10 * torch.log10((self.bands @ power).clamp_min(1e-10))
         loudest = level.amax((1, 2), keepdim=True)
         return ((level - loudest) / self.span + 1).clamp(0, 1).flip(1)[:, None] * (loudest > -100)[:, None]
