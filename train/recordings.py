@@ -3,7 +3,7 @@
     python -m train.recordings RECORDINGS OUT
 
 RECORDINGS holds DIGIT_SPEAKER_TAKE.wav, 8 kHz, as the Free Spoken Digit Dataset has them (github.com/Jakobovski); OUT
-gets {train,val}_images.npy, uint8 (N, 64, 64, 1), {train,val}_labels.npy and classes.json. Takes 0 to 4 are for testing.
+gets {train,val}_images.npy, uint8 (N, 64, 64, 1), {train,val}_labels.npy, classes.json. Takes 0 to 4 are for testing.
 """
 
 from __future__ import annotations
