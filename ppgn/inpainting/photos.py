@@ -88,13 +88,10 @@ def photos(given: Any, read: Callable[[Path], Tensor] | None = None) -> list[Pho
             inside = Photographs.find(place)
             found += [Photo.of(images.load(path, MOST_PIXELS), str(path)) for path in inside.files]
             found += [Photo(f"photo-{row}", inside[row]) for row in range(len(inside) - len(inside.files))]
+        elif read is not None and place.suffix.lower() not in Image.registered_extensions():
+            found.append(Photo(str(one), read(place).expand(3, -1, -1)))
         else:
-            picture = place.suffix.lower() in Image.registered_extensions() or read is None
-            found.append(
-                Photo.of(images.load(place, MOST_PIXELS), str(one))
-                if picture
-                else Photo(str(one), read(place).expand(3, -1, -1))
-            )
+            found.append(Photo.of(images.load(place, MOST_PIXELS), str(one)))
     stems = [photo.stem for photo in found]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
