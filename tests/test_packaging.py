@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def test_wheel_has_conf_checkpoints_and_training_code_inside_the_package(wheel: 
         assert {f"ppgn/{file}" for file in files} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"ppgn"}
+
+
+def test_wheel_and_sdist_are_fit_for_a_registry(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path, cwd=ROOT)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "uv.lock", "ppgn/cli/__init__.py", "conf/sample.yaml", "tests/test_packaging.py"} <= inside
+    assert {"checkpoints/natural64.safetensors", "train/generator.py"} <= inside
+    said = run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, cwd=tmp_path)
+    assert said.count("PASSED") == 2
 
 
 def test_installed_wheel_samples_from_another_directory(environment: Path, tmp_path: Path) -> None:
