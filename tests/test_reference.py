@@ -15,7 +15,7 @@ def test_it_has_a_page_for_every_room_and_an_entry_for_every_public_name(tmp_pat
     page = (tmp_path / "ppgn.html").read_text()
     assert [name for name in ppgn.__all__ if f'id="{name}"' not in page] == ["evaluate"]  # a room: ppgn.evaluation
     assert 'href="ppgn/evaluation.html"' in page
-    assert "Langevin" in (tmp_path / "ppgn" / "samplers.html").read_text()
+    assert "Metropolis" in (tmp_path / "ppgn" / "samplers" / "mala.html").read_text()
     assert (tmp_path / "ppgn" / "priors" / "bank.html").is_file()
     assert not (tmp_path / "ppgn" / "cli.html").exists()
 
