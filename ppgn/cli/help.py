@@ -20,6 +20,8 @@ VERBS = (
     "inpaint",
     "edit",
     "facets",
+    "deconv",
+    "patches",
     "evaluate",
     "train",
     "import",
