@@ -199,12 +199,12 @@ def gradcam(unit: Unit, image: Tensor, seed: int = 0) -> Tensor:
     attr = _captum("gradcam")
     network = inner(unit)
     shapes = network.layer_shapes()
-    own, fitting = shapes[unit.layer], []
+    fitting: list[str] = []
     for name, shape in shapes.items():
         if name == unit.layer:
             break
         outer, plane = unit.layer.startswith(f"{name}."), len(shape) == 3 and min(shape[1:]) > 1
-        fitting += [name] if plane and not outer and shape != own else []
+        fitting += [name] if plane and not outer and shape != shapes[unit.layer] else []
     if not fitting:
         raise InputError(f"no layer with places in front of '{unit.layer}' of {network.name}; give another method")
     cam = attr.LayerGradCam(unit, network.body.get_submodule(fitting[-1]))

@@ -88,7 +88,7 @@ def _ceiling(module: nn.Module | None) -> float | None:
 
 @torch.no_grad()
 def nonlinearities(network: nn.Module, images: Tensor) -> list[str]:
-    """ "OPERATION in MODULE" for all that runs in a pass of `images` and is one of `NONLINEAR`, but for `Rectifier`s."""
+    """What runs in a pass of `images` and is one of `NONLINEAR`, but for `Rectifier`s, each as OPERATION in MODULE."""
     running: list[tuple[str, nn.Module]] = [("", network)]
     handles = []
     for name, module in network.named_modules():
