@@ -28,6 +28,7 @@ if _TYPE_CHECKING:
     from ppgn.sampling import sample
     from ppgn.shards import open_samples
     from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
     from ppgn.visualize.patches import patches
 
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "condition",
     "deconv",
+    "dissect",
     "edit",
     "evaluate",
     "facets",
@@ -57,6 +59,7 @@ _HOMES = {
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
     "deconv": "ppgn.visualize.attribution",
+    "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",

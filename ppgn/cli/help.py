@@ -22,6 +22,7 @@ VERBS = (
     "facets",
     "deconv",
     "patches",
+    "dissect",
     "evaluate",
     "train",
     "import",
