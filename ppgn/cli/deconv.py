@@ -14,7 +14,7 @@ def main(words: Sequence[str]) -> int:
     """Run `ppgn deconv` with `words`, key=value each -> exit status 0. Raises `InputError`."""
     _, given, _ = configs.read("deconv", words)
     if given.get("out") is None:
-        given["out"] = str(Path("outputs") / f"deconv-{slug(given.get('layer') or 'output', given['unit'])}")
+        given["out"] = str(Path("outputs") / f"deconv-{slug(given.get('layer') or 'output', str(given['unit']))}")
     done = deconv(**given, progress=True)
     print(f"{len(done.maps)} maps -> {done.folder}")
     return 0

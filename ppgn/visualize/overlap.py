@@ -162,8 +162,8 @@ def _one_hot(labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 def _carried(labels: Tensor, kind: Tensor) -> Tensor:
     """The numbers of the categories of which a picture carries a label."""
-    present = labels.unique().long()
-    return kind[present[present >= 0]].unique()
+    found: Tensor = kind[labels[labels >= 0].long()].unique()
+    return found
 
 
 def _orders(kinds: Tensor, permutations: int, seed: int) -> Tensor:

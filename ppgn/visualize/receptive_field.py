@@ -112,7 +112,7 @@ def of(network: Network, layer: str, unit: int, images: Tensor, places: Tensor) 
     box, found, side = field.box, field.grid, field.side
     if not found.height or max(box.bottom - box.top, box.right - box.left) <= side / 2:
         return field
-    shares = torch.zeros(side + 1)
+    shares = torch.zeros(side + 2)
     steps = torch.arange(side) + 0.5
     for image, place in zip(images, places.tolist(), strict=True):
         with torch.enable_grad():
@@ -122,9 +122,9 @@ def of(network: Network, layer: str, unit: int, images: Tensor, places: Tensor) 
         y, z = divmod(place, found.width)
         down = (steps - (y + 0.5) * side / found.height).abs()
         along = (steps - (z + 0.5) * side / found.width).abs()
-        distance = torch.maximum(down[:, None], along).ceil().long().flatten()
+        distance = (torch.maximum(down[:, None], along) + 0.5).ceil().long().flatten()  # the pixel's far edge
         weight = slope[0].abs().sum(0).flatten().cpu()
-        shares += torch.bincount(distance, weight, side + 1).cumsum(0) / weight.sum().clamp_min(1e-30)
+        shares += torch.bincount(distance, weight, side + 2).cumsum(0) / weight.sum().clamp_min(1e-30)
     half = int((shares / len(images) >= HELD).float().argmax()) or side
     y, z = found.height // 2 + 0.5, found.width // 2 + 0.5
     cy, cx = round(y * side / found.height), round(z * side / found.width)

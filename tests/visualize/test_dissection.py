@@ -31,15 +31,16 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def pack() -> Concepts:
-    """Sixty noisy pictures with a red square, which is concept 0, on concept 1."""
+    """Sixty noisy pictures, half of them with a red square, which is concept 0, on concept 1."""
     draw = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 120, (60, 3, SIDE, SIDE), generator=draw).to(torch.uint8)
     labels = torch.full((60, 3, 8, 8), -1, dtype=torch.int16)
     labels[:, 0] = 1
-    for picture, label in zip(pictures, labels, strict=True):
-        y, x = torch.randint(0, 7, (2,), generator=draw).tolist()
-        picture[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] = torch.tensor([250, 0, 0])[:, None, None]
-        label[0, y : y + 2, x : x + 2] = 0
+    for number in range(0, 60, 2):
+        y, x = torch.randint(0, 8, (2,), generator=draw).tolist()
+        red = torch.tensor([190 + number, 0, 0], dtype=torch.uint8)
+        pictures[number, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] = red[:, None, None]
+        labels[number, 0, y, x] = 0
     return Concepts("made", pictures, labels, ["square", "ground"], ["object"] * 2, torch.zeros(60))
 
 
@@ -61,7 +62,7 @@ def test_finds_the_unit_that_looks_at_something(pack: Concepts, tmp_path: Path) 
     for name in ("concepts.png", "tests.png", "top.png", "config.yaml"):
         assert (tmp_path / "o" / name).stat().st_size > 0
     dimmed = done.tops[0]
-    assert (dimmed[:, 0].amax((1, 2)) == 250).all()  # the square is inside the mask
+    assert dimmed[:, 0].amax((1, 2)).min() > 220  # the square is inside the mask
     assert dimmed[:, 1].float().mean() < 20  # the rest is not
 
 

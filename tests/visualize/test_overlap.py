@@ -71,7 +71,7 @@ def test_a_planted_unit_is_beyond_chance_and_a_random_one_is_not() -> None:
     assert found.labels[0] == 0
     said = found.counts()
     assert said["detectors"] == 3  # IoU above 0.04 says nothing here
-    assert said["detectors_permuted"] == pytest.approx(3)
+    assert said["detectors_permuted"] == pytest.approx(3, abs=0.2)
     assert said["detectors_beyond_chance"] == said["unique_beyond_chance"] == 1
 
 
