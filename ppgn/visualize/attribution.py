@@ -24,11 +24,12 @@ from ppgn.networks import labels, own
 from ppgn.networks.network import Network
 from ppgn.photographs import square
 from ppgn.visualize.receptive_field import GREY
-from ppgn.visualize.rectifiers import ruled
+from ppgn.visualize.rectifiers import ruled, uncapped
 
-CONTRAST = (0.02, 0.98)  # quantiles of a map's values that the ends of the grey scale show
-DELETED = 0.1  # the share of pixels that turn grey to see whether the unit needed them
-DRAWS = 8  # of as many random pixels beside them
+CONTRAST = (0.02, 0.98)  # quantiles of a map's values, but for zeros, that the ends of the grey scale show
+DELETED = 0.1  # the share of the squares, a sixteenth of the side each, that turn grey to see who needs them
+DRAWS = 8  # of as many random squares beside them
+TRIES = 5  # of random weights, until one lets the unit say anything
 
 
 class Attribution(Protocol):
@@ -54,7 +55,7 @@ def deconv(
     layer: str | None = None,  # one that `ppgn units` lists; null is the last, whose units are the classes
     position: Any = "max",  # where the unit is read: max is where it is strongest, or center, mean, [y,x]
     # deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated; a list of several; all
-    method: Any = "deconvnet",
+    method: Any = "guided",
     seed: int = 0,  # of smoothgrad's noise and of the checks
     # -- on which machine --
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
@@ -99,7 +100,7 @@ def deconv(
 
 
 def units(seen: Network, layer: str | None, unit: Any, position: Any, device: torch.device) -> list[Unit]:
-    """Units of a network by number, or outputs by name, as activations at a position. Raises `InputError`."""
+    """Units by number, or outputs by name, as activations at a position, without a ceiling. Raises `InputError`."""
     if layer is None:
         shapes = seen.layer_shapes() if seen.layers() else {}
         if not shapes:
@@ -108,6 +109,7 @@ def units(seen: Network, layer: str | None, unit: Any, position: Any, device: to
     wanted = arguments.targets(unit)
     if wanted == (None,):
         raise InputError("unit is missing: add unit=NUMBER")
+    seen = uncapped(seen, layer)
     named = seen.labels is not None and seen.layer_shapes().get(layer) == (seen.classes,)
     found: list[Unit] = []
     for one in wanted:
@@ -155,7 +157,8 @@ def gradient(unit: Unit, image: Tensor, seed: int = 0) -> Tensor:
 def deconvnet(unit: Unit, image: Tensor, seed: int = 0) -> Tensor:
     """The activation's signal by the backward rule of the deconvolutional network, per unit of activation.
 
-    Max-pooling hands the signal to where the maximum was; a pixel that wins several windows receives the sum.
+    Max-pooling hands the signal to where the maximum was; a pixel that wins several windows receives the sum. In a
+    network without max-pooling nothing in the rule depends on the image but where the unit is read: see `guided`.
     """
     return gradient(ruled(unit, "deconvnet", image), image)
 
@@ -243,27 +246,29 @@ def _leaf(image: Tensor) -> Tensor:
 def check(unit: Unit, image: Tensor, seen: Tensor, method: str, seed: int = 0) -> dict[str, float | None]:
     """Whether a map (1, 3, S, S) says something of the unit.
 
-    "deletion": the share of the activation that is lost when the tenth of the pixels with the largest values turns
-    grey, "random" that by as many random pixels. "randomised": the rank correlation of the map's absolute values with
-    that of the same network with random weights, of a method that shows the network near 0 (Adebayo et al. 2018,
-    arXiv 1810.03292). Each is None where the unit is silent or a map is empty.
+    "deletion": the share of the activation that is lost when the tenth of all squares, a sixteenth of the side each,
+    where the map is strongest turns grey; "random" that by as many random ones. "randomised": the rank correlation of
+    the map's absolute values with that of the same network with random weights, near 0 for a method that shows the
+    network (Adebayo et al. 2018, arXiv 1810.03292). Each is None where the unit is silent or a map is empty.
     """
-    strength = seen.abs().sum(1).flatten()
-    draw = torch.Generator().manual_seed(seed)
-    count, value = max(1, int(DELETED * len(strength))), unit(image)
-    drawn = [torch.randperm(len(strength), generator=draw)[:count] for _ in range(DRAWS)]
-    chosen = [strength.topk(count).indices.cpu(), *drawn]
-    keep = torch.ones(len(chosen), len(strength))
-    for row, pixels in zip(keep, chosen, strict=True):
-        row[pixels] = 0
-    masks = keep.view(-1, 1, *image.shape[-2:]).to(image)
+    draw, value = torch.Generator().manual_seed(seed), unit(image)
+    strength = seen.abs().sum(1, keepdim=True)
+    cells = nn.functional.adaptive_avg_pool2d(strength, 16).flatten()
+    count = int(DELETED * len(cells))
+    drawn = [torch.randperm(len(cells), generator=draw)[:count] for _ in range(DRAWS)]
+    keep = torch.ones(1 + DRAWS, len(cells))
+    for row, chosen in zip(keep, [cells.topk(count).indices.cpu(), *drawn], strict=True):
+        row[chosen] = 0
+    masks = nn.functional.interpolate(keep.view(-1, 1, 16, 16), image.shape[-2:], mode="nearest").to(image)
     left = unit(image * masks + GREY * (1 - masks))
     lost = (1 - left / value).tolist() if value > 0 else []
-    other = METHODS[method](_random(unit, draw), image, seed).abs().sum(1).flatten()
-    vary = len(strength.unique()) > 1 and len(other.unique()) > 1
-    rank = float(spearmanr(strength.cpu(), other.cpu()).statistic) if vary else None
     said = {"deletion": lost[0], "random": sum(lost[1:]) / DRAWS} if lost else {"deletion": None, "random": None}
-    return said | {"randomised": rank}
+    for _ in range(TRIES):
+        other = METHODS[method](_random(unit, draw), image, seed).abs().sum(1)
+        if len(strength.unique()) > 1 and len(other.unique()) > 1:
+            rank = spearmanr(strength.flatten().cpu(), other.flatten().cpu()).statistic
+            return said | {"randomised": float(rank)}
+    return said | {"randomised": None}
 
 
 def _random(unit: Unit, draw: torch.Generator) -> Unit:
@@ -277,8 +282,11 @@ def _random(unit: Unit, draw: torch.Generator) -> Unit:
 
 def shown(seen: Tensor) -> Tensor:
     """A map (3, H, W) as a picture: zero is grey, the 2nd or 98th percentile, whichever is farther, black or white."""
-    ends = seen.flatten().quantile(torch.tensor(CONTRAST, device=seen.device)).abs().max()
-    return (0.5 + seen / (2 * ends if ends > 0 else seen.abs().max() * 2).clamp_min(1e-30)).clamp(0, 1)
+    values = seen[seen != 0]
+    if not len(values):
+        return torch.full_like(seen, GREY)
+    ends = values.quantile(values.new_tensor(CONTRAST)).abs().max()
+    return (GREY + seen / (2 * ends)).clamp(0, 1)
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,6 +27,7 @@ from ppgn.networks import own
 from ppgn.visualize import receptive_field
 from ppgn.visualize.concepts import LEAST, Concepts
 from ppgn.visualize.overlap import IOU, SHARE, Overlap, best_of, counted, linear, overlap, rotation
+from ppgn.visualize.rectifiers import uncapped
 
 SHOWN, TOP = 12, 9  # units in top.png, and pictures of each
 DIM = 0.2  # brightness outside a mask
@@ -70,7 +71,7 @@ def dissect(
     if least and (unfit := [name for name in least if name not in LEAST]):
         raise InputError(f"least.{unfit[0]}: unknown category; expected one of {', '.join(LEAST)}")
     where = arguments.device(device)
-    net = own.load(network, size, weights).to(where)
+    net = uncapped(own.load(network, size, weights), layer).to(where)
     grid = receptive_field.grid(net, layer)
     if grid.height * grid.width < 2:
         raise InputError(f"layer '{layer}' of {net.name} has no places; give one with a grid, as ppgn units lists them")

@@ -40,7 +40,7 @@ def patches(
     weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     layer: str | None = None,  # one that `ppgn units` lists; null is the last, whose units are the classes
     n: int = 9,  # patches of each unit
-    method: str = "deconvnet",  # of the maps: deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated
+    method: str = "guided",  # of the maps: deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated
     count: int | None = None,  # photographs to look at, spread evenly; null is all
     # -- on which machine --
     batch_size: int = 32,

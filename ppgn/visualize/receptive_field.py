@@ -106,7 +106,7 @@ def of(network: Network, layer: str, unit: int, images: Tensor, places: Tensor) 
     """The field of a unit: the theoretical one, or where that exceeds half of the image the effective one.
 
     That is the smallest square around a place that holds 90 % of the gradient's absolute value, in the mean over
-    `images` (B, 3, S, S) in [0, 1] at their `places` (B,). Without a grid it is the image.
+    those `images` (B, 3, S, S) in [0, 1] that have one at their `places` (B,). Without a grid it is the image.
     """
     field = theoretical(network, layer)
     box, found, side = field.box, field.grid, field.side
@@ -124,8 +124,11 @@ def of(network: Network, layer: str, unit: int, images: Tensor, places: Tensor) 
         along = (steps - (z + 0.5) * side / found.width).abs()
         distance = (torch.maximum(down[:, None], along) + 0.5).ceil().long().flatten()  # the pixel's far edge
         weight = slope[0].abs().sum(0).flatten().cpu()
-        shares += torch.bincount(distance, weight, side + 2).cumsum(0) / weight.sum().clamp_min(1e-30)
-    half = int((shares / len(images) >= HELD).float().argmax()) or side
+        if weight.sum() > 0:
+            shares += torch.bincount(distance, weight, side + 2).cumsum(0) / weight.sum()
+    half = int((shares >= HELD * shares[-1]).float().argmax())
+    if not half:  # no gradient anywhere
+        return field
     y, z = found.height // 2 + 0.5, found.width // 2 + 0.5
     cy, cx = round(y * side / found.height), round(z * side / found.width)
     return Field(Box(cy - half, cx - half, cy + half, cx + half), found, side, effective=True)

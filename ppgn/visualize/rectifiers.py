@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppgn.errors import InputError
+from ppgn.networks.network import Network
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -84,6 +85,31 @@ def _ceiling(module: nn.Module | None) -> float | None:
     if isinstance(module, nn.ReLU):
         return float("inf")
     return float(module.max_val) if isinstance(module, nn.Hardtanh) and module.min_val == 0 else None
+
+
+@torch.no_grad()
+def uncapped(network: Network, layer: str) -> Network:
+    """The network whose `layer`, if it ends in a rectifier with a ceiling as ReLU6 has, ends in one without.
+
+    At the ceiling the strongest activations are all alike and have no gradient. It is a copy; one that has nothing to
+    lift, or where more than the ceiling would change, is given back as it is. The layers in front keep theirs.
+    """
+    if layer not in network.layers():
+        return network
+    copy = deepcopy(network)
+    module: nn.Module | None = copy.body.get_submodule(layer)
+    outer, name = copy.body.get_submodule(layer.rpartition(".")[0]), layer.rpartition(".")[2]
+    while module is not None and len(module._modules):
+        outer, name = module, [*module._modules][-1]
+        module = module._modules[name]
+    ceiling = _ceiling(module)
+    if ceiling is None or ceiling == float("inf"):
+        return network
+    outer._modules[name] = nn.ReLU()
+    side = network.preprocessing.size or 224
+    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.preprocessing.gain)
+    mine, theirs = (each.features(noise, [layer])[layer] for each in (copy, network))
+    return copy if torch.equal(mine.clamp(max=ceiling), theirs) else network
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torchvision.models import vgg11
 
 from ppgn.errors import InputError
-from ppgn.visualize.rectifiers import nonlinearities, ruled
+from ppgn.networks.network import Network, Preprocessing
+from ppgn.visualize.rectifiers import nonlinearities, ruled, uncapped
 
 
 class Sum(nn.Module):
@@ -128,3 +129,35 @@ def test_rectifiers_inside_a_script_are_seen() -> None:
     script = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), torch.rand(1, 3, 8, 8))
     with pytest.raises(InputError, match="relu in"):
         ruled(Sum(script), "guided", torch.rand(1, 3, 8, 8))
+
+
+def test_a_ceiling_of_the_layer_itself_is_lifted() -> None:
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6())
+    body = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU6(), block, nn.Flatten(), nn.Linear(64, 2))
+    network = Network(body, Preprocessing(4, std=(0.01,)), name="net")
+    x = torch.rand(2, 3, 4, 4)
+    for layer in ("1", "2", "2.1"):
+        free = uncapped(network, layer)
+        before, after = (each.features(x, [layer])[layer] for each in (network, free))
+        assert before.max() == 6
+        assert after.max() > 6
+        assert torch.equal(after.clamp(max=6), before)
+    assert uncapped(network, "0") is uncapped(network, "none") is network
+    assert isinstance(network.body[1], nn.ReLU6)
+    assert isinstance(uncapped(network, "2").body[1], nn.ReLU6)  # in front of the layer
+
+
+def test_where_more_would_change_the_ceiling_stays() -> None:
+    class Twice(nn.Module):
+        """Its last module runs first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ReLU6()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * self.act(x)
+
+    network = Network(nn.Sequential(Twice(), nn.Flatten()), Preprocessing(4, std=(0.01,)), name="net")
+    assert uncapped(network, "0") is network
