@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import yaml
@@ -106,8 +106,8 @@ def units(seen: Network, layer: str | None, unit: Any, position: Any, device: to
         if not shapes:
             raise InputError(f"the layers of {seen.name} cannot be read; give a network that is a PyTorch module")
         layer = next(reversed(shapes))
-    wanted = arguments.targets(unit)
-    if wanted == (None,):
+    wanted = [one for one in arguments.targets(unit) if one is not None]
+    if not wanted:
         raise InputError("unit is missing: add unit=NUMBER")
     seen = uncapped(seen, layer)
     named = seen.labels is not None and seen.layer_shapes().get(layer) == (seen.classes,)
@@ -126,8 +126,7 @@ def units(seen: Network, layer: str | None, unit: Any, position: Any, device: to
 
 def inner(unit: Unit) -> Network:
     """The network that a unit is in."""
-    network: Network = unit.network.body.network
-    return network
+    return cast(Network, unit.network.body.network)
 
 
 def side_of(unit: Unit) -> int:
@@ -262,13 +261,14 @@ def check(unit: Unit, image: Tensor, seen: Tensor, method: str, seed: int = 0) -
     masks = nn.functional.interpolate(keep.view(-1, 1, 16, 16), image.shape[-2:], mode="nearest").to(image)
     left = unit(image * masks + GREY * (1 - masks))
     lost = (1 - left / value).tolist() if value > 0 else []
-    said = {"deletion": lost[0], "random": sum(lost[1:]) / DRAWS} if lost else {"deletion": None, "random": None}
+    said: dict[str, float | None] = dict.fromkeys(("deletion", "random", "randomised"))
+    said |= {"deletion": lost[0], "random": sum(lost[1:]) / DRAWS} if lost else {}
     for _ in range(TRIES):
         other = METHODS[method](_random(unit, draw), image, seed).abs().sum(1)
         if len(strength.unique()) > 1 and len(other.unique()) > 1:
             rank = spearmanr(strength.flatten().cpu(), other.flatten().cpu()).statistic
             return said | {"randomised": float(rank)}
-    return said | {"randomised": None}
+    return said
 
 
 def _random(unit: Unit, draw: torch.Generator) -> Unit:

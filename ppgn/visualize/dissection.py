@@ -97,7 +97,6 @@ def dissect(
         if not axes:
             print(f"ppgn: layer '{layer}' of {net.name}: {WARNING}", file=sys.stderr)
         options: dict[str, Any] = {"permutations": permutations, "seed": seed}
-        bar = partial(bar, total=shape[0])
         found = overlap(activations, concepts, counts, **options, progress=partial(bar, desc="as it is"))
         options |= {"turn": rotation(grid.units, seed), "progress": partial(bar, desc="rotated")}
         rotated = overlap(activations, concepts, counts, **options)
@@ -220,7 +219,7 @@ class Dissection:
         concepts = Figure(figsize=(max(4, 0.16 * bars + 2), 4), layout="constrained")
         axis, start = concepts.add_subplot(), 0
         ticks: list[str] = []
-        for name, of_it in order:
+        for name, of_it in filter(lambda each: each[1], order):
             highest = sorted(of_it, key=lambda concept: -labels[concept])
             axis.bar(range(start, start + len(of_it)), [labels[i] for i in highest], label=f"{name} ({len(of_it)})")
             ticks += [self.names[i] for i in highest]

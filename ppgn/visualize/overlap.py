@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,7 +112,7 @@ def overlap(
     permutations: int = 100,
     turn: Turn | None = None,
     seed: int = 0,
-    progress: Callable[[Iterator[int]], Iterator[int]] = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Overlap:
     """Activations (N, K, h, w) of a pack's pictures -> the overlap of each unit's mask with each concept.
 
@@ -130,7 +130,7 @@ def overlap(
     lit = torch.zeros(units, len(LEAST))  # pixels of the mask on pictures that carry a category
     area = torch.zeros(total)
     kind = torch.tensor([list(LEAST).index(name) for name in concepts.categories])
-    for picture in progress(iter(range(len(concepts)))):
+    for picture in progress(range(len(concepts))):
         present, _ = hot[picture]
         area[present] += hot[picture][1].sum(0)
         values = activations[picture : picture + 1]

@@ -187,7 +187,8 @@ class Patches:
 
     def grid(self) -> Image.Image:
         """Of every unit four rows, one for each of `KINDS`, the strongest left."""
-        rows, texts = [], []
+        rows: list[Tensor] = []
+        texts: list[str] = []
         for one in self.found:
             for kind, every in one.images().items():
                 rows.append(every)
