@@ -134,6 +134,7 @@ def test_rectifiers_inside_a_script_are_seen() -> None:
 def test_a_ceiling_of_the_layer_itself_is_lifted() -> None:
     torch.manual_seed(0)
     block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6())
+    nn.init.normal_(block[0].weight, std=5)
     body = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU6(), block, nn.Flatten(), nn.Linear(64, 2))
     network = Network(body, Preprocessing(4, std=(0.01,)), name="net")
     x = torch.rand(2, 3, 4, 4)
