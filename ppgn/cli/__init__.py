@@ -29,16 +29,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if os.environ.get("PPGN_DEBUG") == "1":
             raise
-        print(f"ppgn: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except MemoryError as error:
-        print(f"ppgn: too little memory ({error}); ask for less at a time", file=sys.stderr)
-        return 2
+        return _refuse(f"too little memory ({error}); ask for less at a time")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output, as head does, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # what the system refuses: a name that is too long, a folder that nobody may read
+        if os.environ.get("PPGN_DEBUG") == "1" or not error.strerror:
+            raise
+        named = "" if error.filename is None else f" '{error.filename}'"
+        return _refuse(f"cannot use{named}: {error.strerror}; choose another place or name")
+
+
+def _refuse(said: str) -> int:
+    """Say in one line what cannot be used, words without an end cut short -> the exit status."""
+    line = re.sub(r"(\S{150})\S{150,}", r"\1...", " ".join(said.split()))
+    print(f"ppgn: {line}", file=sys.stderr)
+    return 2
 
 
 def _run(words: list[str]) -> int:

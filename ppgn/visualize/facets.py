@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Generator, Samples
 from ppgn.errors import InputError, library
@@ -30,8 +30,10 @@ from ppgn.sampling import PHOTO_STRENGTH, as_config, enough_memory, walker_of
 COMPONENTS = 50  # principal components that t-SNE sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
 SHOWN = 5  # pictures of a facet in its row of grid.png
+FILES = ("facets.json", "samples.safetensors", "grid.png", "config.yaml")
 
 
+@folders.results(*FILES)
 def facets(
     # -- what to draw --
     target: Any,  # the class, unit or sentence whose kinds of pictures are drawn
@@ -55,7 +57,8 @@ def facets(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Facets:
     """Group photographs of a target by its network's features and draw each group, a chain a seed -> `Facets`.
 
@@ -160,11 +163,16 @@ class Facets:
         head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
         return head | {"versions": files.versions(), "facets": rows}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these facets have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))

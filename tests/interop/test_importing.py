@@ -369,4 +369,6 @@ def test_what_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_licence_of_one_s_own(tmp_path: Path) -> None:
     path = caffemodel(tmp_path / "n.caffemodel", written.caffenet(WIDTHS, 3))
     done = import_model(network=path, licence="mine alone", out=tmp_path / "n.safetensors")
+    with pytest.raises(InputError, match="overwrite=true"):
+        import_model(network=path, out=done.path)
     assert files.head(done.path, importing.NETWORK_FORMAT)["card"]["licence"] == "mine alone"

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 import ppgn.model
-from ppgn import building
+from ppgn import building, folders
 from ppgn.cli import config as configs
 from ppgn.cli import main
 from ppgn.model import PPGN
@@ -265,3 +265,18 @@ def test_the_average_is_a_copy_until_its_warmup_is_over(root, tmp_path):
         return any(not torch.equal(value, averaged[k]) for k, value in module.prior.state_dict().items())
 
     assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]
+
+
+def test_a_finished_training_is_replaced_if_one_says_so(root, tmp_path, capsys):
+    words = [*TINY, f"data.root={root}", f"model={root}/tiny0.safetensors", f"out={tmp_path}", "steps=1", *SMALL]
+    assert main(["train", "prior", *words]) == 0
+    with folders.locked(tmp_path):
+        assert main(["train", "prior", *words]) == 2
+    assert "another run" in capsys.readouterr().err
+    assert main(["train", "prior", *words, "resume=false"]) == 2
+    assert "resume=true to go on with it, overwrite=true" in capsys.readouterr().err
+    before = (tmp_path / "last.ckpt").read_bytes()
+    assert main(["train", "prior", *words, "resume=false", "overwrite=true", "seed=3"]) == 0
+    assert before != (tmp_path / "last.ckpt").read_bytes()
+    mixture = [word for word in words if word not in SMALL] + ["prior=mixture", "prior.components=2"]
+    assert main(["train", "prior", *mixture, "resume=false"]) == 2
