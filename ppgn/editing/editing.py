@@ -27,7 +27,8 @@ from ppgn.model import PPGN
 from ppgn.networks import labels
 from ppgn.photographs import square
 from ppgn.runs import describe
-from ppgn.sampling import as_config, called, enough_memory
+from ppgn.sampling import enough_memory
+from ppgn.settings import as_config, called
 
 SEEN = 512  # pixels a side, at most, of what condition and judge see of a photo
 NOTHING = 1 / 255  # RMS change of a pixel below which nothing has changed

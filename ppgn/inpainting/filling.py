@@ -22,7 +22,8 @@ from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.inpainting.settings import Settings
 from ppgn.media import images
 from ppgn.runs import describe
-from ppgn.sampling import as_config, called, enough_memory
+from ppgn.sampling import enough_memory
+from ppgn.settings import as_config, called
 
 ALONE = "imagenet"  # the condition that asks for nothing where there is no target
 
