@@ -25,7 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from ppgn import arguments, folders, paths
-from ppgn.errors import InputError, why
+from ppgn.errors import InputError, library, why
 from ppgn.networks.network import Network
 
 Run = TypeVar("Run", bound=Callable[..., Any])
@@ -57,6 +57,8 @@ def build(config: DictConfig, **more: Any) -> Any:
 def prepare(config: DictConfig) -> None:
     """Seed everything, in silence. Raises `InputError` for a seed that cannot be."""
     arguments.whole("seed", config.seed, 0)
+    if "TensorBoard" in str(OmegaConf.select(config, "trainer.logger._target_")):
+        library("tensorboard", "training writes its log with TensorBoard", "train")
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:

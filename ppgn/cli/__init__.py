@@ -56,6 +56,9 @@ def _run(words: list[str]) -> int:
     for word in words:
         if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
             raise InputError(f"cannot read {word!a}: it is not UTF-8; rename what it names")
+        home = re.search(r"=(~\w+)(?:/|$)", word)
+        if home and os.path.expanduser(home[1]) == home[1]:
+            raise InputError(f"cannot use '{word}': there is no user '{home[1][1:]}'")
     verb = words[0] if words else "--help"
     if verb == "help" and len(words) > 1:
         verb, words = words[1], [*words[1:], "--help"]

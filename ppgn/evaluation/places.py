@@ -45,6 +45,7 @@ def places(
     fitted to training photographs, takes for the scene. Intervals are over scenes. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
+    accuracy.check_library()
     table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))

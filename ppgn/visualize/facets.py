@@ -70,6 +70,7 @@ def facets(
     Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1.
     """
     given = dict(locals())
+    _check_library()
     wanted = arguments.target(target, "facets are those of one target")
     for name in ("k", "nearest", "batch_size"):
         arguments.whole(name, given[name])
@@ -208,12 +209,16 @@ def features(network: Network, batches: Iterable[Tensor], layer: str | None = No
     return torch.cat([values.flatten(2).mean(2) if values.dim() > 2 else values for values in read])
 
 
+def _check_library() -> None:
+    library("sklearn.decomposition", "facets need scikit-learn", "facets")
+
+
 def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0) -> list[Facet]:
     """Features (N, D) -> `k` facets, the largest first, each with its up to `nearest` rows next to the centroid.
 
     PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` below 2k pictures and without scikit-learn.
     """
-    library("sklearn.decomposition", "facets need scikit-learn", "facets")
+    _check_library()
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

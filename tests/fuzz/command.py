@@ -11,11 +11,13 @@ import signal
 import tempfile
 import types
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ppgn.cli import main
 
+SEEN: Counter[str] = Counter()  # what the tests have tried, for the line at their end
 SECONDS = 60  # after which a command hangs
 # Of what Python says when a value is of the wrong kind: no words for a person who types a command.
 LEAKS = re.compile(
@@ -56,6 +58,7 @@ def command(words: list[str]) -> tuple[int, str, list[str]]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+    SEEN[f"commands that end with status {status}"] += 1
     said = re.findall(r"ppgn: .*", err.getvalue())
     notices = [line for line in said if "tells no digest" in line or "too little memory" in line]
     errors = [line for line in said if line not in notices]
