@@ -162,7 +162,7 @@ def test_a_file_of_another_version_is_one_line() -> None:
 
 @pytest.mark.parametrize("value", [{"_target_": "os.getcwd"}, "wide", [1]])
 def test_what_has_to_be_a_number_is_one(value: Any) -> None:
-    with pytest.raises(InputError, match="size.*expected a number"):
+    with pytest.raises(InputError, match=r"size.*expected a number"):
         build({"_target_": f"{__name__}:sized", "size": value})
     assert build({"_target_": f"{__name__}:sized", "size": 2.5, "other": None}) == (2.5, None)
 
