@@ -56,6 +56,8 @@ def _run(words: list[str]) -> int:
     for word in words:
         if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
             raise InputError(f"cannot read {word!a}: it is not UTF-8; rename what it names")
+        if re.search(r"\d{4000}", word):  # which Python does not read
+            raise InputError(f"cannot read '{word}': a number of thousands of digits; give a smaller one")
         home = re.search(r"=(~\w+)(?:/|$)", word)
         if home and os.path.expanduser(home[1]) == home[1]:
             raise InputError(f"cannot use '{word}': there is no user '{home[1][1:]}'")

@@ -230,7 +230,7 @@ def _override(word: str) -> Override:
     parser = OverridesParser.create()
     try:
         override = parser.parse_override(word)
-        if not override.is_sweep_override() and not _too_large(override.value()):
+        if not override.is_sweep_override():
             return override
     except _UNREADABLE:
         pass  # not Hydra's grammar: the words are meant literally
@@ -240,12 +240,6 @@ def _override(word: str) -> Override:
     except _UNREADABLE as error:
         given = f"cannot read the key of '{word}'"
         raise InputError(f"{given}; expected letters, digits, _ and dots, for example sampler.steps=30") from error
-
-
-def _too_large(value: Any) -> bool:
-    """Whether a whole number of 64 bits or more is in a value: none that could be meant, and some cannot be written."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (type(value) is int and abs(value) >= 2**63) or any(_too_large(item) for item in inside)
 
 
 def values(word: str) -> tuple[str, list[str]]:

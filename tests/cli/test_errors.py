@@ -64,7 +64,7 @@ BAD = [
     (("target=1", "out=words.txt"), "cannot write into 'words.txt': 'words.txt' is a file"),
     (("target=1", "out=~nobodyatall/x"), "cannot use 'out=~nobodyatall/x': there is no user"),
     (("target=1", "out=" + "a" * 300), "cannot use 'aaaa"),
-    (("target=1", "seeds=" + "9" * 5000), "cannot read seeds '9999"),
+    (("target=1", "seeds=" + "9" * 5000), "cannot read 'seeds=9999"),
     (("target=1", "condition.size={_target_:os.getcwd}"), "size of 'ppgn.conditions"),
     (("target=1", "out=words.txt/deeper"), "cannot write into 'words.txt/deeper': "),
     (("target=1", "steps=many"), "cannot use 'steps=many'; steps is a whole number"),
