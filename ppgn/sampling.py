@@ -32,6 +32,7 @@ from ppgn.progress import Watch
 from ppgn.runs import Run
 from ppgn.samplers import chains
 from ppgn.samplers.sampler import Sampler
+from ppgn.second_opinion import SecondOpinion
 from ppgn.settings import as_config, called, contents, deciding
 
 PRECISIONS = ("float32", "float64", "bfloat16")
@@ -76,6 +77,8 @@ def sample(
     compile: bool = False,
     progress: bool = False,
     # -- what comes out --
+    # who gives a second opinion of classes: an ImageNet classifier that takes no part, or module:Class; none is nobody
+    judge: Any = "efficientnet_lite2",
     out: Any = None,  # a folder; one run at a time works there
     overwrite: bool = False,  # true replaces the results of an earlier run in `out`
     labels: bool = False,  # true writes p and the class asked for under each image of grid.png
@@ -174,9 +177,10 @@ def _planned(given: dict[str, Any]) -> _Plan:
     }
     kind = medium.of(cast(Generator, net.generator))
     settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
-    run = Run(
-        folder, config, settings, made, about, kind, labels=given["labels"], threshold=given["threshold"], job=job
-    )
+    judged = isinstance(kind, medium.Pictures)
+    opinion = SecondOpinion.of(given["judge"], made, net, where) if judged else None
+    shown = {"labels": given["labels"], "threshold": given["threshold"]}
+    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion)
     if folder is not None:
         _check_room(run, net, walker, len(seed_list) * len(made), given["burn_in"], given["thin"])
     said("looking at the first pictures")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ppgn.model
-from ppgn import arguments, building, folders, paths
+from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
 from ppgn.editing.canvas import Canvas
@@ -96,7 +96,7 @@ def edit(
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     net = ppgn.model.load(model, where, trust)
     resolution = size_of(net)
-    opinion = Opinion(made, None if judge is None else _judge(judge, where))
+    opinion = Opinion(made, None if judge is None else accuracy.Judge.of(judge).to(where))
     config = as_config(given, net, settings.sampler, net.choose_prior("gaussian"), sampler, condition)
     config |= {"image": [photo.file for photo in taken], "prior": "near", "near": asdict(settings)}
     del config["near"]["sampler"]
@@ -112,12 +112,6 @@ def edit(
             parts = [walk(net, [canvas] * len(some), some, made, settings, advance) for some in batches]
             edited.take(photo, canvas, Samples.concatenate(parts), net, advance)
     return edited
-
-
-def _judge(judge: Any, device: torch.device) -> accuracy.Judge:
-    """Raises `InputError` for a name of none."""
-    named = isinstance(judge, str) and ":" not in judge
-    return accuracy.Judge(judge if named else building.part("judge", judge)).to(device)
 
 
 class Opinion:
