@@ -55,8 +55,10 @@ def build(config: DictConfig, **more: Any) -> Any:
 
 
 def prepare(config: DictConfig) -> None:
-    """Seed everything, in silence. Raises `InputError` for a seed that cannot be."""
-    arguments.whole("seed", config.seed, 0)
+    """Seed everything, in silence. Raises `InputError` for counts that cannot be, and where an extra is missing."""
+    for key, least in (("seed", 0), ("steps", 0), ("export_every", 1), ("training.log_every", 1)):
+        if (count := OmegaConf.select(config, key)) is not None:
+            arguments.whole(key, count, least)
     if "TensorBoard" in str(OmegaConf.select(config, "trainer.logger._target_")):
         library("tensorboard", "training writes its log with TensorBoard", "train")
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):

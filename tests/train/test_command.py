@@ -65,6 +65,12 @@ def test_an_optimizer_that_refuses_its_settings_is_one_error() -> None:
             command.optimizer_of(partial(torch.optim.AdamW, **wrong), parameters)
 
 
+def test_counts_that_cannot_be_are_refused() -> None:
+    for wrong in ({"seed": -1}, {"export_every": 0}, {"training": {"log_every": 0}}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            command.prepare(OmegaConf.create({"seed": 0, **wrong}))
+
+
 def test_a_missing_extra_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     logger = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger"}
