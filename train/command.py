@@ -8,6 +8,7 @@ import math
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -81,13 +82,29 @@ def alone(run: Run) -> Run:
         folder = Path(config.out).expanduser()
         caches = {Path(config[key]).expanduser() for key in ("codes", "features") if config.get(key)}
         with folders.locked(folder):
-            if last_state(config) is None:
+            if (last := last_state(config)) is not None:
+                _check_state(last)
+            else:
                 found = [path for path in folders.find(folder, "last.ckpt", "*.safetensors") if path not in caches]
                 more = "resume=true to go on with it" if (folder / "last.ckpt").exists() else ""
                 folders.check_free(found, config.overwrite, more)
             return run(config, *options)
 
     return cast(Run, guarded)
+
+
+def _check_state(path: Path) -> None:
+    """Raise `InputError` for a damaged state, by the checksums of the zip archive that it is, and by its keys."""
+    reason = "it lacks what a training goes on from"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if broken is None and {"state_dict", "optimizer_states", "loops"} <= state.keys():
+            return
+    except Exception as error:  # of zipfile, pickle or torch, by what is damaged
+        reason = why(error)
+    raise InputError(f"'{path}' is damaged ({reason}); give resume=false overwrite=true, or another out")
 
 
 def last_state(config: DictConfig) -> Path | None:
