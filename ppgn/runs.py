@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from ppgn.second_opinion import SecondOpinion
 from ppgn.shards import Part
 
 TILES = 64  # of a grid
+PICTURES = "images"  # the folder of single pictures
 
 
 class Run:
@@ -34,15 +36,16 @@ class Run:
     `samples` hold them as their medium stores them, a row each; `signals`, `images` (uint8 (N, 3, H, W)), `codes`,
     `log_prob` and `seeds` are theirs, `rows` tells of each what its condition says of it. All are read from the folder
     when asked for once they are more than `shards.MOST`. `add` puts a batch into a file of its own, and joins 4,096
-    rows into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, and the rest of the samples:
-    of up to 4,096 rows all are in samples.safetensors, else `ppgn.shards` says where.
+    rows into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, images/ where there are no
+    more, and the rest of the samples: up to 4,096 rows are in samples.safetensors, of more `ppgn.shards` says where.
 
     `config` is all that the run was asked for, `settings` what of it decides what a seed's samples are, flat and
     JSON-able: results of other settings are not continued. `conditions`, one per target, describe the samples; `about`
-    goes into the report as it is. With `labels` every tile of the grid says what it is. Samples whose p does not exceed
-    `threshold` are left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of
-    a run this is; its files have that in their names. `opinion` says of every picture what a judge that took no part
-    makes of it, in its row as "judge".
+    goes into the report as it is. With `labels` every tile of the grid says what it is; `scale` is how many times as
+    large as its picture it is, or "auto" (`ppgn.media.images.grid`). Samples whose p does not exceed `threshold` are
+    left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of a run this is;
+    its files have that in their names. `opinion` says of every picture what a judge that took no part makes of it, in
+    its row as "judge".
     """
 
     def __init__(
@@ -57,9 +60,10 @@ class Run:
         labels: bool = False,
         threshold: float | None = None,
         job: str = "",
+        scale: int | str = "auto",
         opinion: SecondOpinion | None = None,
     ) -> None:
-        self.opinion = opinion
+        self.opinion, self.scale = opinion, scale
         self.folder, self.config, self.settings = folder, dict(config), dict(settings)
         self.conditions, self.about, self.medium = tuple(conditions), dict(about), medium or Pictures()
         self.labels, self.threshold, self.job = labels, threshold, job
@@ -175,7 +179,7 @@ class Run:
         if self.labels:
             asked = zip(samples.targets[:count], self._rows(), strict=False)
             captions = [caption(self.conditions[index], row) for index, row in asked]
-        return images.grid(self.medium.show(samples.signals[:count]), columns, captions=captions)
+        return images.grid(self.medium.show(samples.signals[:count]), columns, captions=captions, scale=self.scale)
 
     def report(self) -> dict[str, Any]:
         """What report.json says: the run, its means, and every sample where they are no more than 4,096."""
@@ -261,6 +265,21 @@ class Run:
             images.write(self._file("grid", ".png"), self.grid())
         else:
             self._file("grid", ".png").unlink(missing_ok=True)
+        if not self.job:
+            self._write_pictures()
+
+    def _write_pictures(self) -> None:
+        """Every picture in a file of its own, images/seed-0007.png, where there are 64 or fewer; else none."""
+        if len(self) > TILES or not isinstance(self.medium, Pictures):
+            self._unlink(_pictures(self._place))
+            return
+        samples, numbers = (self.samples if len(self) else None), Counter[int]()
+        for seed, signal in zip(samples.seeds, samples.signals, strict=True) if samples else ():
+            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
+            path = self._place / PICTURES / f"seed-{seed:04d}{several}"
+            numbers[seed] += 1
+            if not path.with_suffix(".png").exists():
+                self.medium.write(path, signal)
 
     def _take(self, part: Part) -> None:
         """Another part in memory, after those that are there are joined into a shard if they would be too many."""
@@ -437,6 +456,13 @@ def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bo
     for path in found:
         if not only_look and (overwrite or path.name.startswith("chains")):
             path.unlink(missing_ok=True)
+    for path in _pictures(folder) if overwrite and not job and not only_look else ():
+        path.unlink(missing_ok=True)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The files of single pictures that a run has written."""
+    return [path for path in (folder / PICTURES).glob("seed-*.png") if re.fullmatch(r"seed-\d+(-\d+)?", path.stem)]
 
 
 def _seconds(parts: Sequence[Part]) -> float:

@@ -151,3 +151,14 @@ def test_fit_keeps_the_centre_and_the_shape_of_things() -> None:
 def test_to_uint8_rounds_and_clips() -> None:
     levels = torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-4, 1.0, 2.0]).expand(3, 1, 5)
     assert images.to_uint8(levels)[0, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+@pytest.mark.parametrize(("count", "side", "expected"), [(1, 64, 256), (8, 64, 256), (64, 64, 128), (4, 300, 300)])
+def test_few_tiles_are_shown_large_and_many_smaller(count: int, side: int, expected: int) -> None:
+    picture = torch.linspace(0, 1, side).expand(3, side, side)
+    sheet = images.grid(picture.expand(count, 3, side, side), scale="auto")
+    columns = (sheet.width - 2) // (expected + 2)
+    assert sheet.width == columns * (expected + 2) + 2
+    tile = np.asarray(sheet)[2 : 2 + expected, 2 : 2 + expected, 0].astype(float)
+    shown = np.interp(np.arange(expected), (np.arange(side) + 0.5) * expected / side - 0.5, np.linspace(0, 255, side))
+    assert np.abs(tile - shown).max() < 6
