@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, building, folders, paths, runs, shards
+from ppgn import arguments, building, folders, paths, runs, second_opinion, shards
 from ppgn import progress as progress_
 from ppgn.conditions import words
 from ppgn.contracts import Generator
@@ -81,6 +81,9 @@ def sample(
     # -- what comes out --
     # who gives a second opinion of classes: an ImageNet classifier that takes no part, or module:Class; none is nobody
     judge: Any = "efficientnet_lite2",
+    best: int | None = None,  # show so many of the seeds in grid.png, the best ones; the files keep all
+    # what makes them the best: judge, its p of the target; realism, how near their codes are to those of photographs
+    rank: str = "judge",
     out: Any = None,  # a folder; one run at a time works there
     overwrite: bool = False,  # true replaces the results of an earlier run in `out`
     labels: bool = False,  # true writes p and the class asked for under each image of grid.png and of an animation
@@ -186,8 +189,18 @@ def _planned(given: dict[str, Any]) -> _Plan:
     settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
     judged = isinstance(kind, medium.Pictures)
     opinion = SecondOpinion.of(given["judge"], made, net, where) if judged else None
-    shown = {"labels": given["labels"], "threshold": given["threshold"], "scale": given["scale"]}
-    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion)
+    ranked = given["rank"] if given["best"] is not None else None
+    if ranked == "judge" and opinion is None:
+        raise InputError("best= is ranked by a judge, and none knows what is asked for; use rank=realism")
+    realism = second_opinion.realism(net) if ranked == "realism" else None
+    shown = {
+        "best": given["best"],
+        "rank": given["rank"],
+        "labels": given["labels"],
+        "threshold": given["threshold"],
+        "scale": given["scale"],
+    }
+    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion, realism=realism)
     if folder is not None:
         _check_room(run, net, walker, len(seed_list) * len(made), given["burn_in"], given["thin"])
     said("looking at the first pictures")
@@ -321,6 +334,12 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
     arguments.whole("animate_every", given["animate_every"])
     if given["thin"] is not None:
         arguments.whole("thin", given["thin"])
+    if given["best"] is not None:
+        count = len(arguments.seeds(given["seeds"]))
+        if arguments.whole("best", given["best"]) > count:
+            raise InputError(f"best={given['best']} of {count} seeds: there are not so many; give more seeds")
+    if given["rank"] not in second_opinion.RANKS:
+        raise unknown("rank", str(given["rank"]), second_opinion.RANKS)
     if given["scale"] != "auto":
         arguments.whole("scale", given["scale"])
     if given["threshold"] is not None:

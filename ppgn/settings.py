@@ -20,7 +20,8 @@ from ppgn.samplers.sampler import Sampler
 
 # What does not change a seed's samples.
 FREE = ("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size")
-FREE += ("device", "progress", "trust", "judge", "scale", "command")  # type: ignore[assignment]
+FREE += ("device", "progress", "trust", "judge", "scale", "command")
+FREE += ("best", "rank")  # type: ignore[assignment]  # type: ignore[assignment]
 
 
 def called(group: str, given: Any) -> str:
