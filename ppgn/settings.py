@@ -19,9 +19,10 @@ from ppgn.model import PPGN
 from ppgn.samplers.sampler import Sampler
 
 # What does not change a seed's samples.
-FREE = ("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size")
-FREE += ("device", "progress", "trust", "judge", "scale", "command")
-FREE += ("best", "rank")  # type: ignore[assignment]  # type: ignore[assignment]
+FREE = (
+    *("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size"),
+    *("device", "progress", "trust", "judge", "scale", "command", "best", "rank"),
+)
 
 
 def called(group: str, given: Any) -> str:
