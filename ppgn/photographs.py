@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ppgn.errors import InputError
+from ppgn import files
+from ppgn.errors import InputError, why
 from ppgn.media import images
 
 
@@ -24,7 +25,8 @@ class Photographs:
 
     Beside an array may stand SPLIT_labels.npy, whole numbers (N,), with classes.json, a list of NAME or of {"name":
     NAME, "imagenet_index": NUMBER}; and SPLIT_captions.jsonl, a line {"captions": [...]} for every photograph. A
-    picture file has no label. `photographs[row]` is one of them, uint8 (3, H, W), as large as it is stored.
+    picture file has no label. `photographs[row]` is one of them, uint8 (3, H, W), as large as it is stored. Arrays may
+    also be grey, (N, S, S, 1): then (1, H, W).
     """
 
     root: str  # how a person calls it
@@ -183,12 +185,11 @@ def square(pictures: Tensor, side: int) -> Tensor:
 
 
 def _array(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"cannot read '{path}' ({str(error).splitlines()[0]}); store it anew") from error
-    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
-        raise InputError(f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3)")
+    array = files.array(path, mmap_mode="r")
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or array.dtype != np.uint8:
+        raise InputError(
+            f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3), or (N, S, S, 1) for grey"
+        )
     return array
 
 
@@ -200,9 +201,9 @@ def _classes(folder: Path, split: str, count: int) -> tuple[list[dict[str, Any]]
     try:
         content = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         classes = [entry if isinstance(entry, dict) else {"name": str(entry)} for entry in content]
-        labels = np.load(path)[:count].tolist()
+        labels = files.array(path)[:count].tolist()
         if len(labels) == count and all(0 <= label < len(classes) for label in labels):
             return classes, labels
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise InputError(f"cannot read the classes in '{folder}' ({str(error).splitlines()[0]})") from error
+    except files.DAMAGED as error:
+        raise InputError(f"cannot read the classes in '{folder}' ({why(error)})") from error
     raise InputError(f"'{path}' does not fit; expected {count} whole numbers, the place of each class in classes.json")

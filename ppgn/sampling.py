@@ -244,8 +244,10 @@ def _finish(plan: _Plan) -> None:
     run, export = plan.run, plan.given["export"]
     if run.folder is not None:
         run.finish(plan.seeds)
-        if export is not None:
-            shards.open_samples(run.folder).export(export, medium=run.medium, job=run.job)
+        heard = getattr(run.medium, "heard", False)  # what is heard is written without being asked for
+        if export is not None or heard:
+            place = run.folder / run.medium.name if export is None else None
+            shards.open_samples(run.folder).export(export or "folder", place, medium=run.medium, job=run.job)
     if plan.animation is not None:
         images.animate(plan.animation, [_frame(run, moment) for moment in zip(*plan.watch.batches, strict=True)])
 

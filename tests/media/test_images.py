@@ -162,3 +162,9 @@ def test_few_tiles_are_shown_large_and_many_smaller(count: int, side: int, expec
     tile = np.asarray(sheet)[2 : 2 + expected, 2 : 2 + expected, 0].astype(float)
     shown = np.interp(np.arange(expected), (np.arange(side) + 0.5) * expected / side - 0.5, np.linspace(0, 255, side))
     assert np.abs(tile - shown).max() < 6
+
+
+def test_grey_pictures_are_shown_as_colour(tmp_path: Path) -> None:
+    images.write(tmp_path / "grey.png", torch.full((1, 4, 5), 0.2))
+    torch.testing.assert_close(images.read(tmp_path / "grey.png"), torch.full((3, 4, 5), 0.2))
+    assert images.grid(torch.zeros(2, 1, 4, 4)).mode == "RGB"
