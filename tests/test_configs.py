@@ -20,6 +20,7 @@ from ppgn.model import PPGN
 from ppgn.samplers.sampler import Sampler
 
 GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "trainer", "training"}
+GROUPS |= {"search"}
 TRAINED = ("generator", "encoder", "training", "data", "trainer")  # groups of conf/train_generator.yaml
 EXPERIMENTS = [None, *fields.experiments({*fields.of_file(paths.conf() / "train_generator.yaml"), *TRAINED})]
 
