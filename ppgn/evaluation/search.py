@@ -74,12 +74,9 @@ def search(
 
     for name in systems:
         if name == "gradient":
-            soft = [task.conditions([0], layer=layer)[0] for layer in layers]
-            chains = task.source(drawer, own_seeds=True)
-            by_layer = dict(zip(layers, soft, strict=True))
-            drawn = chains.draw(
-                [by_layer[layer].with_target(number).eval() for layer, number in picked], name, task.progress
-            )
+            soft: dict[str, Any] = {layer: task.conditions([0], layer=layer)[0] for layer in layers}
+            wanted = [soft[layer].with_target(number).eval() for layer, number in picked]
+            drawn = task.source(drawer, own_seeds=True).draw(wanted, name, task.progress)
             add(name, drawn, {})
             continue
         drawn, values = _search(task, drawer, asked, name, more, limit)

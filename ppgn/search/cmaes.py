@@ -1,4 +1,4 @@
-"""CMA-ES: a normal distribution of codes moves, stretches and turns towards those that scored best."""
+"""CMA-ES: a normal distribution of codes moves and stretches towards those that scored best."""
 
 from __future__ import annotations
 
@@ -9,69 +9,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgn.errors import InputError, library, unknown
+from ppgn.errors import InputError, library
 from ppgn.search.contract import Space, Walk
-
-COVARIANCES = ("separable", "full", "fixed")
-LARGEST = 1024  # numbers in a code whose full covariance is still quick
 
 
 @dataclass(frozen=True, kw_only=True)
 class CMAES:
-    """Covariance matrix adaptation, by the library `cma`; it looks at ranks alone.
+    """Covariance matrix adaptation with a variance for each number of a code, by the library `cmaes`.
 
-    covariance: "separable", a variance for each number; "full", for codes of up to 1,024 numbers; "fixed", the step
-    length alone. The first codes are N(0, (`step` · σ)²), σ that of the space. Codes (D,) longer than `radius` · σ √D
-    are shortened to that; without it they are free. Raises `InputError` for settings that cannot be.
+    That form suits codes of hundreds and thousands and short searches; it looks at ranks alone. The first codes are
+    N(0, (`step` · σ)²), σ that of the space. Codes of D numbers that are longer than `radius` · σ √D are shortened to
+    that; without it they are free. Raises `InputError` for settings that cannot be.
 
     Source: Hansen & Ostermeier 2001; Ros & Hansen 2008 (separable); for neurons Wang & Ponce 2022 (GECCO).
     """
 
-    covariance: str = "separable"
     step: float = 1.0  # standard deviation of the first generation, in σ
     radius: float | None = None
 
     def __post_init__(self) -> None:
-        if self.covariance not in COVARIANCES:
-            raise unknown("covariance", self.covariance, COVARIANCES)
         if not 0 < self.step < math.inf or (self.radius is not None and not 0 < self.radius < math.inf):
             given = f"step={self.step}, radius={self.radius}"
             raise InputError(f"sampler: {given}; expected finite numbers above 0, or null for no radius")
 
     def begin(self, space: Space) -> Walk:
-        """Start around the code 0. Raises `InputError` for less than 4 codes a generation, and without `cma`."""
-        library("cma", "sampler cmaes needs cma", "search")
+        """Start around the code 0. Raises `InputError` for less than 4 codes a generation, and without `cmaes`."""
+        library("cmaes", "sampler cmaes needs cmaes", "search")
         if space.population < 4:
             raise InputError(f"population={space.population}; CMA-ES needs 4 or more")
-        size = math.prod(space.code_shape)
-        if self.covariance == "full" and size > LARGEST:
-            raise InputError(f"covariance=full for {size} numbers; up to {LARGEST}, take covariance=separable")
-        return _Walk(self, space, size)
+        return _Walk(self, space)
 
 
 class _Walk:
-    def __init__(self, settings: CMAES, space: Space, size: int) -> None:
-        import cma
+    def __init__(self, settings: CMAES, space: Space) -> None:
+        from cmaes import SepCMA
 
-        random = np.random.Generator(np.random.Philox(space.seed))
-        options = {
-            "popsize": space.population,
-            "seed": np.nan,  # numpy's own random numbers are left alone
-            "randn": lambda *shape: random.standard_normal(shape),
-            "CMA_diagonal": settings.covariance != "full",
-            "CMA_on": settings.covariance != "fixed",
-            "verbose": -9,
-        }
+        size = math.prod(space.code_shape)
         self.space = space
         self.longest = math.inf if settings.radius is None else settings.radius * space.sigma * size**0.5
-        self.inner = cma.CMAEvolutionStrategy(np.zeros(size), settings.step * space.sigma, options)
+        seed = space.seed % 2**32
+        self.inner = SepCMA(np.zeros(size), settings.step * space.sigma, seed=seed, population_size=space.population)
         self.asked: list[np.ndarray] = []
 
     def ask(self) -> Tensor:
-        self.asked = [code * min(1.0, self.longest / np.linalg.norm(code)) for code in self.inner.ask()]
+        codes = [self.inner.ask() for _ in range(self.space.population)]
+        self.asked = [code * min(1.0, self.longest / np.linalg.norm(code)) for code in codes]
         return torch.from_numpy(np.stack(self.asked)).float().view(-1, *self.space.code_shape)
 
     def tell(self, fitness: Tensor) -> None:
-        done = fitness.isfinite().nonzero()[:, 0].numpy()
+        done = fitness.isfinite().nonzero()[:, 0].tolist()
         rows = np.resize(done, self.space.population)  # the others stand in for those that failed
-        self.inner.tell([self.asked[row] for row in rows], (-fitness.double().numpy()[rows]).tolist())
+        self.inner.tell([(self.asked[row], -float(fitness[row])) for row in rows])

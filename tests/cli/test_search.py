@@ -17,7 +17,7 @@ FEW = ["generations=3", "population=6", "device=cpu"]
 @pytest.fixture
 def words(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tiny model, in an empty folder with a score."""
-    pytest.importorskip("cma", reason="the extra search is not installed")
+    pytest.importorskip("cmaes", reason="the extra search is not installed")
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(SCORE)
     return [f"model={tiny}/model.safetensors", *FEW]

@@ -10,7 +10,7 @@ from ppgn.priors.gaussian import Gaussian
 from ppgn.search.cmaes import CMAES
 from ppgn.search.contract import Space
 
-pytest.importorskip("cma", reason="the extra search is not installed")
+pytest.importorskip("cmaes", reason="the extra search is not installed")
 
 
 def space(size: int = 6, population: int = 16, sigma: float = 1.0) -> Space:
@@ -32,9 +32,8 @@ def test_no_code_is_longer_than_the_radius() -> None:
     assert codes.sum(1).mean() > 60  # of at most 100, reached along the diagonal
 
 
-@pytest.mark.parametrize("covariance", ["separable", "full"])
-def test_the_covariance_learns_unlike_scales(covariance: str) -> None:
-    walk = CMAES(covariance=covariance).begin(space())
+def test_it_learns_unlike_scales() -> None:
+    walk = CMAES().begin(space())
     scales = torch.tensor([30.0, 30, 30, 1, 1, 1])
     for _ in range(80):
         codes = walk.ask()
@@ -43,14 +42,12 @@ def test_the_covariance_learns_unlike_scales(covariance: str) -> None:
     assert spread[:3].max() < 0.3 * spread[3:].min()
 
 
-@pytest.mark.parametrize("word", [{"covariance": "seperable"}, {"step": 0.0}, {"radius": -1.0}])
-def test_settings_that_cannot_be_are_refused(word: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"separable|above 0"):
+@pytest.mark.parametrize("word", [{"step": 0.0}, {"radius": -1.0}])
+def test_settings_that_cannot_be_are_refused(word: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="above 0"):
         CMAES(**word)  # type: ignore[arg-type]
 
 
-def test_spaces_that_it_cannot_walk_in_are_refused() -> None:
+def test_a_space_that_it_cannot_walk_in_is_refused() -> None:
     with pytest.raises(InputError, match="4 or more"):
         CMAES().begin(space(population=3))
-    with pytest.raises(InputError, match="separable"):
-        CMAES(covariance="full").begin(space(1025))

@@ -52,7 +52,7 @@ CASES = [(name, prior) for name in paths.options("search") for prior in ("gaussi
 
 def made(name: str) -> Any:
     if name in ("cmaes", "natural"):
-        pytest.importorskip("cma", reason="the extra search is not installed")
+        pytest.importorskip("cmaes", reason="the extra search is not installed")
     return building.part("search", name)
 
 

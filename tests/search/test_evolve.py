@@ -23,7 +23,7 @@ from ppgn.model import PPGN
 from ppgn.search.evolve import evolve
 from tests.tiny import TinyGenerator
 
-pytest.importorskip("cma", reason="the extra search is not installed")
+pytest.importorskip("cmaes", reason="the extra search is not installed")
 RIG = """
 import sys, torch
 from pathlib import Path
@@ -195,7 +195,7 @@ def test_bad_input_is_one_line(
         found(**given)
 
 
-def test_without_cma_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cma", None)
+def test_without_cmaes_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cmaes", None)
     with pytest.raises(InputError, match=r"pip install 'ppgn\[search\]'"):
         found(red)

@@ -11,7 +11,7 @@ from ppgn.priors.gaussian import Gaussian
 from ppgn.search.contract import Space
 from ppgn.search.natural import Natural
 
-pytest.importorskip("cma", reason="the extra search is not installed")
+pytest.importorskip("cmaes", reason="the extra search is not installed")
 DIM = 20
 
 

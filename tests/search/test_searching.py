@@ -15,7 +15,7 @@ from ppgn.model import PPGN
 from ppgn.search.searching import Search
 from tests.tiny import TinyGenerator
 
-pytest.importorskip("cma", reason="the extra search is not installed")
+pytest.importorskip("cmaes", reason="the extra search is not installed")
 
 
 def model() -> PPGN:
