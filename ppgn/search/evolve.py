@@ -70,6 +70,8 @@ def evolve(
         raise InputError(f"timeout={timeout} cannot be used; expected seconds above 0")
     if sum(way is not None for way in (score, condition, exchange)) != 1:
         raise InputError("nothing scores: give one of score=file.py:function, condition=NAME, exchange=FOLDER")
+    if target is not None and condition is None:
+        raise InputError(f"target={target} says what to ask of a condition; a score takes none")
     search = Search(
         model,
         method,
@@ -98,7 +100,7 @@ def evolve(
             place = Path(exchange).expanduser()
             if folder is None or place.resolve() != folder.resolve():
                 held.enter_context(folders.locked(place))
-            rig = Exchange(place, search.settings())
+            rig = Exchange(place, search.settings)
         scores = [] if rig else _scores(score, condition, target, search)
         bar = held.enter_context(tqdm(total=generations, initial=search.generation, disable=not progress, unit="gen"))
         if folder is not None:
@@ -124,8 +126,6 @@ def _scores(score: Any, condition: Any, target: Any, search: Search) -> list[Cal
     if condition is not None:
         one = arguments.target(target, "a search is for one target")
         return list(words.conditions(condition, [one], device=search.model.device, dtype=search.model.dtype))
-    if target is not None:
-        raise InputError(f"target={target} says what to ask of a condition; a score takes none")
     listed = score if isinstance(score, Sequence) and not isinstance(score, str) else [score]
     found = [building.locate(one) if isinstance(one, str) else one for one in listed]
     found = [one() if isinstance(one, type) else one for one in found]
@@ -175,7 +175,7 @@ def report(search: Search, folder: Path) -> None:
         "failed": int(failed.sum()),
         "best": scores.tolist(),
         "best_of_generation": [[value if math.isfinite(value) else None for value in row] for row in most.tolist()],
-        "settings": search.settings(),
+        "settings": search.settings,
         "versions": files.versions(),
     }
     kind.write(folder / "best", kind.store(search.draw(codes[:1]))[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -140,18 +140,21 @@ class Search:
         order = rows[pareto.fitness(scores[rows]).argsort(descending=True, stable=True)][:count]
         return codes[order], scores[order]
 
+    @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decides which codes are asked: all but the scores."""
+        """What decides which codes are asked, but for the scores; JSON-able."""
         kind = type(self.sampler)
         values = asdict(cast(Any, self.sampler)) if is_dataclass(self.sampler) else {}
         space = {"population": self.space.population, "seed": self.space.seed, "sigma": self.space.sigma}
         named = {"model": anchors.digest(cast(Any, self.generator)), "prior": self.model.name_of(self.space.prior)}
-        return {"sampler": {"_target_": f"{kind.__module__}.{kind.__qualname__}", **values}, **named, **space}
+        every = {"sampler": {"_target_": f"{kind.__module__}.{kind.__qualname__}", **values}, **named, **space}
+        plain: dict[str, Any] = json.loads(json.dumps(every))
+        return plain
 
     def save(self, path: str | Path) -> None:
         """Write all that was told into one safetensors file, whole or not at all. Raises `InputError`."""
         tensors = {"codes": self.codes, "scores": self.scores}
-        files.save(path, tensors, FORMAT, settings=self.settings())
+        files.save(path, tensors, FORMAT, settings=self.settings)
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote, as if there had been no pause; what was told before is forgotten.
@@ -160,8 +163,7 @@ class Search:
         sampler asks otherwise.
         """
         tensors, metadata = files.load(path, FORMAT, advice="give one that `Search.save` wrote")
-        own = _plain(self.settings())
-        told: Mapping[str, Any] = metadata["settings"]
+        own, told = self.settings, metadata["settings"]
         other = next((key for key in own if told.get(key) != own[key]), None)
         if other is not None:
             raise InputError(f"'{path}' is of {other}={told.get(other)}, not {own[other]}; give that, or another file")
@@ -172,8 +174,3 @@ class Search:
             self._walk.tell(pareto.fitness(scores))
             self._codes.append(codes)
             self._scores.append(scores)
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return plain
