@@ -85,7 +85,7 @@ class _Surveying:
         if not known.any():
             return torch.randperm(len(self.codes), generator=self.random)[:count]
         x, y = self.codes[known].flatten(1).double(), self.fitness[known]
-        y = ((y.argsort(stable=True).argsort(stable=True) + 1) / len(y)) ** SHARPNESS
+        y = ((y.argsort(stable=True).argsort(stable=True) + 1.0).double() / len(y)) ** SHARPNESS
         weight = torch.linalg.solve(x.T @ x + RIDGE * torch.eye(x.shape[1]).double(), x.T @ (y - y.mean()))
         guess = self.codes.flatten(1) @ weight.float()
         best: Tensor = guess.masked_fill(self.shown, -math.inf).topk(count).indices

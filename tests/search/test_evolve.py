@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import ppgn
+from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.model import PPGN
@@ -76,7 +77,8 @@ def test_a_score_may_be_anything_that_gives_numbers_its_gradient_is_not_used() -
 
 
 def test_a_condition_scores_as_it_is() -> None:
-    done = found(condition=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval(), target=1)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval()
+    done = found(condition=Classifier(network, 1, size=4), generations=15)
     assert done.scores[-1].mean() > done.scores[0].mean()
     assert done.scores.max() < 0  # log p
 

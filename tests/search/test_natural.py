@@ -33,7 +33,7 @@ def test_the_survey_shows_photographs_once_and_finds_good_ones(bank: Bank) -> No
     for _ in range(5):
         codes = walk.ask()
         distance, row = torch.cdist(codes, every).min(1)
-        assert distance.max() < 1e-4
+        assert distance.max() < 0.01
         shown += row.tolist()
         walk.tell(codes @ want)
     assert len(set(shown)) == 80
@@ -50,7 +50,7 @@ def test_then_codes_stay_near_the_best_photograph(bank: Bank) -> None:
         shown.append(walk.ask())
         walk.tell(shown[-1] @ want)
     anchor = max(torch.cat(shown), key=lambda code: float(code @ want))
-    assert (torch.cdist(anchor[None], every) < 1e-4).any()
+    assert (torch.cdist(anchor[None], every) < 0.01).any()
     for _ in range(30):
         codes = walk.ask()
         away = ((codes - anchor) / spread).square().mean(1).sqrt()
