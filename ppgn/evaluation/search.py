@@ -32,7 +32,7 @@ def search(
     count: int = 50,  # units, picked at random, the same every time
     condition: Any = "unit",  # the network that they are units of; its layer, target and score are set here
     systems: Sequence[str] = SYSTEMS,  # search samplers; gradient is a chain of `sampler` that is given the gradient
-    generations: int = 50,
+    generations: int = 50,  # of each search
     population: int = 40,  # pictures of a generation
     sigma: float = 1.0,  # standard deviation of the first codes
     seeds: Any = "0",  # of the first unit; they go on counting from unit to unit
