@@ -42,7 +42,7 @@ class CMAES:
 
 class _Walk:
     def __init__(self, settings: CMAES, space: Space) -> None:
-        from cmaes import SepCMA
+        from cmaes import SepCMA  # type: ignore[import-untyped]
 
         size = math.prod(space.code_shape)
         self.space = space
