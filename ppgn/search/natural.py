@@ -35,8 +35,8 @@ class Natural:
     priors: ClassVar[tuple[str, ...]] = ("bank", "mixture")
 
     survey: int = 8  # generations of photographs
-    radius: float = 0.7  # how far codes may be from their photograph, in spreads
-    step: float = 0.3  # standard deviation of the first codes around it, in spreads
+    radius: float = 0.35  # how far codes may be from their photograph, in spreads
+    step: float = 0.2  # standard deviation of the first codes around it, in spreads
     level: float = 0.5  # noise level of the denoiser, without photographs
 
     def __post_init__(self) -> None:
