@@ -38,7 +38,8 @@ class Tokens(nn.Module):
         """Codes (B, C, H, W), timesteps (B,) and embeddings of a text (B, L, D) -> what it predicts, (B, C, H, W)."""
         patches = F.pixel_unshuffle(x, self.patch)
         height, width = patches.shape[2:]
-        places, order = x.new_zeros(height, width, 4), x.new_zeros(encoder_hidden_states.shape[1], 4)
+        places = torch.zeros(height, width, 4, device=x.device)  # in float32, which knows more than 256 of them
+        order = torch.zeros(encoder_hidden_states.shape[1], 4, device=x.device)
         places[..., 1], places[..., 2] = torch.arange(height)[:, None], torch.arange(width)
         if self.patch == 1:
             order[:, 3] = torch.arange(len(order))
