@@ -27,7 +27,10 @@ if _TYPE_CHECKING:
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
     from ppgn.shards import open_samples
+    from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.patches import patches
 
     __version__ = _version("ppgn")
 
@@ -37,6 +40,8 @@ __all__ = [
     "Sampler",
     "__version__",
     "condition",
+    "deconv",
+    "dissect",
     "edit",
     "evaluate",
     "facets",
@@ -44,6 +49,7 @@ __all__ = [
     "inpaint",
     "load",
     "open_samples",
+    "patches",
     "sample",
 ]
 
@@ -52,12 +58,15 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "deconv": "ppgn.visualize.attribution",
+    "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
     "open_samples": "ppgn.shards",
+    "patches": "ppgn.visualize.patches",
     "sample": "ppgn.sampling",
 }
 
