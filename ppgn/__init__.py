@@ -29,7 +29,10 @@ if _TYPE_CHECKING:
     from ppgn.search.evolve import evolve
     from ppgn.search.searching import Search
     from ppgn.shards import open_samples
+    from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.patches import patches
 
     __version__ = _version("ppgn")
 
@@ -40,6 +43,8 @@ __all__ = [
     "Search",
     "__version__",
     "condition",
+    "deconv",
+    "dissect",
     "edit",
     "evaluate",
     "evolve",
@@ -48,6 +53,7 @@ __all__ = [
     "inpaint",
     "load",
     "open_samples",
+    "patches",
     "sample",
 ]
 
@@ -57,6 +63,8 @@ _HOMES = {
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
     "Search": "ppgn.search.searching",
+    "deconv": "ppgn.visualize.attribution",
+    "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
     "evolve": "ppgn.search.evolve",
     "facets": "ppgn.visualize.facets",
@@ -64,6 +72,7 @@ _HOMES = {
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
     "open_samples": "ppgn.shards",
+    "patches": "ppgn.visualize.patches",
     "sample": "ppgn.sampling",
 }
 
