@@ -28,6 +28,7 @@ if _TYPE_CHECKING:
     from ppgn.sampling import sample
     from ppgn.shards import open_samples
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.maximization import maximize
 
     __version__ = _version("ppgn")
 
@@ -43,6 +44,7 @@ __all__ = [
     "import_model",
     "inpaint",
     "load",
+    "maximize",
     "open_samples",
     "sample",
 ]
@@ -57,6 +59,7 @@ _HOMES = {
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
+    "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",
     "sample": "ppgn.sampling",
 }

@@ -12,7 +12,7 @@ import pytest
 import ppgn
 
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
-NAMES |= {"open_samples", "import_model", "edit"}
+NAMES |= {"open_samples", "import_model", "edit", "maximize"}
 LAZY = """
 import sys
 import ppgn

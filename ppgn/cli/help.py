@@ -20,6 +20,7 @@ VERBS = (
     "inpaint",
     "edit",
     "facets",
+    "maximize",
     "evaluate",
     "train",
     "import",
