@@ -31,7 +31,7 @@ from ppgn.visualize.regularization import Crops, Looks, Patches, Wobble, Yosinsk
 from ppgn.visualize.subject import Subject, subject
 
 COMPARED = 1000  # photographs that an activation is compared with
-ALL = ("ppgn", "dgn_am", "maco", "lucid", "mfv", "tv", "yosinski", "pixels")  # what is shown unless methods are named
+ALL = ("ppgn", "dgn_am", "maco", "lucid", "mfv", "tv", "patches", "yosinski", "pixels")
 PATCHES = "patches"
 
 
@@ -175,15 +175,15 @@ def maximize(
     layer: str | None = None,  # as `ppgn units` lists them; null is the output, the classes
     position: Any = "center",  # of channels and tokens: center, [y,x], a token's number, class, mean or max
     # -- how --
-    # pixels, yosinski, yosinski_norm, yosinski_decay, yosinski_contribution, tv, mfv, lucid, maco, patches (needs
-    # photographs), dgn_am, ppgn; or a list of them
-    method: Any = ALL,
+    # ppgn, dgn_am, maco, lucid, mfv, tv, patches (needs data), yosinski, yosinski_norm, yosinski_decay,
+    # yosinski_contribution, pixels; or a list of them; null is all but the last three of Yosinski's sets
+    method: Any = None,
     seeds: Any = "0-3",  # one image of each method per seed: 0-15, [1,4,9], 3 or 0-3,8,10-12
     evaluations: int = 256,  # looks of the network at each image, the same for all methods
     side: int = 128,  # of the images in pixels; those of ppgn and dgn_am are the model's
     model: Any = "natural64",  # the generator of ppgn and dgn_am
     # a folder of pictures, or arrays, that activations are compared with, and that patches are taken from
-    photographs: Any = None,
+    data: Any = None,
     # -- on which machine --
     batch_size: int = 8,  # images at a time
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
@@ -194,7 +194,7 @@ def maximize(
 ) -> Maximized:
     """Images that excite a unit most, by one or several methods, one per seed and method -> `Maximized`.
 
-    photographs: 1,000 of them tell how high an activation is, as a percentile. progress: a bar on stderr. out: files
+    data: 1,000 of its photographs tell how high an activation is, as a percentile. progress: a bar on stderr. out: files
     are written there at the end; without it nothing is written until `Maximized.save`. Sources: `methods`; ppgn: arXiv
     1612.00005; dgn_am: Nguyen et al. 2016 (arXiv 1605.09304).
 
@@ -205,9 +205,11 @@ def maximize(
     least = {"evaluations": 2, "side": 32, "batch_size": 1}
     for key, low in least.items():
         arguments.whole(key, config[key], low)
-    wanted = [method] if isinstance(method, str) else list(dict.fromkeys(method))
+    wanted = [method] if isinstance(method, str) else list(dict.fromkeys(method or ALL))
     shown = subject(unit, network=network, size=size, weights=weights, layer=layer, position=position, device=where)
-    natural = None if photographs is None else Photographs.find(photographs)
+    natural = None if data is None else Photographs.find(data)
+    if method is None and natural is None:
+        wanted.remove(PATCHES)
     ways = _ways(wanted, natural, side, model, where)
     folder = None if out is None else Path(out).expanduser()
     drawn: dict[str, Tensor] = {}
@@ -247,11 +249,9 @@ def _ways(
     for name in wanted:
         if name not in known:
             raise unknown("method", str(name), known)
-    if not wanted:
-        raise InputError("method=[] is empty; expected at least one")
     if PATCHES in wanted:
         if natural is None:
-            raise InputError(f"method={PATCHES} needs photographs=FOLDER, whose patches it prefers")
+            raise InputError(f"method={PATCHES} needs data=FOLDER, whose patches it prefers")
         known[PATCHES] = Climb(Pixels(), adam(0.02), Wobble(), penalty=Patches.of(natural, side, where))
     if {"ppgn", "dgn_am"} & set(wanted):
         net = ppgn.model.load(model, where)

@@ -20,7 +20,7 @@ from ppgn.visualize.subject import Subject
 
 Schedule = Literal["released", "linear"]
 MEAN, SPREAD = 175.0, 8.0  # of the noise that a climb without a start image begins with, in 255 units
-INPUT = 227  # the side of the published network's input, by which margins are told
+INPUT = 227  # the side of the published network's input, to which margins and weights belong
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Multifaceted:
         with torch.no_grad():
             size = g.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-20)
             seen = (seen + self._at(phase.step, i, steps, whole=True) / size * g).clamp(0, 255)
-            seen = tv_bregman(seen, self._at(phase.weight, i, steps), self.iterations)
+            weight = self._at(phase.weight, i, steps) * INPUT / window  # alike at any size, as a total variation is
+            seen = tv_bregman(seen, weight, self.iterations)
             x = x.clone()
             for row, part, (a, b) in zip(x, seen, corners, strict=True):
                 row[:, b : b + window, a : a + window] = part
@@ -114,8 +115,10 @@ class Multifaceted:
 
     def _at(self, ends: Sequence[float], i: int, steps: int, whole: bool = False) -> float:
         start, end = ends
+        if steps == 1:
+            return start
         if self.schedule == "linear":
-            return start + (end - start) * i / max(1, steps - 1)
+            return start + (end - start) * i / (steps - 1)
         return floor(start + (end - start) * i / steps) if whole else start * (1 - 1 / steps) + end * i / steps
 
 

@@ -68,10 +68,10 @@ def test_operators_see_the_stepped_image_and_the_gradient_before_it(net: Network
 
 
 def test_all_methods_side_by_side(net: Network, photos: Path, tiny: Path) -> None:
-    given: dict[str, Any] = {"network": net, "layer": "0", "position": "mean", "photographs": photos, "side": 32}
+    given: dict[str, Any] = {"network": net, "layer": "0", "position": "mean", "data": photos, "side": 32}
     given |= {"model": tiny / "model.safetensors", "evaluations": 4, "device": "cpu", "seeds": [5, 2]}
-    done = ppgn.maximize(3, method=[*ALL, "patches"], batch_size=1, **given)
-    assert list(done.drawn) == [*ALL, "patches"]
+    done = ppgn.maximize(3, batch_size=1, **given)
+    assert list(done.drawn) == list(ALL)
     assert done.images.shape == (9, 2, 3, 32, 32)
     assert [row["seed"] for row in done.rows[:2]] == [5, 2]
     one = ppgn.maximize(3, method="patches", **given | {"seeds": 2})
@@ -99,8 +99,7 @@ def test_files_say_what_was_done_and_are_not_replaced_unasked(net: Network, tmp_
     ("given", "words"),
     [
         ({"method": "luzid"}, "lucid"),
-        ({"method": []}, "empty"),
-        ({"method": "patches"}, "photographs"),
+        ({"method": "patches"}, "data=FOLDER"),
         ({"evaluations": 1}, "evaluations"),
         ({"side": 8}, "side"),
         ({"unit": 3}, "3"),
