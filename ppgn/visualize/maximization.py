@@ -194,9 +194,9 @@ def maximize(
 ) -> Maximized:
     """Images that excite a unit most, by one or several methods, one per seed and method -> `Maximized`.
 
-    data: 1,000 of its photographs tell how high an activation is, as a percentile. progress: a bar on stderr. out: files
-    are written there at the end; without it nothing is written until `Maximized.save`. Sources: `methods`; ppgn: arXiv
-    1612.00005; dgn_am: Nguyen et al. 2016 (arXiv 1605.09304).
+    data: 1,000 of its photographs tell how high an activation is, as a percentile. progress: a bar on stderr. out:
+    files are written there at the end; without it nothing is written until `Maximized.save`. Sources: `methods`; ppgn:
+    arXiv 1612.00005; dgn_am: Nguyen et al. 2016 (arXiv 1605.09304).
 
     Raises `InputError` for what cannot be used.
     """
