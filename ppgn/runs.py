@@ -387,7 +387,7 @@ class Run:
         """Note the chains that stand in files. Raises `InputError` where they are of other settings, or damaged."""
         found = [self.chains] if self.job else shards.results(self._place, "chains")
         for path in (path for path in found if path.exists()):
-            run = files.head(path, "ppgn-chains-2", advice=shards.ADVICE)["run"]
+            run = files.load(path, "ppgn-chains-2", advice=shards.ADVICE)[1]["run"]  # which checks its digest
             try:
                 settings, seeds = json.loads(run["tag"]), tuple(map(int, run["seeds"]))
                 self._check_settings(settings)
@@ -432,7 +432,7 @@ def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bo
     found = [
         p for p in shards.results(folder) if shards.job_of(p) == job or not shards.job_of(p).endswith(f"of{count}")
     ]
-    samples = [path for path in found if path.name.startswith(("samples", "batch"))]
+    samples = [path for path in found if path.name.startswith(("samples", "batch", "report"))]
     folders.check_free(samples, overwrite, "resume=true to go on with it")
     for path in found:
         if not only_look and (overwrite or path.name.startswith("chains")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from ppgn.errors import InputError, unknown
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
 _UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
 _TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
+# Of keys of the training programs that are null unless given.
+_NULL = {"minutes": "float", "images": "int", "name": "str", "codes": "str", "weights": "str"}
 # What may be given, by the type of the default or else by the annotation.
 _ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
@@ -175,14 +178,22 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
+        for key, field in known.items():  # what is said in the file alone
+            if not field.type and (isinstance(field.default, str) or key in _NULL):
+                known[key] = replace(field, type=f"{_NULL.get(key, 'str')} | None")
         for override in overrides:
             if override not in chosen:
                 key = override.key_or_group
-                if key in known or not (override.is_add() or "._" in key):
+                if key in known or not (override.is_add() or key.endswith(("._target_", "._partial_"))):
                     _check(override, known)
-                if key.endswith("._partial_") and type(override.value()) is not bool:
+                value = override.value()
+                if key.endswith("._partial_") and type(value) is not bool:
                     raise InputError(f"cannot use '{override.input_line}'; {key} is true or false")
-                OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise InputError(f"cannot use '{override.input_line}'; expected a finite number")
+                if key in known and _is_text(known[key], value):
+                    value = override.get_value_element_as_str()
+                OmegaConf.update(config, key, value, force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
