@@ -6,8 +6,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -68,7 +70,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     typed = {override.key_or_group: override.value() for override in overrides}
     function, known, own = fields.command(verb, typed)
     renamed = {key: field.name for key, field in known.items()}
-    given = _experiment(typed, known) if "experiment" in own else {}
+    given = _repeated(typed.get("config"), typed, known) if "config" in own else {}
+    given |= _experiment(typed, known) if "experiment" in own else {}
     given |= {key: typed.pop(key) for key in [*typed]}
     names = {part: str(given.get(part, known[part].default)) for part in PARTS if part in known}
     for part, name in names.items():
@@ -131,6 +134,34 @@ def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[st
             raise InputError(f"experiment={name} needs {same[1]}: add {same[1]}=FILE")
         given[key] = typed[same[1]] if same else value
     return given
+
+
+def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:
+    """What a config.yaml of an earlier run says, by dotted key, but for where that was written, and parts named beside.
+
+    Raises `InputError` for a file that is none.
+    """
+    if file is None:
+        return {}
+    from ppgn.settings import called, dotted
+
+    try:
+        path = Path(str(file)).expanduser()
+        config = yaml.safe_load((path / "config.yaml" if path.is_dir() else path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read config={file}: {error}; give the config.yaml that a run has written") from error
+    strange = [key for key in config if key not in known] if isinstance(config, Mapping) else [type(config).__name__]
+    if strange:
+        raise InputError(f"config={file} is no configuration of this command: it has {strange[0]}")
+    if isinstance(config.get("condition"), Mapping):
+        config["condition"] = {**config["condition"], "": config["condition"].pop("expression")}
+    if isinstance(config.get("sampler"), Mapping):
+        config["sampler"] |= {"": called("sampler", config["sampler"])}
+    given = {key.removesuffix("."): value for key, value in dotted(config).items() if "_target_" not in key}
+    named = tuple(f"{part}." for part in PARTS if {part, "experiment"} & {*typed})
+    fresh = ["out", "resume", "export", "animate"]
+    fresh += ["prior"] if {"sampler", "model", "experiment"} & {*typed} else []  # it was chosen to suit them
+    return {key: value for key, value in given.items() if not key.startswith(named or "\0") and key not in fresh}
 
 
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
