@@ -68,6 +68,9 @@ def _file(source: str) -> Any:
     sys.modules[str(path)] = module
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[str(path)]
+        raise InputError(f"'{source}' is no Python, line {error.lineno}: {error.msg}") from error
     except BaseException:
         del sys.modules[str(path)]
         raise

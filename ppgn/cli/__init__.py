@@ -15,6 +15,12 @@ from ppgn.cli import help
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
 
+MEANT = {  # what people type for commands that have another name
+    **dict.fromkeys(("generate", "draw", "create", "make", "run"), "to draw: ppgn sample target=NAME"),
+    **dict.fromkeys(("list", "ls"), "ppgn models, ppgn classes and ppgn units list what there is"),
+    "version": "ppgn --version",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
@@ -92,6 +98,8 @@ def _unknown(words: list[str]) -> InputError:
     text = " ".join(words)
     if re.match(r"\w+=", text):
         return InputError(f"a command comes first: ppgn sample {text}")
-    if labels.search(labels.imagenet(), text):
+    if words[0] in MEANT:
+        return InputError(f"unknown command '{words[0]}'; {MEANT[words[0]]}")
+    if not text.startswith("-") and labels.search(labels.imagenet(), text):
         return InputError(f"unknown command '{words[0]}'; to draw it: ppgn sample target=\"{text}\"")
     return unknown("command", words[0], help.VERBS, hint="see ppgn --help")

@@ -50,7 +50,15 @@ _MEANT = {
     **dict.fromkeys(("n", "num", "count", "number", "num_samples"), "as many pictures as seeds: seeds=0-7"),
     **dict.fromkeys(("output", "folder", "path", "file", "save"), "the folder to write is out=FOLDER"),
     **dict.fromkeys(("gpu", "cuda"), "a GPU is device=cuda"),
+    **dict.fromkeys(("cfg", "guidance", "guidance_scale"), "more of the target is sampler.epsilon2=3"),
+    **dict.fromkeys(("width", "height", "resolution"), "pictures are as large as the model draws them: ppgn models"),
+    **dict.fromkeys(("negative", "negative_prompt"), 'what should not be there: condition="imagenet:a & ~imagenet:b"'),
+    **dict.fromkeys(("help", "h"), "every key: ppgn COMMAND --help"),
+    "format": "PNG files are export=folder",
+    "hole": "a hole is mask=center or mask=FILE, white is the hole",
 }
+# The key that a word alone is meant for, where it is not the target.
+_ALONE = {"units": "network", "import": "generator", "evaluate": "what"}
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -65,7 +73,7 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     """
     for place, word in enumerate(words):
         if _WORD.fullmatch(word) is None:
-            raise InputError(_misread(words, place))
+            raise InputError(_misread(verb, words, place))
     overrides = [_override(word) for word in words]
     typed = {override.key_or_group: override.value() for override in overrides}
     function, known, own = fields.command(verb, typed)
@@ -234,7 +242,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     return config, {group: option for group, option in choices.items() if option}
 
 
-def _misread(words: Sequence[str], place: int) -> str:
+def _misread(verb: str, words: Sequence[str], place: int) -> str:
     """What to type instead of a word that is no key=value."""
     word, before, after = words[place], words[place - 1] if place else "", words[place + 1 :]
     bare = word.lstrip("-").strip(":=")
@@ -249,7 +257,7 @@ def _misread(words: Sequence[str], place: int) -> str:
     elif "=" in before:
         meant = f'a value with spaces stands in quotes: "{before} {word}"'
     else:
-        key = "image" if re.search(r"\.(jpe?g|png|webp|bmp|gif)$", word, re.IGNORECASE) else "target"
+        key = "image" if re.search(r"\.(jpe?g|png|webp|bmp|gif)$", word, re.IGNORECASE) else _ALONE.get(verb, "target")
         meant = f"{key}={word}"
     return f"cannot read '{word}'; expected key=value: {meant}"
 
