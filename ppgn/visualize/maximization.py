@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -222,12 +223,15 @@ def maximize(
                 path.unlink()
         total = len(wanted) * len(chains) * evaluations
         bar = held.enter_context(tqdm(total=total, unit="look", disable=not progress))
+
+        def told(rows: int, looks: int) -> None:
+            bar.update(rows * looks)
+
         for name, way in ways.items():
             bar.set_description(name)
             parts = []
             for batch in (chains[i : i + batch_size] for i in range(0, len(chains), batch_size)):
-                rows = len(batch)
-                x = way(shown, Noise(batch, where), side, evaluations, lambda looks, n=rows: bar.update(looks * n))
+                x = way(shown, Noise(batch, where), side, evaluations, partial(told, len(batch)))
                 parts.append(images.to_uint8(x).cpu())
             drawn[name] = torch.cat(parts)
         compared = None
@@ -248,7 +252,7 @@ def _ways(
     known: dict[str, Any] = methods() | dict.fromkeys([PATCHES, "ppgn", "dgn_am"])
     for name in wanted:
         if name not in known:
-            raise unknown("method", str(name), known)
+            raise unknown("method", str(name), dict.fromkeys([*ALL, *known]))
     if PATCHES in wanted:
         if natural is None:
             raise InputError(f"method={PATCHES} needs data=FOLDER, whose patches it prefers")

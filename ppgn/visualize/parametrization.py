@@ -78,7 +78,8 @@ class Phase:
 def frequencies(side: int) -> Tensor:
     """The frequencies of a spectrum in cycles per pixel, at least one per image, (side, side // 2 + 1)."""
     high, wide = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
-    return (high.square() + wide.square()).sqrt().clamp_min(1 / side)
+    found: Tensor = (high.square() + wide.square()).sqrt().clamp_min(1 / side)
+    return found
 
 
 @cache
@@ -89,14 +90,16 @@ def natural(side: int) -> Tensor:
         return table
     whole = torch.fft.fftshift(table.log(), dim=1)
     resized = F.interpolate(whole[None], (side, side // 2 + 1), mode="bilinear", align_corners=True)[0]
-    return torch.fft.ifftshift(resized, dim=1).exp()
+    found: Tensor = torch.fft.ifftshift(resized, dim=1).exp()
+    return found
 
 
 def measured(images: Tensor) -> Tensor:
     """Images (N, 3, S, S) in [0, 1] -> their mean |rfft2| with decorrelated colours, (3, S, S // 2 + 1)."""
     logits = torch.logit(images * 0.98 + 0.01)
     plain = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(COLOURS).to(images), logits)
-    return torch.fft.rfft2(plain).abs().mean(0)
+    found: Tensor = torch.fft.rfft2(plain).abs().mean(0)
+    return found
 
 
 def standardized(x: Tensor) -> Tensor:

@@ -138,7 +138,8 @@ class Patches:
             with torch.no_grad():
                 rows = [torch.cdist(image, self.dictionary).argmin(1) for image in plain]
             self.near = self.dictionary[torch.stack(rows)]
-        return self.weight * (plain - self.near).square().sum((1, 2))
+        distances: Tensor = (plain - self.near).square().sum((1, 2))
+        return self.weight * distances
 
 
 def look_once(x: Tensor, noise: NoiseSource) -> Tensor:

@@ -26,7 +26,7 @@ class Subject:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> the unit's activation, (B,), a class's being its logit."""
-        values = self.condition.network(x).float()
+        values: Tensor = self.condition.network(x).float()
         return values[:, list(self.condition.indices)].logsumexp(1)
 
 
