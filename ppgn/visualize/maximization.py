@@ -150,15 +150,18 @@ def methods() -> dict[str, Method]:
     (arXiv 2306.06805); mfv: Nguyen et al. 2016 (arXiv 1602.03616); tv: Mahendran and Vedaldi 2015 (arXiv 1412.0035).
     """
     sets = {  # of operators, as published
-        "yosinski": Yosinski(decay=1e-4, blur=1.0),
-        "yosinski_norm": Yosinski(blur=0.5, norm=50),
+        "yosinski": Yosinski(blur=0.5, norm=50),
+        "yosinski_blur": Yosinski(decay=1e-4, blur=1.0),
         "yosinski_decay": Yosinski(decay=0.3, norm=20),
         "yosinski_contribution": Yosinski(blur=0.5, contribution=90),
     }
     crops = Crops()
     return {
         "pixels": Climb(Pixels(), Ascent(0.02)),
-        **{name: Climb(Pixels(), Ascent(0.1), operators=[operator]) for name, operator in sets.items()},
+        **{
+            name: Climb(Pixels(), Ascent(0.1 if operator.decay > 0.1 else 0.03), operators=[operator])
+            for name, operator in sets.items()
+        },
         "tv": Climb(Pixels(), adam(0.02), Wobble(), penalty=lambda x, i: 0.05 * total_variation(x)),
         "lucid": Climb(Fourier(), adam(0.05), Wobble()),
         "maco": Climb(Phase(), nadam(1.0), crops, evaluations=crops.count),
@@ -176,7 +179,7 @@ def maximize(
     layer: str | None = None,  # as `ppgn units` lists them; null is the output, the classes
     position: Any = "center",  # of channels and tokens: center, [y,x], a token's number, class, mean or max
     # -- how --
-    # ppgn, dgn_am, maco, lucid, mfv, tv, patches (needs data), yosinski, yosinski_norm, yosinski_decay,
+    # ppgn, dgn_am, maco, lucid, mfv, tv, patches (needs data), yosinski, yosinski_blur, yosinski_decay,
     # yosinski_contribution, pixels; or a list of them; null is all but the last three of Yosinski's sets
     method: Any = None,
     seeds: Any = "0-3",  # one image of each method per seed: 0-15, [1,4,9], 3 or 0-3,8,10-12
