@@ -6,10 +6,11 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.errors import library, unknown
+from ppgn.errors import InputError, library, unknown
 
 COMPONENTS = 50  # principal components that an embedding sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
+ALIKE = 1e-6  # the spread of features of unit length below which there is nothing to group
 NEIGHBOURS = 15  # of UMAP, at most
 EMBEDDINGS = ("tsne", "umap", "opentsne")
 
@@ -27,14 +28,16 @@ def check(embedding: str) -> None:
 def embed(features: Tensor, embedding: str = "tsne", seed: int = 0) -> np.ndarray:
     """Features (N, D) -> points (N, 2): rows of unit length, PCA to 50 dimensions, then t-SNE or UMAP.
 
-    t-SNE is scikit-learn's or openTSNE's. Unit length, which the paper does not have, tells planted groups apart better.
-    Raises `InputError` as `check` does.
+    t-SNE is scikit-learn's or openTSNE's. Unit length, which the paper has not, tells planted groups apart better.
+    Raises `InputError` as `check` does, and for features that are all alike.
     """
     check(embedding)
     from sklearn.decomposition import PCA
 
     rows = F.normalize(features.double().cpu(), dim=1).numpy()
     reduced = PCA(min(COMPONENTS, *rows.shape), random_state=seed).fit_transform(rows)
+    if reduced[:, 0].std() < ALIKE:
+        raise InputError("the pictures' features are all alike; give other pictures, or another layer")
     perplexity = min(PERPLEXITY, (len(reduced) - 1) / 3)
     if embedding == "umap":
         from umap import UMAP

@@ -28,6 +28,12 @@ def test_groups_stay_apart_and_points_are_repeatable(embedding: str) -> None:
     assert np.array_equal(embed(rows, embedding), points)
 
 
+def test_features_that_are_alike_are_refused() -> None:
+    pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    with pytest.raises(InputError, match="alike"):
+        embed(torch.ones(8, 5) * torch.arange(1, 9)[:, None])
+
+
 def test_unknown_and_missing_ones_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn", reason="the extra facets is not installed")
     with pytest.raises(InputError, match="umap"):
