@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from keyword import iskeyword
 
+from ppgn import progress
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
@@ -61,8 +62,12 @@ def _run(words: list[str]) -> int:
 
         return multirun(words, main)
     else:
-        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
-        return run(words[1:])
+        progress.say("starting")
+        try:
+            run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
+            return run(words[1:])
+        finally:
+            progress.hush()
     return 0
 
 

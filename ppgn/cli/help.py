@@ -17,10 +17,10 @@ from ppgn.errors import unknown
 
 VERBS = (
     "sample",
+    "maximize",
     "inpaint",
     "edit",
     "facets",
-    "maximize",
     "evaluate",
     "train",
     "import",
