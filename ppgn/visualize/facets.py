@@ -26,18 +26,14 @@ from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
 from ppgn.runs import describe
-<<<<<<< HEAD
 from ppgn.samplers.noise import Noise
-from ppgn.sampling import PHOTO_STRENGTH, as_config, enough_memory, walker_of
+from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
+from ppgn.settings import as_config
 from ppgn.visualize import embedding as embedded
 from ppgn.visualize.multifaceted import Multifaceted
 from ppgn.visualize.pictures import Pictures, excerpts
 from ppgn.visualize.pictures import drawings as drawn_by
 from ppgn.visualize.subject import Subject
-=======
-from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
-from ppgn.settings import as_config
->>>>>>> maxi
 
 METHODS = ("ppgn", "mfv", "spread")
 SCHEDULES = ("released", "linear")
