@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Samples
 from ppgn.media import images
+from ppgn.networks.network import Network
 from ppgn.photographs import Photographs, square
 from ppgn.visualize import receptive_field
 
@@ -47,7 +48,7 @@ def excerpts(
     That is its receptive field there (`receptive_field.of`), grey beyond the photograph's edge. `batches` splits a
     number of rows.
     """
-    network, layer = unit.network.body.network, unit.layer
+    network, layer = cast(Network, unit.network.body.network), unit.layer
     grid, side = receptive_field.grid(network, layer), network.preprocessing.size or 224
     best = []
     for rows in batches(len(photographs)):
