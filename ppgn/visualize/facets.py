@@ -65,7 +65,9 @@ def facets(
     seeds: Any = "0-3",  # samples of each facet: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
+    # the kernel and its settings; anchored holds a chain to its start, and gives way to annealed where the prior has
+    # no anchors
+    sampler: Any = "anchored",
     steps: int | None = None,  # null is the sampler's own number
     # how far to leave the mean code, above 0 to 1: the share of the steps that is walked, the last one
     strength: float = PHOTO_STRENGTH,
@@ -96,14 +98,16 @@ def facets(
             raise unknown(name, str(given[name]), known)
     embedded.check(embedding)
     where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker = walker_of(sampler, steps, arguments.share("strength", strength))
+    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
     if photographs is None and method != "spread":
         raise InputError("images is missing: add images=FOLDER, or method=spread, which needs none")
     natural = None if method == "spread" else Photographs.find(photographs)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
     net = ppgn.model.load(model, where, trust)
-    chosen, full = net.choose_prior(prior, walker), walker_of(sampler, steps, 1.0)
+    sampler = net.suited(sampler, prior)
+    walker, full = walker_of(sampler, steps, strength), walker_of(sampler, steps, 1.0)
+    chosen = net.choose_prior(prior, walker)
     folder = None if out is None else Path(out).expanduser()
     if folder is not None:
         paths.check_writable(folder, 10_000_000)
