@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shows the traceback as well) and 130 an interruption from the keyboard.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others; torch reads it
     try:
         status = _run(words)
         sys.stdout.flush()
