@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,19 +13,22 @@ from ppgn.errors import InputError, library, unknown
 
 COMPONENTS = 50  # principal components that an embedding sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
-ALIKE = 1e-6  # the spread of features of unit length below which there is nothing to group
 NEIGHBOURS = 15  # of UMAP, at most
+ALIKE = 1e-6  # the spread of features of unit length below which there is nothing to group
 EMBEDDINGS = ("tsne", "umap", "opentsne")
+PACKAGES = {"umap": ("umap", "umap-learn"), "opentsne": ("openTSNE", "openTSNE")}  # modules, and what pip calls them
 
 
-def check(embedding: str) -> None:
-    """Raise `InputError` for an unknown embedding, and for one whose library is not installed."""
+def check(embedding: str) -> Any:
+    """The module of an embedding. Raises `InputError` for an unknown one, and where its library is not installed."""
     if embedding not in EMBEDDINGS:
         raise unknown("embedding", str(embedding), EMBEDDINGS)
     library("sklearn.decomposition", "facets need scikit-learn", "facets")
-    if embedding != "tsne":
-        module = {"umap": "umap", "opentsne": "openTSNE"}[embedding]
-        library(module, f"embedding={embedding} needs {module}", "embeddings")
+    module, package = PACKAGES.get(embedding, ("sklearn.manifold", "scikit-learn"))
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"embedding={embedding} needs {package}: pip install {package}") from error
 
 
 def embed(features: Tensor, embedding: str = "tsne", seed: int = 0) -> np.ndarray:
@@ -31,7 +37,7 @@ def embed(features: Tensor, embedding: str = "tsne", seed: int = 0) -> np.ndarra
     t-SNE is scikit-learn's or openTSNE's. Unit length, which the paper has not, tells planted groups apart better.
     Raises `InputError` as `check` does, and for features that are all alike.
     """
-    check(embedding)
+    module = check(embedding)
     from sklearn.decomposition import PCA
 
     rows = F.normalize(features.double().cpu(), dim=1).numpy()
@@ -40,18 +46,10 @@ def embed(features: Tensor, embedding: str = "tsne", seed: int = 0) -> np.ndarra
         raise InputError("the pictures' features are all alike; give other pictures, or another layer")
     perplexity = min(PERPLEXITY, (len(reduced) - 1) / 3)
     if embedding == "umap":
-        from umap import UMAP
-
-        neighbours = min(NEIGHBOURS, len(reduced) - 1)
-        points = UMAP(n_components=2, n_neighbors=neighbours, init="pca", random_state=seed, n_jobs=1).fit_transform(
-            reduced
-        )
+        umap = module.UMAP(n_neighbors=min(NEIGHBOURS, len(reduced) - 1), init="pca", random_state=seed, n_jobs=1)
+        points = umap.fit_transform(reduced)
     elif embedding == "opentsne":
-        import openTSNE
-
-        points = openTSNE.TSNE(2, perplexity=perplexity, initialization="pca", random_state=seed).fit(reduced)
+        points = module.TSNE(2, perplexity=perplexity, initialization="pca", random_state=seed).fit(reduced)
     else:
-        from sklearn.manifold import TSNE
-
-        points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+        points = module.TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
     return np.asarray(points, dtype=np.float64)

@@ -50,7 +50,7 @@ def facets(
     k: int = 10,  # facets
     nearest: int = 15,  # pictures nearest a facet's centre, whose mean code its chains start from
     layer: str | None = None,  # whose features are grouped; null is the last before the outputs
-    embedding: str = "tsne",  # in which they are grouped: tsne, umap, opentsne (both pip install 'ppgn[embeddings]')
+    embedding: str = "tsne",  # in which they are: tsne, umap (pip install umap-learn), opentsne (pip install openTSNE)
     # of a hidden unit: so many of the pictures, those that excite it most, cropped to what it sees
     highest: int = 300,
     # -- how they are drawn --
