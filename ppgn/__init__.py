@@ -27,8 +27,11 @@ if _TYPE_CHECKING:
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
     from ppgn.shards import open_samples
+    from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
     from ppgn.visualize.maximization import maximize
+    from ppgn.visualize.patches import patches
 
     __version__ = _version("ppgn")
 
@@ -38,6 +41,8 @@ __all__ = [
     "Sampler",
     "__version__",
     "condition",
+    "deconv",
+    "dissect",
     "edit",
     "evaluate",
     "facets",
@@ -46,6 +51,7 @@ __all__ = [
     "load",
     "maximize",
     "open_samples",
+    "patches",
     "sample",
 ]
 
@@ -54,6 +60,8 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "deconv": "ppgn.visualize.attribution",
+    "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
@@ -61,6 +69,7 @@ _HOMES = {
     "load": "ppgn.model",
     "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",
+    "patches": "ppgn.visualize.patches",
     "sample": "ppgn.sampling",
 }
 
