@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from ppgn.visualize.subject import Subject, subject
 COMPARED = 1000  # photographs that an activation is compared with
 ALL = ("ppgn", "dgn_am", "maco", "lucid", "mfv", "tv", "patches", "yosinski", "pixels")
 PATCHES = "patches"
+FILES = ("report.json", "grid.png", "config.yaml", "images/*-seed-*.png")
 
 
 class Method(Protocol):
@@ -169,6 +170,7 @@ def methods() -> dict[str, Method]:
     }
 
 
+@folders.results(*FILES)
 def maximize(
     # -- what is shown --
     unit: Any,  # the unit's number in its layer; without a layer a class, by name or number
@@ -193,7 +195,7 @@ def maximize(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
     overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Maximized:
     """Images that excite a unit most, by one or several methods, one per seed and method -> `Maximized`.
@@ -217,15 +219,10 @@ def maximize(
     ways = _ways(wanted, natural, side, model, where)
     folder = None if out is None else Path(out).expanduser()
     drawn: dict[str, Tensor] = {}
-    with ExitStack() as held:
-        if folder is not None:
-            paths.check_writable(folder, 10_000_000)
-            held.enter_context(folders.locked(folder))
-            folders.check_free((path for path in [folder / "report.json"] if path.exists()), overwrite)
-            for path in (folder / "images").glob("*-seed-*.png"):
-                path.unlink()
-        total = len(wanted) * len(chains) * evaluations
-        bar = held.enter_context(tqdm(total=total, unit="look", disable=not progress))
+    if folder is not None:
+        paths.check_writable(folder, 10_000_000)
+    total = len(wanted) * len(chains) * evaluations
+    with tqdm(total=total, unit="look", disable=not progress) as bar:
 
         def told(rows: int, looks: int) -> None:
             bar.update(rows * looks)
@@ -237,14 +234,14 @@ def maximize(
                 x = way(shown, Noise(batch, where), side, evaluations, partial(told, len(batch)))
                 parts.append(images.to_uint8(x).cpu())
             drawn[name] = torch.cat(parts)
-        compared = None
-        if natural is not None:
-            seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
-            compared = activations(shown, seen)
-        said = {name: activations(shown, x) for name, x in drawn.items()}
-        done = Maximized(folder, config, shown.name, chains, drawn, said, compared)
-        if folder is not None:
-            done.save()
+    compared = None
+    if natural is not None:
+        seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
+        compared = activations(shown, seen)
+    said = {name: activations(shown, x) for name, x in drawn.items()}
+    done = Maximized(folder, config, shown.name, chains, drawn, said, compared)
+    if folder is not None:
+        done.save()
     return done
 
 
@@ -319,11 +316,16 @@ class Maximized:
         said = [f"{row['method']} {row['activation']:.1f}" for row in self.rows]
         return images.grid(self.images.flatten(0, 1), columns=len(self.seeds), captions=said)
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these images have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         text = yaml.safe_dump(_plain(self.config), sort_keys=False, allow_unicode=True)
         paths.write(place / "config.yaml", text)
         head = {"unit": self.name, "evaluations": self.config["evaluations"], "versions": files.versions()}

@@ -91,6 +91,7 @@ def test_files_say_what_was_done_and_are_not_replaced_unasked(net: Network, tmp_
     with pytest.raises(InputError, match="overwrite"):
         ppgn.maximize(1, method="pixels", out=tmp_path / "o", **given)
     ppgn.maximize(1, method="pixels", out=tmp_path / "o", overwrite=True, **given)
+    assert len([*(tmp_path / "o" / "images").iterdir()]) == 2
     with pytest.raises(InputError, match="folder"):
         ppgn.maximize(1, method="pixels", **given).save()
 
