@@ -306,6 +306,8 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     default, told = field.default, _told(field)
     if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
         return
+    if key == "model" and isinstance(value, dict) and "_target_" in value:
+        return
     fits = any(type(value) in _ACCEPTED[name][0] for name in told)
     if isinstance(value, dict) and not (_has_keys(field) or isinstance(default, Mapping)):
         fits = fits and "_target_" in value  # what takes the place of a number
