@@ -21,6 +21,7 @@ VERBS = (
     "inpaint",
     "edit",
     "facets",
+    "search",
     "deconv",
     "patches",
     "dissect",
