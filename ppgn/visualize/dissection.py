@@ -237,7 +237,8 @@ class Dissection:
             start += len(of_it)
         axis.set_xticks(range(bars), ticks, rotation=90, fontsize=7)
         axis.set(ylabel="units beyond chance", title=f"{self.config['network']} {self.config['layer']}")
-        axis.legend(frameon=False)
+        if bars:
+            axis.legend(frameon=False)
         tests = charts.figure(5, 3.5)
         axis, keys = tests.add_subplot(), ("detectors", "detectors_permuted", "detectors_beyond_chance")
         for place, (name, found) in enumerate((("as it is", self.found), ("rotated", self.rotated))):
