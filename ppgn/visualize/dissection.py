@@ -47,7 +47,7 @@ def dissect(
     # -- of a generator --
     model: Any = None,  # dissect the generator of a model instead, by what a segmenter sees in its drawings
     intervene: Any = None,  # concepts whose units are taken out and put in, as tree or [sky,tree]
-    drawings: int = 1000,
+    drawings: int = 1000,  # of the codes of the pack's pictures that the segmenter was not fitted on, at most
     removed: int = 20,  # units that are taken out
     concepts: int = 14,  # the commonest objects, which the segmenter knows
     segmenter: Any = "efficientnet_lite2",  # the network whose features it is fitted on

@@ -149,7 +149,7 @@ def _dissected(
 
 def _pooled(cells: Tensor, values: Tensor) -> Tensor:
     """Cells (N, S, S) as shares of the places of a layer, (N, h, w)."""
-    return F.adaptive_avg_pool2d(cells.float()[:, None], values.shape[2:])[:, 0]
+    return F.adaptive_avg_pool2d(cells.float()[:, None], (values.shape[2], values.shape[3]))[:, 0]
 
 
 def _gone(before: Tensor, after: Tensor) -> float:

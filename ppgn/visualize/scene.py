@@ -22,7 +22,7 @@ Edit = Callable[[Tensor], Tensor]
 
 def layer_of(generator: nn.Module, layer: str) -> nn.Module:
     """The module of a name inside a generator. Raises `InputError` where there is none."""
-    modules = {name: module for name, module in generator.named_modules() if name}
+    modules: dict[str, nn.Module] = {name: module for name, module in generator.named_modules() if name}
     if layer not in modules:
         raise unknown("layer of the generator", layer, modules)
     return modules[layer]
@@ -73,9 +73,14 @@ class Scene:
 
 def without(units: Sequence[int], count: int) -> Edit:
     """Sets `units` of `count` to zero, everywhere."""
-    keep = torch.ones(count, 1, 1)
+    keep = torch.ones(count)
     keep[list(units)] = 0
-    return lambda values: values * keep
+    return scaled(keep)
+
+
+def scaled(factors: Tensor) -> Edit:
+    """Multiplies every unit by its factor, (K,)."""
+    return lambda values: values * factors[:, None, None]
 
 
 def interval(before: Tensor, ours: Tensor, theirs: Tensor, seed: int = 0) -> tuple[float, float]:
@@ -106,8 +111,7 @@ def causal(
             there = (labels[some] == concept).float()
             spots = partial(spots_of, draw=draw)
             with torch.enable_grad():
-                kept = (1 - alpha)[:, None, None]
-                logits = scene.segmenter(scene.draw(codes[some], lambda values, kept=kept: values * kept))
+                logits = scene.segmenter(scene.draw(codes[some], scaled(1 - alpha)))
                 loss = (logits.softmax(1)[:, concept] * there).sum() / there.sum()
                 placed: list[Tensor] = []
                 edit = insertion(alpha, mean, spots, placed)

@@ -26,6 +26,9 @@ class Segmenter(nn.Module):
     A 1x1 convolution of every layer, enlarged bilinearly and added up: what one of the enlarged layers would give.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, network: Network, layers: Sequence[str], weight: Tensor, bias: Tensor, side: int) -> None:
         super().__init__()
         self.network, self.layers, self.side = network, tuple(layers), side
