@@ -19,7 +19,7 @@ from ppgn import paths
 from ppgn.errors import InputError, unknown
 
 ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.", "ppgn.interop.taef2.")
-LOADERS = tuple(f"ppgn.networks.{name}.load" for name in ("imagenet", "places", "caffenet"))
+LOADERS = tuple(f"ppgn.networks.{name}.load" for name in ("imagenet", "places", "caffenet", "digits"))
 SOURCES = ("weights", "labels", "path", "file", "folder", "url")  # arguments that may name a file or an address
 RENAMED = {"image_shape": "signal_shape"}  # arguments in checkpoints of earlier versions
 

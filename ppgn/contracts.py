@@ -37,7 +37,11 @@ class Generator(Protocol):
 
 
 class Medium(Protocol):
-    """What a generator's signals are: how to keep, show and write them."""
+    """What a generator's signals are: how to keep, show and write them.
+
+    Optional: `heard`, True for what no picture shows, so that people want a file of every signal; `read(path)`, a file
+    as `write` makes it -> what `store` gives of one signal, (*signal_shape).
+    """
 
     name: str  # what to call them, as "pictures"
     views: bool  # whether a random view of a signal (shifted, magnified) is such a signal again

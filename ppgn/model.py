@@ -24,7 +24,7 @@ from ppgn.samplers import chains
 from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.sampler import Sampler
 
-FORMAT = "ppgn-1"
+FORMAT = files.MODEL
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
 SUITED = (
     "diffusion",
@@ -268,7 +268,8 @@ class PPGN(nn.Module):
             raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
         tensors = {n: value.half() if value.is_floating_point() else value for n, value in self._stored().items()}
         config, described = _self_contained(self.config, self), {**self.card, **(card or {})}
-        files.save(path, tensors, FORMAT, config=config, card=described)
+        shapes = {"code": _code_shape(self.generator), "signal": self.generator.signal_shape}
+        files.save(path, tensors, FORMAT, config=config, card=described, shapes=shapes)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> PPGN:
@@ -357,12 +358,3 @@ def _described(path: Path, metadata: Mapping[str, Any]) -> tuple[dict[str, Any],
     if not isinstance(config, dict) or not isinstance(card, dict) or "generator" not in config:
         raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
     return config, card
-
-
-def available() -> list[dict[str, Any]]:
-    """The shipped checkpoints: name, path, size in bytes, configuration and card."""
-    found = []
-    for name, path in files.shipped(FORMAT).items():
-        config, card = _described(path, files.head(path, FORMAT))
-        found.append({"name": name, "path": path, "bytes": path.stat().st_size, "config": config, "card": card})
-    return found

@@ -24,7 +24,8 @@ class Photographs:
 
     Beside an array may stand SPLIT_labels.npy, whole numbers (N,), with classes.json, a list of NAME or of {"name":
     NAME, "imagenet_index": NUMBER}; and SPLIT_captions.jsonl, a line {"captions": [...]} for every photograph. A
-    picture file has no label. `photographs[row]` is one of them, uint8 (3, H, W), as large as it is stored.
+    picture file has no label. `photographs[row]` is one of them, uint8 (3, H, W), as large as it is stored. Arrays may
+    also be grey, (N, S, S, 1): then (1, H, W).
     """
 
     root: str  # how a person calls it
@@ -187,8 +188,10 @@ def _array(path: Path) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"cannot read '{path}' ({str(error).splitlines()[0]}); store it anew") from error
-    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
-        raise InputError(f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3)")
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or array.dtype != np.uint8:
+        raise InputError(
+            f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3), or (N, S, S, 1) for grey"
+        )
     return array
 
 

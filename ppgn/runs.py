@@ -22,6 +22,7 @@ from ppgn.contracts import Condition, Medium, Samples
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.media.medium import Pictures
+from ppgn.second_opinion import SecondOpinion
 from ppgn.shards import Part
 
 TILES = 64  # of a grid
@@ -40,7 +41,8 @@ class Run:
     JSON-able: results of other settings are not continued. `conditions`, one per target, describe the samples; `about`
     goes into the report as it is. With `labels` every tile of the grid says what it is. Samples whose p does not exceed
     `threshold` are left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of
-    a run this is; its files have that in their names.
+    a run this is; its files have that in their names. `opinion` says of every picture what a judge that took no part
+    makes of it, in its row as "judge".
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Run:
         labels: bool = False,
         threshold: float | None = None,
         job: str = "",
+        opinion: SecondOpinion | None = None,
     ) -> None:
+        self.opinion = opinion
         self.folder, self.config, self.settings = folder, dict(config), dict(settings)
         self.conditions, self.about, self.medium = tuple(conditions), dict(about), medium or Pictures()
         self.labels, self.threshold, self.job = labels, threshold, job
@@ -129,6 +133,34 @@ class Run:
         """Those of the sampling; of jobs at the same time the longest."""
         return _seconds(self.parts)
 
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        """What the judge says, None where it says nothing: of how many samples ("judged"), the means and the words.
+
+        "mean_prob" is its p of what was asked for; "top1" and "top5" are the shares of samples in which that is its
+        first guess, or among its five best. "recognised" counts the latter, "sure" the samples of which the condition
+        is, with p > 1/2. "words" tell where these two are not the same.
+        """
+        if self.opinion is None:
+            return None
+        name = self.opinion.name
+        judged = sum(part.sums.get(f"{name} top5", (0, 0))[1] for part in self.parts)
+        means = [_mean(self.parts, f"{name} {figure}") for figure in ("prob", "top1", "top5", "sure")]
+        p, top1, top5, sure = (mean or 0.0 for mean in means)
+        if not judged:
+            return None
+        seen, believed = round(top5 * judged), round(sure * judged)
+        words = (
+            f"the condition is sure of {believed}, the judge recognises {seen}" if seen != believed else "they agree"
+        )
+        return {
+            "network": name,
+            **({"instead_of": self.opinion.replaced} if self.opinion.replaced else {}),
+            "judged": judged,
+            **{"mean_prob": p, "top1": top1, "top5": top5, "recognised": seen, "sure": believed, "words": words},
+            "seconds": round(self.opinion.seconds, 3),
+        }
+
     def grid(self) -> Image.Image:
         """The first 64 samples on one sheet, a row per seed where each has several, and all of them are here."""
         per_seed = len(self) // sum(len(part.walked) for part in self.parts)
@@ -158,6 +190,7 @@ class Run:
             "chain_steps_per_second": round(steps / seconds, 2) if seconds else None,
             "mean_log_prob": _mean(self.parts, "log_prob"),
             "mean_prob": _mean(self.parts, "prob"),
+            "judge": self.verdict,
             "versions": files.versions(),
             "samples": self.rows if small else self._file("report", ".jsonl").name,
         }
@@ -169,7 +202,18 @@ class Run:
         means = "" if mean is None else f", mean p({target}) {mean:.2f}"
         failed = f", {len(self.failed)} failed: seeds {list(self.failed[:20])}" if self.failed else ""
         passed = "" if self.threshold is None else f" with p > {self.threshold:g}"
-        return f"{len(self)} samples{passed} in {self.seconds:.1f} s{means}{failed} -> {self.folder}"
+        return f"{len(self)} samples{passed} in {self.seconds:.1f} s{means}{failed}{self._opinion()} -> {self.folder}"
+
+    def _opinion(self) -> str:
+        """The verdict in words."""
+        said = self.verdict
+        if said is None:
+            return ""
+        name = f"{said['network']} ({said['instead_of']} draws)" if "instead_of" in said else said["network"]
+        found = (
+            f"{said['recognised']} of {said['judged']} recognised by the judge {name}, mean p {said['mean_prob']:.2f}"
+        )
+        return f"; {found}" if said["words"] == "they agree" else f"; {found}: {said['words']}"
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         return chain.from_iterable(part.read()[1] for part in self.parts)
@@ -280,10 +324,23 @@ class Run:
             rows = [row for row, asked in enumerate(samples.targets) if asked == index]
             said |= zip(rows, describe(condition, samples.signals[rows], self.medium), strict=True)
         columns = zip(samples.seeds, samples.targets, samples.steps, samples.log_prob.tolist(), strict=True)
-        return [
-            {"seed": seed, "target": names[asked], "step": step, "log_prob": _finite(log_prob), **said[row]}
-            for row, (seed, asked, step, log_prob) in enumerate(columns)
-        ]
+        return self._judged(
+            samples,
+            [
+                {"seed": seed, "target": names[asked], "step": step, "log_prob": _finite(log_prob), **said[row]}
+                for row, (seed, asked, step, log_prob) in enumerate(columns)
+            ],
+        )
+
+    def _judged(self, samples: Samples, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with the judge's verdict in those that have none of this judge."""
+        if self.opinion is None:
+            return rows
+        name = self.opinion.name
+        new = [place for place, row in enumerate(rows) if (row.get("judge") or {}).get("network") != name]
+        verdicts = self.opinion(self.medium.show(samples.signals[new]), [samples.targets[place] for place in new])
+        said = dict(zip(new, verdicts, strict=True))
+        return [row | {"judge": said[place]} if said.get(place) else row for place, row in enumerate(rows)]
 
     # Interrupted, and going on
 
@@ -321,7 +378,9 @@ class Run:
         waiting = [p for p in own if small or p.batch or (p.job == self.job and p.number in (-1, last))]
         self.parts = [part for part in own if part not in waiting]
         for part in waiting:
-            self._take(replace(part, held=part.read()))
+            samples, rows = part.read()
+            held = samples, self._judged(samples, rows)
+            self._take(replace(part, held=held, sums=shards.sums(held[1])))
         self._batches = 1 + max((part.number for part in own if part.batch and part.job == self.job), default=-1)
 
     def load_unfinished(self) -> None:
@@ -439,5 +498,5 @@ def _finite(value: float) -> float | None:
 
 
 def _mean(parts: Sequence[Part], name: str) -> float | None:
-    total, known = (sum(part.sums[name][place] for part in parts) for place in (0, 1))
+    total, known = (sum(part.sums.get(name, (0, 0))[place] for part in parts) for place in (0, 1))
     return total / known if known else None

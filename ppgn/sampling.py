@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -10,35 +9,35 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, building, files, folders, paths, runs, shards
+from ppgn import arguments, building, folders, paths, runs, shards
+from ppgn import progress as progress_
 from ppgn.conditions import words
-from ppgn.contracts import Generator, Info, Prior, State
+from ppgn.contracts import Generator
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
 from ppgn.model import PPGN, unanchored
+from ppgn.progress import Watch
 from ppgn.runs import Run
 from ppgn.samplers import chains
 from ppgn.samplers.sampler import Sampler
+from ppgn.second_opinion import SecondOpinion
+from ppgn.settings import as_config, called, contents, deciding
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
-READ_EVERY = 10  # steps between two looks at log p; a look waits for the device
 BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
-# What does not change a seed's samples.
-FREE = ("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size")
-FREE += ("device", "progress", "trust")  # type: ignore[assignment]
 _SHARE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
 
@@ -78,6 +77,8 @@ def sample(
     compile: bool = False,
     progress: bool = False,
     # -- what comes out --
+    # who gives a second opinion of classes: an ImageNet classifier that takes no part, or module:Class; none is nobody
+    judge: Any = "efficientnet_lite2",
     out: Any = None,  # a folder; one run at a time works there
     overwrite: bool = False,  # true replaces the results of an earlier run in `out`
     labels: bool = False,  # true writes p and the class asked for under each image of grid.png
@@ -99,26 +100,70 @@ def sample(
     1612.00005), section 2.
     """
     given = dict(locals())
+    try:
+        plan = _planned(given)
+        with plan.folder_locked():
+            _walk(plan)
+            _finish(plan)
+    finally:
+        progress_.hush()
+    return plan.run
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A call of `sample`, with everything checked and loaded."""
+
+    given: Mapping[str, Any]
+    run: Run
+    walk: Callable[..., Any]  # `chains.sample` of a batch of seeds
+    watch: Watch
+    seeds: Sequence[int]
+    batch_size: int
+    device: torch.device
+    animation: Path | None
+
+    @contextmanager
+    def folder_locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder, if there is one, and load from it what is to be continued."""
+        run, given = self.run, self.given
+        if run.folder is None:
+            yield
+            return
+        with folders.locked(run.folder, run.job):
+            if not given["resume"]:
+                runs.clear(run.folder, run.job, given["overwrite"])
+            if given["resume"] or (run.job and not given["overwrite"]):
+                run.load()
+            yield
+
+
+def _planned(given: dict[str, Any]) -> _Plan:
+    """Check the arguments of `sample` and load what they name. Raises `InputError`."""
+    target, condition, sampler, init = (given[key] for key in ("target", "condition", "sampler", "init"))
     if isinstance(target, Callable):  # type: ignore[arg-type]
         target, condition = None, target
     asked = arguments.targets(target)
-    where = arguments.device(device)
+    where, dtype = arguments.device(given["device"]), _precision(given["precision"])
+    strength = _strength(given["strength"], init)
     sampler = sampler if init is None else unanchored(sampler)
-    walker = walker_of(sampler, steps, _strength(strength, init))
+    walker_of(sampler, given["steps"], strength)  # refuses what cannot be
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
-    seed_list, size = arguments.seeds(seeds), _batch_size(batch_size, where)
-    number, count = share_of(shard)
-    job, seed_list = f"{number}of{count}" if shard else "", seed_list[number - 1 :: count]
-    dtype = _precision(precision)
-    folder = None if out is None else Path(out).expanduser()
-    animation = _animation(animate, folder, resume or bool(shard))
+    seed_list, size = arguments.seeds(given["seeds"]), _batch_size(given["batch_size"], where)
+    number, count = share_of(given["shard"])
+    job, seed_list = f"{number}of{count}" if given["shard"] else "", seed_list[number - 1 :: count]
+    folder = None if given["out"] is None else Path(given["out"]).expanduser()
+    animation = _animation(given["animate"], folder, given["resume"] or bool(given["shard"]))
     _check(given, folder, job)
+    said = progress_.say if given["progress"] else len
+    said(f"loading the condition {called('condition', condition)}")
     made = words.conditions(condition, asked, device=where, dtype=dtype)
-    net = ppgn.model.load(model, where, trust).to(dtype)
-    sampler = net.suited(sampler, prior)
-    walker = walker_of(sampler, steps, _strength(strength, init))
-    chosen = net.choose_prior(prior, walker)
-    config = as_config(given, net, walker, chosen, sampler, condition)
+    said(f"loading the model {called('model', given['model'])}")
+    net = ppgn.model.load(given["model"], where, given["trust"]).to(dtype)
+    sampler = net.suited(sampler, given["prior"])
+    walker = walker_of(sampler, given["steps"], strength)
+    prior = net.choose_prior(given["prior"], walker)
+    config = as_config(given, net, walker, prior, sampler, condition)
     about = {
         "condition": config["condition"]["expression"],
         "target": config["target"],
@@ -127,67 +172,68 @@ def sample(
         "sampler": called("sampler", sampler),
         "steps": walker.steps,
         "device": str(where),
-        "precision": precision,
-        "compile": compile,
+        "precision": given["precision"],
+        "compile": given["compile"],
     }
     kind = medium.of(cast(Generator, net.generator))
-    contents = {} if folder is None else _contents(given | {"condition": condition}, net)
-    settings = _settings(config) | contents
-    run = Run(folder, config, settings, made, about, kind, labels=labels, threshold=threshold, job=job)
+    settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
+    judged = isinstance(kind, medium.Pictures)
+    opinion = SecondOpinion.of(given["judge"], made, net, where) if judged else None
+    shown = {"labels": given["labels"], "threshold": given["threshold"]}
+    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion)
     if folder is not None:
-        _check_room(run, net, walker, len(seed_list) * len(made), burn_in, thin)
-    targets = net.targets(made, walker, chosen)
-    if compile:
+        _check_room(run, net, walker, len(seed_list) * len(made), given["burn_in"], given["thin"])
+    said("looking at the first pictures")
+    targets = net.targets(made, walker, prior)
+    if given["compile"]:
         _compile(net)
     walk = partial(
         chains.sample,
         targets,
         walker,
         init=None if photo is None else _code(net, photo),
-        burn_in=burn_in,
-        thin=thin,
+        burn_in=given["burn_in"],
+        thin=given["thin"],
         device=where,
         dtype=dtype,
         tag=run.tag,
     )
-    watch = _Watch(about["condition"], asked, animate_every if animation else 0, progress, kind.store)
-    with ExitStack() as held:
-        if folder is not None:
-            held.enter_context(folders.locked(folder, job))
-            if not resume:
-                runs.clear(folder, job, overwrite)
-            if resume or (job and not overwrite):
-                run.load()
-        batches = _batches(run, seed_list, size, resume)
-        held.enter_context(torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"))
-        held.enter_context(watch)
+    names = [str(getattr(one, "name", None) or name) for one, name in zip(made, asked, strict=True)]
+    watch = Watch(about["condition"], names, given["animate_every"] if animation else 0, given["progress"], kind.store)
+    return _Plan(given, run, walk, watch, seed_list, size, where, animation)
+
+
+def _walk(plan: _Plan) -> None:
+    """Walk the chains that are left. Raises `KeyboardInterrupt` that says how much is finished."""
+    run, where = plan.run, plan.device
+    batches = _batches(run, plan.seeds, plan.batch_size, plan.given["resume"])
+    half = torch.autocast(where.type, torch.bfloat16, enabled=plan.given["precision"] == "bfloat16")
+    with half, plan.watch:
         try:
-            _draw(walk, run, batches, watch, where)
+            _draw(plan.walk, run, batches, plan.watch, where)
         except KeyboardInterrupt:
-            if folder is None:
+            if run.folder is None:
                 raise
             run.save()
-            done = f"{len(set(run.walked) & set(seed_list))} of {len(seed_list)} seeds are finished in '{folder}'"
+            done = f"{len(set(run.walked) & set(plan.seeds))} of {len(plan.seeds)} seeds are finished in '{run.folder}'"
             raise KeyboardInterrupt(f"{done}; resume=true goes on with the rest") from None
-        if folder is not None:
-            run.finish(seed_list)
-            if export is not None:
-                shards.open_samples(folder).export(export, medium=kind, job=job)
-    if animation is not None:
-        frames = zip(*watch.batches, strict=True)
-        images.animate(animation, [images.grid(kind.show(torch.cat(moment))) for moment in frames])
-    return run
 
 
-def called(group: str, given: Any) -> str:
-    """What a part is called in a report: its name, that of its class, or its expression."""
-    if isinstance(given, Mapping):
-        if "expression" in given:
-            return str(given["expression"])
-        target = str(given.get("_target_"))
-        same = (name for name in paths.options(group) if building.node(group, name).get("_target_") == target)
-        return next(same, target)
-    return str(given) if isinstance(given, str | Path) else str(getattr(given, "name", None) or type(given).__name__)
+def _finish(plan: _Plan) -> None:
+    """Write what is written of a run that is done."""
+    run, export = plan.run, plan.given["export"]
+    if run.folder is not None:
+        run.finish(plan.seeds)
+        heard = getattr(run.medium, "heard", False)  # what is heard is written without being asked for
+        if export is not None or heard:
+            place = run.folder / run.medium.name if export is None else None
+            shards.open_samples(run.folder).export(export or "folder", place, medium=run.medium, job=run.job)
+    if plan.animation is not None:
+        moments = [
+            [torch.cat(parts) for parts in zip(*((s, p) for s, p, _ in moment), strict=True)]
+            for moment in zip(*plan.watch.batches, strict=True)
+        ]
+        images.animate(plan.animation, [images.grid(run.medium.show(signals)) for signals, _ in moments])
 
 
 def _strength(strength: float | None, init: Any) -> float:
@@ -275,93 +321,6 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
         runs.clear(folder, job, only_look=True)
 
 
-def as_config(
-    given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
-) -> dict[str, Any]:
-    """All that the run was asked for, plain and nested, as config.yaml has it."""
-    config = {key: _plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite")}
-    named = called("condition", condition)
-    described = {"expression": named}
-    if named in paths.options("condition"):
-        changes = {k: v for k, v in condition.items() if k != "expression"} if isinstance(condition, Mapping) else {}
-        described |= building.merged(building.node("condition", named), changes)
-    elif isinstance(condition, Mapping):
-        described |= condition
-    config["condition"] = _plain(described)
-    if not isinstance(config["target"], str | int | list):
-        config["target"] = named
-    by_name = isinstance(given["model"], str | Path) and not str(given["model"]).startswith("hf:")  # which has a commit
-    config["model"] = called("model", given["model"]) if by_name else str(net.name)
-    config["prior"] = net.name_of(prior)
-    config["sampler"] = {"_target_": f"{type(walker).__module__}.{type(walker).__qualname__}", **_plain(asdict(walker))}
-    return config
-
-
-def _plain(value: Any) -> Any:
-    """What YAML and JSON can say of a value."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(inner) for inner in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)[:200]
-
-
-def _settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What of a configuration decides what a seed's samples are, by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if prefix or key not in FREE:
-            flat |= _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _contents(given: Mapping[str, Any], net: PPGN) -> dict[str, str]:
-    """Of all that was given as an object or in a file, whose name does not tell it from others, a digest."""
-    found: dict[str, str] = {}
-    for key in ("init", "model", "condition", "prior", "sampler", "target"):
-        found |= _file_digests(key, given[key])
-    if isinstance(given["init"], Tensor):
-        found["init"] = _digest([given["init"]])
-    if isinstance(condition := given["condition"], nn.Module):
-        plain = [
-            (name, type(module).__qualname__, key, value)
-            for name, module in condition.named_modules()
-            for key, value in vars(module).items()
-            if key != "training" and isinstance(value, bool | int | float | str)
-        ]
-        found["condition"] = _digest([*condition.parameters(), *condition.buffers()], repr(plain))
-    if net.name is None:
-        found["model"] = _digest([*net.parameters(), *net.buffers()])
-    elif "model" not in found and net.name in (shipped := files.shipped(ppgn.model.FORMAT)):
-        found["model"] = folders.digest(shipped[net.name])
-    if isinstance(prior := given["prior"], nn.Module):
-        found["prior"] = _digest([*prior.parameters(), *prior.buffers()])
-    return {f"contents of {key}": digest for key, digest in found.items()}
-
-
-def _file_digests(key: str, value: Any) -> dict[str, str]:
-    """By key, digests of the files that a value names, alone, as FILE:Class, or below the keys of a mapping."""
-    if isinstance(value, Mapping):
-        return {name: d for inner, own in value.items() for name, d in _file_digests(f"{key}.{inner}", own).items()}
-    if not isinstance(value, str | Path):
-        return {}
-    for text in (str(value), str(value).rpartition(":")[0]):
-        path = Path(text).expanduser()
-        with suppress(OSError):  # it is too long for a name
-            if path.suffix and path.is_file():
-                return {key: folders.digest(path)}
-    return {}
-
-
-def _digest(tensors: Iterable[Tensor], said: str = "") -> str:
-    """SHA-256 of text and tensors."""
-    digest = hashlib.sha256(said.encode())
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _check_room(run: Run, net: PPGN, walker: Sampler, chains: int, burn_in: int, thin: int | None) -> None:
     """Raise `InputError` unless the results will fit where they are to go."""
     generator = cast(Generator, net.generator)
@@ -407,7 +366,7 @@ def _draw(
     walk: Callable[..., Any],
     run: Run,
     batches: Sequence[tuple[list[int], Path | None]],
-    watch: _Watch,
+    watch: Watch,
     device: torch.device,
 ) -> None:
     """Walk the chains of all batches and store the samples of each. What the memory does not hold is halved.
@@ -415,9 +374,10 @@ def _draw(
     The files for a person to look at are written each time the samples have doubled.
     """
     waiting, saved = deque(batches), 0
+    done, total = 0, sum(len(batch) for batch, _ in batches)
     while waiting:
         batch, unfinished = waiting.popleft()
-        watch.begin(1 + len(waiting))
+        watch.begin(done, total)
         place = None if run.folder is None else run.chains
         if place is not None and unfinished is None:
             place.unlink(missing_ok=True)
@@ -433,6 +393,7 @@ def _draw(
             waiting = deque(_halved(device, [(batch, None), *waiting], error))
             watch.batches.pop()
             continue
+        done += len(batch)
         if place is not None:
             place.unlink(missing_ok=True)
             if waiting and len(run) >= 2 * saved:
@@ -451,46 +412,6 @@ def _halved(device: torch.device, batches: Sequence[Any], error: Exception) -> l
     waiting = [batch for batch in batches[1:] if batch[1] is not None]
     seeds = [seed for batch, unfinished in batches if unfinished is None for seed in batch]
     return waiting + [(chunk, None) for chunk in _chunks(seeds, size // 2)]
-
-
-class _Watch(ExitStack):
-    """Follows the steps of all batches: counts them, moves a bar on stderr and keeps frames for an animation.
-
-    The bar appears with the first step, so that an error before it stays a single line.
-    """
-
-    def __init__(
-        self, name: str, targets: Sequence[Any], frame_every: int, shown: bool, store: Callable[[Tensor], Tensor]
-    ) -> None:
-        super().__init__()
-        self.name, self.targets, self.frame_every, self.shown, self.store = name, targets, frame_every, shown, store
-        self.batches: list[list[Tensor]] = []  # the frames of every batch, signals (B, ...) as stored
-        self.walked, self.left = 0, 0
-        self.bar: tqdm[NoReturn] | None = None
-
-    def begin(self, left: int) -> None:
-        """Another batch, of so many that are left with it."""
-        self.batches.append([])
-        self.walked, self.left = 0, left
-
-    def step(self, step: int, steps: int, state: State, info: Info) -> None:
-        """The callback of a chain."""
-        self.walked += len(state.code)
-        if self.frame_every and (step % self.frame_every == 0 or step == steps):
-            self.batches[-1].append(self.store(state.evaluation.image).cpu())
-        if not self.shown:
-            return
-        if self.bar is None:
-            interval = 0.1 if sys.stderr.isatty() else 2.0
-            self.bar = self.enter_context(tqdm(desc=self.name, total=0, unit="step", mininterval=interval))
-        done = len(self.batches) - 1
-        self.bar.total = (done + self.left) * steps
-        if step % READ_EVERY == 0 or step == steps:
-            log_p = state.evaluation.log_condition.nanmean().item()
-            target = self.targets[(step - 1) * len(self.targets) // steps]
-            asked = "" if target in (None, self.name) else f"({target})"
-            self.bar.set_postfix_str(f"mean log p{asked} {log_p:.3g}", refresh=step == steps)
-        self.bar.update(done * steps + step - self.bar.n)
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ seeds it holds, so the folder can be read at any moment, whatever was interrupte
 from __future__ import annotations
 
 import json
+import math
 import re
 import tarfile
 import tempfile
@@ -46,7 +47,7 @@ class Part:
     count: int  # of samples
     seconds: float
     chain_steps: int
-    sums: Mapping[str, Sequence[float]]  # of each of MEANS: sum and number of the values that are known
+    sums: Mapping[str, Sequence[float]]  # of each of MEANS and other `figures`: sum and number of the known values
     path: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     held: tuple[Samples, list[dict[str, Any]]] | None = field(default=None, repr=False)
@@ -56,10 +57,8 @@ class Part:
         samples: Samples, rows: Sequence[Mapping[str, Any]], walked: Sequence[int], seconds: float, steps: int
     ) -> Part:
         """A part in memory: samples as stored, a row of the report each, the seeds, and the work they were."""
-        known = {name: [row[name] for row in rows if row.get(name) is not None] for name in MEANS}
-        sums = {name: [sum(values), len(values)] for name, values in known.items()}
         held = samples, [dict(row) for row in rows]
-        return Part(tuple(walked), samples.failed, len(samples), seconds, steps, sums, held=held)
+        return Part(tuple(walked), samples.failed, len(samples), seconds, steps, sums(rows), held=held)
 
     @property
     def job(self) -> str:
@@ -107,6 +106,28 @@ class Part:
         return replace(self, path=path)
 
 
+def figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """What of a row of the report has a mean: of MEANS what is known, and behind a judge's name what it says.
+
+    That is its "prob", whether its first guess or one of its five best is what was asked for, "top1" and "top5", and
+    whether the condition is "sure" of that, p > 1/2.
+    """
+    found = {name: row[name] for name in MEANS if row.get(name) is not None}
+    if said := row.get("judge"):
+        own = {"prob": said["prob"], "top1": float(said["rank"] == 1), "top5": float(said["rank"] <= 5)}
+        own["sure"] = float(found.get("log_prob", -math.inf) > -math.log(2))
+        found |= {f"{said['network']} {name}": value for name, value in own.items()}
+    return found
+
+
+def sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[float]]:
+    """Of all figures of rows: the sum and the number of the values."""
+    known: dict[str, list[float]] = {name: [] for name in MEANS}
+    for name, value in (figure for row in rows for figure in figures(row).items()):
+        known.setdefault(name, []).append(value)
+    return {name: [sum(values), len(values)] for name, values in known.items()}
+
+
 def job_of(path: Path) -> str:
     """The job that a file of a run is of, as 3of8; "" for one of a run in one process."""
     match = _NAME.fullmatch(path.name)
@@ -141,7 +162,8 @@ def head(path: Path) -> Part:
             raise TypeError("progress that is none")
         known: dict[str, Any] = {key: progress[key] for key in _PROGRESS}
         known |= {key: tuple(map(_whole, known[key])) for key in ("walked", "failed")}
-        known["sums"] = {key: (float(known["sums"][key][0]), _whole(known["sums"][key][1])) for key in MEANS}
+        keys = {**dict.fromkeys(MEANS), **known["sums"]}
+        known["sums"] = {key: (float(known["sums"][key][0]), _whole(known["sums"][key][1])) for key in keys}
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"'{path}' is damaged ({error}); {ADVICE}") from error
     return Part(**known, path=path, settings=settings)

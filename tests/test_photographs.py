@@ -147,3 +147,13 @@ def test_what_is_no_folder_of_photographs_is_refused(tmp_path: Path) -> None:
 def test_what_names_no_folder_is_one_line(root: Any) -> None:
     with pytest.raises(InputError, match="expected a folder, or a list of folders"):
         Photographs.find(root)
+
+
+def test_arrays_may_be_grey(tmp_path: Path) -> None:
+    np.save(tmp_path / "val_images.npy", np.arange(48, dtype=np.uint8).reshape(3, 4, 4, 1))
+    found = Photographs.find(tmp_path)
+    assert found[1].shape == (1, 4, 4)
+    assert found.all().shape == (3, 1, 4, 4)
+    np.save(tmp_path / "val_images.npy", np.zeros((3, 4, 4, 2), dtype=np.uint8))
+    with pytest.raises(InputError, match="grey"):
+        Photographs.find(tmp_path)

@@ -20,6 +20,7 @@ from ppgn.cli import main
 from ppgn.contracts import State
 from ppgn.errors import InputError
 from ppgn.media import images
+from ppgn.media.sound import Sound
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.samplers.annealed import Annealed
@@ -157,7 +158,7 @@ def test_a_condition_that_no_chain_can_follow_is_refused() -> None:
 
 def test_the_bar_counts_every_batch(capsys: pytest.CaptureFixture[str]) -> None:
     ppgn.sample(Red(), model=model(), seeds=range(3), batch_size=2, steps=4, progress=True)
-    assert "8/8" in capsys.readouterr().err
+    assert "3/3 samples" in capsys.readouterr().err
 
 
 def test_too_little_memory_is_told_once_a_single_chain_does_not_fit() -> None:
@@ -359,3 +360,45 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path: Path, 
             )
         stored.check()
         assert not list((tmp_path / str(number)).glob("chains*"))
+
+
+class Hum(nn.Module):
+    """Codes (B, 5) -> spectrograms (B, 1, 64, 64) of five tones, each as loud as its code says."""
+
+    code_shape = (5,)
+    signal_shape = (1, 64, 64)
+    medium = Sound()
+
+    def forward(self, h: Tensor) -> Tensor:
+        bands = torch.eye(64, dtype=h.dtype)[8:48:8]
+        return (torch.sigmoid(h) @ bands).view(-1, 1, 64, 1).expand(-1, -1, -1, 64)
+
+
+class Mean(nn.Module):
+    """Spectrograms (B, 1, 64, 64) -> five numbers each, (B, 5)."""
+
+    code_shape = (5,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(1, 3))[:, 8:48:8]
+
+
+def test_sounds_are_written_as_files_that_one_can_hear(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"model": PPGN(Hum(), Mean()), "seeds": range(2), "steps": 2}
+    run = ppgn.sample(Bright(0.5), **words, out=tmp_path / "o")
+    assert sorted(path.name for path in (tmp_path / "o" / "sounds").glob("*.wav")) == [
+        "seed00000000-0.wav",
+        "seed00000001-0.wav",
+    ]
+    assert run.images.shape == (2, 3, 64, 64)
+    assert (tmp_path / "o" / "grid.png").is_file()
+
+
+def test_a_stretch_of_a_sound_is_filled(tmp_path: Path) -> None:
+    net = PPGN(Hum(), Mean())
+    whole = net.decode(torch.tensor([[3.0, -3.0, 3.0, -3.0, 0.0]]))
+    path = Sound().write(tmp_path / "hum", Sound().store(whole)[0])
+    done = ppgn.inpaint(path, model=net, hole="columns:32-63", seeds=1, steps=2, sampler="ppgn", out=tmp_path / "o")
+    assert (tmp_path / "o" / "hum-seed-1-completed.wav").is_file()
+    known = Sound().read(path)[0, :, :32]
+    assert torch.equal(done.images[0][0, :, :32], known)

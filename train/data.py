@@ -46,20 +46,20 @@ class Stream(lightning.LightningDataModule):
         return DataLoader(Endless(self.batch, self.seed, *place), batch_size=None)
 
 
-def shuffled(images: Tensor, size: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """`size` of the images (N, 3, H, W), half of them mirrored, and their places 2 · row + mirrored, (size,)."""
+def shuffled(images: Tensor, size: int, random: np.random.Generator, mirrored: bool = True) -> tuple[Tensor, Tensor]:
+    """`size` of the images (N, 3, H, W), half of them mirrored, if any, and places 2 · row + mirrored, (size,)."""
     rows = torch.from_numpy(random.integers(len(images), size=size)).to(images.device)
-    mirrored = torch.from_numpy(random.random(size) < 0.5).to(images.device)
+    turned = torch.from_numpy(random.random(size) < 0.5 * mirrored).to(images.device)
     x = images[rows]
-    return torch.where(mirrored[:, None, None, None], x.flip(-1), x), 2 * rows + mirrored
+    return torch.where(turned[:, None, None, None], x.flip(-1), x), 2 * rows + turned
 
 
 class ArrayData(Stream):
     """Sets stored as `NAME/{train,val}_images.npy`, uint8 (N, S, S, 3), joined and held in memory.
 
     `on_device` keeps them on the accelerator, so that no loader stands between the data and the networks. Batches are
-    `shuffled` images (B, 3, S, S) uint8 with their places (B,). Raises `InputError` naming a folder that is missing or
-    holds something else.
+    `shuffled` images (B, 3, S, S) uint8 with their places (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
+    `InputError` naming a folder that is missing or holds something else.
     """
 
     def __init__(
@@ -71,8 +71,9 @@ class ArrayData(Stream):
         seed: int = 0,
         on_device: bool = False,
         limit: int | None = None,
+        mirrored: bool = True,
     ) -> None:
-        super().__init__(lambda random: shuffled(self.train, batch_size, random), seed)
+        super().__init__(lambda random: shuffled(self.train, batch_size, random, mirrored), seed)
         self.folders, self.batch_size = [Path(root) / name for name in names], batch_size
         self.on_device, self.limit = on_device, limit
 

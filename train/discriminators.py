@@ -95,7 +95,7 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W), codes (P, D) of the first P rows -> logits (P, positions) and, if free, (B, positions)."""
-        x = F.conv2d(x * self.scale, self.mixing) if self.channels else 4 * x - 2
+        x = F.conv2d(x * self.scale, self.mixing) if self.channels else (4 * x - 2).expand(-1, 3, -1, -1)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         with_code = x[: len(h)]

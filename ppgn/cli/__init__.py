@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from keyword import iskeyword
 
+from ppgn import progress
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shows the traceback as well) and 130 an interruption from the keyboard.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others; torch reads it
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -61,8 +63,12 @@ def _run(words: list[str]) -> int:
 
         return multirun(words, main)
     else:
-        run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
-        return run(words[1:])
+        progress.say("starting")
+        try:
+            run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
+            return run(words[1:])
+        finally:
+            progress.hush()
     return 0
 
 

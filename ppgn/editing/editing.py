@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ppgn.model
-from ppgn import arguments, building, paths
+from ppgn import arguments, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
 from ppgn.editing.canvas import Canvas
@@ -27,7 +27,8 @@ from ppgn.model import PPGN
 from ppgn.networks import labels
 from ppgn.photographs import square
 from ppgn.runs import describe
-from ppgn.sampling import as_config, called, enough_memory
+from ppgn.sampling import enough_memory
+from ppgn.settings import as_config, called
 
 SEEN = 512  # pixels a side, at most, of what condition and judge see of a photo
 NOTHING = 1 / 255  # RMS change of a pixel below which nothing has changed
@@ -93,7 +94,7 @@ def edit(
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     net = ppgn.model.load(model, where, trust)
     resolution = size_of(net)
-    opinion = Opinion(made, None if judge is None else _judge(judge, where))
+    opinion = Opinion(made, None if judge is None else accuracy.Judge.of(judge).to(where))
     config = as_config(given, net, settings.sampler, net.choose_prior("gaussian"), sampler, condition)
     config |= {"image": [photo.file for photo in taken], "prior": "near", "near": asdict(settings)}
     del config["near"]["sampler"]
@@ -109,12 +110,6 @@ def edit(
             parts = [walk(net, [canvas] * len(some), some, made, settings, advance) for some in batches]
             edited.take(photo, canvas, Samples.concatenate(parts), net, advance)
     return edited
-
-
-def _judge(judge: Any, device: torch.device) -> accuracy.Judge:
-    """Raises `InputError` for a name of none."""
-    named = isinstance(judge, str) and ":" not in judge
-    return accuracy.Judge(judge if named else building.part("judge", judge)).to(device)
 
 
 class Opinion:

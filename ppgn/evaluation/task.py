@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import ppgn.model
-from ppgn import arguments, building
+from ppgn import arguments
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError
@@ -120,5 +120,4 @@ class Task:
         """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or the module itself."""
         if isinstance(judge, accuracy.Judge):
             return judge.to(self.where)
-        named = isinstance(judge, str) and ":" not in judge
-        return accuracy.Judge(judge if named else building.part("judge", judge), self.batch_size).to(self.where)
+        return accuracy.Judge.of(judge, self.batch_size).to(self.where)

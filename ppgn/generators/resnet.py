@@ -9,8 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
+from ppgn.media.medium import Pictures
+from ppgn.media.sound import Sound
 from ppgn.numerics.linear import Linear
+
+MEDIA = {"pictures": Pictures, "sound": Sound}
 
 
 class ModulatedNorm(nn.Module):
@@ -56,7 +60,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Codes (B, D) -> images (B, 3, S, S) in [0, 1].
+    """Codes (B, D) -> images (B, C, S, S) in [0, 1], C = `channels`; what they are says `medium`, one of `MEDIA`.
 
     The code is mapped to a 4x4 grid of `widths[0]` channels; each further width adds a doubling block, preceded by
     `depths` plain blocks at the smaller resolution. S = 4 · 2^(len(widths) − 1). Layers follow the residual
@@ -68,13 +72,18 @@ class ResNet(nn.Module):
         code_dim: int = 512,
         widths: Sequence[int] = (384, 192, 96, 48, 32),
         depths: Sequence[int] = (0, 1, 1, 0, 0),
+        channels: int = 3,
+        medium: str = "pictures",
     ) -> None:
         super().__init__()
         if len(depths) != len(widths):
             raise InputError(f"generator: {len(widths)} widths need as many depths, not {len(depths)}")
+        if medium not in MEDIA:
+            raise unknown("medium", medium, MEDIA)
         self.code_shape: Shape = (code_dim,)
         size = 4 * 2 ** (len(widths) - 1)
-        self.signal_shape: Shape = (3, size, size)
+        self.signal_shape: Shape = (channels, size, size)
+        self.medium = MEDIA[medium]()
         self.widths = tuple(widths)
         self.stem = Linear(code_dim, 16 * widths[0])
         blocks: list[Block] = []
@@ -84,10 +93,10 @@ class ResNet(nn.Module):
                 blocks.append(Block(width, widths[level + 1], code_dim, up=True))
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
-        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Codes (B, D) -> images (B, 3, S, S) in [0, 1]."""
+        """Codes (B, D) -> images (B, C, S, S) in [0, 1]."""
         x = self.stem(h).view(-1, self.widths[0], 4, 4).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, h)

@@ -25,13 +25,13 @@ from ppgn.samplers.noise import Noise
 def size_of(model: PPGN) -> tuple[int, int]:
     """The resolution (S, S') at which a model works on a hole.
 
-    Raises `InputError` for a model without an encoder, and for one that draws no RGB pictures.
+    Raises `InputError` for a model without an encoder, and for one that draws no pictures, RGB or grey.
     """
     shape = tuple(cast(Generator, model.generator).signal_shape)
     if model.encoder is None:
         raise InputError("model: it has no encoder, so it cannot inpaint; give another model")
-    if len(shape) != 3 or shape[0] != 3:
-        raise InputError(f"model: it draws signals of the shape {shape}; only RGB pictures (3, H, W) can be filled")
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise InputError(f"model: it draws signals of the shape {shape}; only pictures, (3 or 1, H, W), can be filled")
     return shape[1:]
 
 
@@ -47,8 +47,9 @@ def complete(
 ) -> Samples:
     """Walk one chain for each of the `problems`, with the seed beside it, all in one batch -> `Samples`.
 
-    Their signals are (N, 3, S, S'), for `Problem.complete`. condition: what to draw; None leaves it to what is known.
-    prior: as `PPGN.choose_prior` takes it. Raises `InputError` as `size_of` does, and where the prior does not suit.
+    Their signals are (N, 3 or 1, S, S'), for `Problem.complete`. condition: what to draw; None leaves it to what is
+    known. prior: as `PPGN.choose_prior` takes it. Raises `InputError` as `size_of` does, and for a prior that does not
+    suit.
     """
     size_of(model)
     image = torch.stack([problem.image for problem in problems]).to(model.device, model.dtype)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,15 +14,16 @@ from torch import Tensor
 import ppgn.model
 from ppgn import arguments, paths
 from ppgn.conditions import words
-from ppgn.contracts import Condition, Samples
+from ppgn.contracts import Condition, Generator, Medium, Samples
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.problem import Problem
 from ppgn.inpainting.results import Results, bar
 from ppgn.inpainting.settings import Settings
-from ppgn.media import images
+from ppgn.media import images, medium
 from ppgn.runs import describe
-from ppgn.sampling import as_config, called, enough_memory
+from ppgn.sampling import enough_memory
+from ppgn.settings import as_config, called
 
 ALONE = "imagenet"  # the condition that asks for nothing where there is no target
 
@@ -32,8 +33,8 @@ def inpaint(
     image: Any,  # a photo of any size, or a folder of them
     *,
     # where: center, half as wide and high as the photo; random or random-N, a square somewhere, the same every time;
-    # alpha, what is transparent; a mask file of the photo's size, white is the hole; a folder of masks named as the
-    # photos are
+    # rows:A-B or columns:A-B, from edge to edge; alpha, what is transparent; a mask file of the photo's size, white is
+    # the hole; a folder of masks named as the photos are
     hole: Any = "center",
     target: Any = None,  # what the condition asks for; null: what is known of the photo decides alone
     condition: Any = "imagenet",  # the network that judges, or several: "imagenet:castle & 0.5*places:mountain"
@@ -78,7 +79,9 @@ def inpaint(
     settings = Settings.of(sampler, asked=asked, steps=steps, keep=keep, fill=fill, context=context)
     where, chains = arguments.device(device), arguments.seeds(seeds)
     size = arguments.whole("batch_size", batch_size)
-    taken = photos(image)
+    net = ppgn.model.load(model, where, trust)
+    kind = medium.of(cast(Generator, net.generator))
+    taken = photos(image, getattr(kind, "read", None))
     folder = None if out is None else Path(out).expanduser()
     if folder is not None:
         paths.check_writable(folder, 4 * sum(photo.pixels[0].numel() for photo in taken) * len(chains) + 10_000_000)
@@ -86,7 +89,6 @@ def inpaint(
     for photo, place in zip(taken, holes, strict=True):
         Problem.of(photo.pixels, place, (1, 1))  # refuses what cannot be
     made = words.conditions(condition, [wanted], device=where, dtype=torch.float32)[0] if asked else None
-    net = ppgn.model.load(model, where, trust)
     resolution, chosen = size_of(net), net.choose_prior(prior, settings.sampler)
     config = as_config(given, net, settings.sampler, chosen, sampler, condition)
     told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations")}
@@ -95,7 +97,7 @@ def inpaint(
     about = {"condition": config["condition"]["expression"] if asked else None}
     about |= {key: config[key] for key in ("target", "model", "prior")}
     about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "mask": config["hole"]}
-    completed = Completed(settings, made, folder, config, about, chains, started)
+    completed = Completed(settings, made, kind, folder, config, about, chains, started)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
     total = len(taken) * (len(batches) * settings.sampler.steps + len(chains))
     with enough_memory(where, size), bar(progress, total, "inpaint") as advance:
@@ -116,9 +118,9 @@ class Completed(Results):
 
     noun = "completions"
 
-    def __init__(self, settings: Settings, condition: Condition | None, *given: Any) -> None:
+    def __init__(self, settings: Settings, condition: Condition | None, medium: Medium, *given: Any) -> None:
         super().__init__(*given)
-        self.settings, self.condition = settings, condition
+        self.settings, self.condition, self.medium = settings, condition, medium
         self.scores: list[float] = []
 
     def __repr__(self) -> str:
@@ -132,6 +134,8 @@ class Completed(Results):
         for file, drawn in zip(files, samples.signals, strict=True):
             pictures.append(problem.complete(drawn))
             self.keep(file, pictures[-1])
+            if self.folder is not None and getattr(self.medium, "heard", False):
+                self.medium.write(self.folder / Path(file).stem, pictures[-1][:1])
             advance()
         best = sorted(range(len(said)), key=lambda row: -said[row]["score"])
         told = [

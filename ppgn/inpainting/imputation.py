@@ -40,9 +40,9 @@ def told(model: PPGN, prior: NoiseConditionalPrior, problems: Sequence[Problem],
 def observe(encoder: FeatureEncoder, image: Tensor, hole: Tensor, fills: Tensor) -> tuple[Tensor, Tensor]:
     """A likelihood of codes, exp(bᵀh − ½ hᵀΛh): Λ, (D, D), and b, (D,), in float64.
 
-    The hole (S, S'), bool, of `image` (3, S, S') in [0, 1] is filled with each of the `fills` (K, 3, S, S'), without a
-    seam. The features of the filled pictures have a mean f̄, and variances v that are large where the hole decides. A
-    whole picture with the code h has features m + A h + r, where r is what its code leaves out. So f̄ is taken to be
+    The hole (S, S'), bool, of `image` (3, S, S') in [0, 1] is filled with each of the `fills` (K, 3 or 1, S, S'), no
+    seam left. The features of the filled pictures have a mean f̄, and variances v that are large where the hole decides.
+    A whole picture with the code h has features m + A h + r, where r is what its code leaves out. So f̄ is taken to be
     N(m + A h, v + `RESIDUAL` · r²), with r² the mean over the filled pictures, and with at least `LEAST` of all that a
     feature varies as its variance.
 
@@ -55,8 +55,9 @@ def observe(encoder: FeatureEncoder, image: Tensor, hole: Tensor, fills: Tensor)
     if len(fills) < 2:
         raise InputError(f"imputation: {len(fills)} fills have no variance; give 2 or more")
     directions = encoder.directions()
-    apart = (image - fills).flatten(0, 1)  # every channel of every fill is a system of its own
-    filled = torch.where(hole, (fills + harmonic(apart, hole).view_as(fills)).clamp(0, 1), image)
+    apart = image - fills
+    smooth = harmonic(apart.flatten(0, 1), hole).view_as(apart)  # every channel of every fill is a system of its own
+    filled = torch.where(hole, (fills + smooth).clamp(0, 1), image)
     features = encoder.features(filled).double() - encoder.mean
     left_out = features - features @ encoder.whitening.double().T @ directions.T
     noise = features.var(dim=0) + RESIDUAL * left_out.square().mean(dim=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ class Photo:
         return found
 
 
-def photos(given: Any) -> list[Photo]:
+def photos(given: Any, read: Callable[[Path], Tensor] | None = None) -> list[Photo]:
     """The photos in a file, a folder, a Pillow picture, a tensor (3, H, W), uint8 or in [0, 1], or a list of these.
 
+    read: what makes a grey picture, uint8 (1, H, W), of files that are none, as the spectrograms of sounds.
     Raises `InputError` for what cannot be read, has too many pixels, alone or together, or bears the same name.
     """
     every = given if isinstance(given, list | tuple) else [given]
@@ -79,13 +81,15 @@ def photos(given: Any) -> list[Photo]:
     for number, one in enumerate(every):
         name = "photo" if len(every) == 1 else f"photo-{number}"
         if isinstance(one, Tensor):
-            found.append(Photo(name, images.to_uint8(one).cpu()))
+            found.append(Photo(name, images.to_uint8(one).expand(3, -1, -1).cpu()))
         elif isinstance(one, Image.Image):
             found.append(Photo.of(one, name))
         elif (place := Path(str(one)).expanduser()).is_dir():
             inside = Photographs.find(place)
             found += [Photo.of(images.load(path, MOST_PIXELS), str(path)) for path in inside.files]
             found += [Photo(f"photo-{row}", inside[row]) for row in range(len(inside) - len(inside.files))]
+        elif read is not None and place.suffix.lower() not in Image.registered_extensions():
+            found.append(Photo(str(one), read(place).expand(3, -1, -1)))
         else:
             found.append(Photo.of(images.load(place, MOST_PIXELS), str(one)))
     stems = [photo.stem for photo in found]
@@ -114,6 +118,14 @@ def _drawn(hole: str, stem: str, height: int, width: int) -> Tensor:
         top, left = (int(generator.integers(n - side + 1)) for n in found.shape)
         found[top : top + side, left : left + side] = True
         return found
+    stripe = re.fullmatch(r"(rows|columns):(\d+)-(\d+)", hole)
+    if stripe is not None:
+        first, last = int(stripe[2]), int(stripe[3])
+        lines = found if stripe[1] == "rows" else found.T
+        if not first <= last < len(lines):
+            raise InputError(f"mask={hole}: expected two numbers from 0 to {len(lines) - 1}, the first one first")
+        lines[first : last + 1] = True
+        return found
     place = Path(hole).expanduser()
     if place.is_dir():
         files = [file for file in sorted(place.iterdir()) if file.stem == stem]
@@ -121,7 +133,12 @@ def _drawn(hole: str, stem: str, height: int, width: int) -> Tensor:
             raise InputError(f"mask: '{place}' has {len(files)} files named '{stem}'; expected one for each image")
         (place,) = files
     elif not place.exists() and place.suffix.lower() not in Image.registered_extensions():
-        raise unknown("mask", hole, ["center", "random", "alpha"], hint="or give a mask file, white is the hole")
+        raise unknown(
+            "mask",
+            hole,
+            ["center", "random", "alpha", "rows:A-B", "columns:A-B"],
+            hint="or a mask file, white is the hole",
+        )
     picture = images.load(place, MOST_PIXELS).convert("RGBA")
     grey = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("L")
     return torch.from_numpy(np.array(grey) >= 128)

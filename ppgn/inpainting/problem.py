@@ -30,12 +30,14 @@ class Region:
     def around(hole: Tensor) -> Region:
         """The square twice as wide as a hole (H, W), bool, around its middle, moved and shrunk into the picture.
 
-        It takes in the whole hole and one pixel around it, if need be beyond the picture's edge.
+        It takes in the whole hole and one pixel around it, if need be beyond the picture's edge; not where the hole
+        goes from edge to edge.
         """
         height, width = hole.shape
         rows, columns = (hole.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
-        longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-        side = max(min(SURROUNDINGS * longest, height, width), longest + 2)
+        extents = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        needed = (extent + 2 * (extent < length) for extent, length in zip(extents, hole.shape, strict=True))
+        side = max(min(SURROUNDINGS * max(extents), height, width), *needed)
         return Region(_begin(rows, side, height), _begin(columns, side, width), side)
 
     def box(self, shape: Sequence[int]) -> tuple[slice, slice]:
@@ -105,7 +107,7 @@ class Problem:
         return torch.where(self.hole, GREY, self.photo)
 
     def complete(self, drawn: Tensor) -> Tensor:
-        """The photo with the hole taken from `drawn` (3, S, S'), blended in, uint8 (3, H, W); the rest is untouched."""
+        """The photo with the hole taken from `drawn` (3 or 1, S, S'), blended in, uint8 (3, H, W); the rest stays."""
         box, here = self.region.box(self.hole.shape), self.region.inside(self.hole.shape)
         square = resize(drawn.float().cpu(), (self.region.side, self.region.side))
         part = self.photo[:, box[0], box[1]].float() / 255

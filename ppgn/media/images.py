@@ -88,8 +88,8 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """An image (3, H, W), float in [0, 1] or uint8, as a Pillow picture."""
-    return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
+    """An image (3, H, W) or grey (1, H, W), float in [0, 1] or uint8, as a Pillow picture in RGB."""
+    return Image.fromarray(to_uint8(image).expand(3, -1, -1).permute(1, 2, 0).cpu().numpy())
 
 
 def write(path: str | Path, image: Tensor | Image.Image) -> None:

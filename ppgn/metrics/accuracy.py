@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ppgn import building
 from ppgn.errors import InputError, library
 from ppgn.metrics.look import look
 from ppgn.networks import imagenet
@@ -33,6 +34,12 @@ class Judge(nn.Module):
         self.batch_size = batch_size
         self.register_buffer("place", torch.zeros(()), persistent=False)
         self.eval()
+
+    @classmethod
+    def of(cls, given: Any, batch_size: int = 50) -> Judge:
+        """A judge by the name of an ImageNet classifier, "module:Class", a mapping, or the module itself."""
+        named = isinstance(given, str) and ":" not in given
+        return cls(given if named else building.part("judge", given), batch_size)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, K)."""

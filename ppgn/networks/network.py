@@ -29,7 +29,7 @@ class Preprocessing(nn.Module):
     since samplers need their gradients. On CUDA the gradient of the resizing is summed in no fixed order, so that two
     runs agree up to rounding; on a CPU they agree bit for bit.
 
-    Raises `InputError` for images that are not (B, 3, H, W).
+    Grey images (B, 1, H, W) are taken as RGB of three channels alike. Raises `InputError` for any others.
     """
 
     gain: Tensor
@@ -83,8 +83,11 @@ class Preprocessing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> what the weights expect, differentiable."""
-        if x.dim() != 4 or x.shape[1] != 3:
-            raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1]")
+        if x.dim() != 4 or x.shape[1] not in (1, 3):
+            raise InputError(
+                f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1], or grey (B, 1, H, W)"
+            )
+        x = x.expand(-1, 3, -1, -1)
         if self.size is not None and self.crop and min(x.shape[-2:]) > self.size:
             top, left = ((side - self.size + 1) // 2 for side in x.shape[-2:])
             x = x[..., top : top + self.size, left : left + self.size]

@@ -25,7 +25,8 @@ from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
 from ppgn.runs import describe
-from ppgn.sampling import PHOTO_STRENGTH, as_config, enough_memory, walker_of
+from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
+from ppgn.settings import as_config
 
 COMPONENTS = 50  # principal components that t-SNE sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known

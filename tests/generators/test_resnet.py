@@ -61,3 +61,11 @@ def test_a_fresh_block_passes_its_input_on():
 def test_widths_and_depths_must_match():
     with pytest.raises(InputError, match="2 widths need as many depths, not 1"):
         ResNet(widths=(4, 4), depths=(0,))
+
+
+def test_it_draws_grey_pictures_and_spectrograms_of_sounds() -> None:
+    generator = ResNet(code_dim=5, widths=(8, 4), depths=(0, 0), channels=1, medium="sound")
+    assert generator(torch.zeros(2, 5)).shape == (2, *generator.signal_shape) == (2, 1, 8, 8)
+    assert generator.medium.name == "sounds"
+    with pytest.raises(InputError, match="sound"):
+        ResNet(medium="sounds")

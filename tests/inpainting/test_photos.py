@@ -74,3 +74,21 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
             photos(given)
     with pytest.raises(InputError, match="rename"):
         photos([save(tmp_path / "x" / "a.png"), save(tmp_path / "y" / "a.png")])
+
+
+def test_stripes_from_edge_to_edge() -> None:
+    photo = Photo("p.png", torch.zeros(3, 6, 8, dtype=torch.uint8))
+    assert photo.hole("columns:5-7").any(dim=0).nonzero().flatten().tolist() == [5, 6, 7]
+    assert int(photo.hole("columns:5-7").sum()) == 3 * 6
+    assert photo.hole("rows:0-0").any(dim=1).nonzero().flatten().tolist() == [0]
+    for strange in ("columns:5-8", "rows:3-2"):
+        with pytest.raises(InputError, match=strange):
+            photo.hole(strange)
+
+
+def test_files_that_are_no_pictures_are_read_by_who_can(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.png"):
+        save(tmp_path / name) if name == "b.png" else (tmp_path / name).write_bytes(b"sound")
+    heard, seen = photos([tmp_path / "a.wav", tmp_path / "b.png"], lambda path: torch.ones(1, 4, 5, dtype=torch.uint8))
+    assert torch.equal(heard.pixels, torch.ones(3, 4, 5, dtype=torch.uint8))
+    assert seen.pixels.shape == (3, 30, 44)

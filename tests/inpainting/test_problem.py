@@ -26,6 +26,7 @@ def rectangle(shape: tuple[int, int], top: int, left: int, height: int, width: i
         (rectangle((100, 200), 30, 60, 40, 70), Region(0, 45, 100)),  # shrunk to its height
         (rectangle((100, 200), 20, 30, 60, 140), Region(-21, 29, 142)),  # beyond it, so that the hole fits
         (rectangle((64, 64), 16, 16, 32, 32), Region(0, 0, 64)),
+        (rectangle((64, 64), 0, 30, 64, 31), Region(0, 0, 64)),  # from edge to edge, where nothing is known beyond
     ],
 )
 def test_regions(hole: Tensor, region: Region) -> None:

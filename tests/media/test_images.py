@@ -151,3 +151,9 @@ def test_fit_keeps_the_centre_and_the_shape_of_things() -> None:
 def test_to_uint8_rounds_and_clips() -> None:
     levels = torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-4, 1.0, 2.0]).expand(3, 1, 5)
     assert images.to_uint8(levels)[0, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+def test_grey_pictures_are_shown_as_colour(tmp_path: Path) -> None:
+    images.write(tmp_path / "grey.png", torch.full((1, 4, 5), 0.2))
+    torch.testing.assert_close(images.read(tmp_path / "grey.png"), torch.full((3, 4, 5), 0.2))
+    assert images.grid(torch.zeros(2, 1, 4, 4)).mode == "RGB"

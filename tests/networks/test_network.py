@@ -133,7 +133,7 @@ def test_gradients_reach_the_image_through_the_constants() -> None:
     ("settings", "shape", "message"),
     [
         ({}, (3, 4, 4), r"\(3, 4, 4\): expected \(B, 3, H, W\)"),
-        ({}, (1, 1, 4, 4), r"\(1, 1, 4, 4\)"),
+        ({}, (1, 2, 4, 4), r"\(1, 2, 4, 4\)"),
         ({"size": 0}, (1, 3, 4, 4), "size=0: expected at least 1"),
         ({"channels": "bgrr"}, (1, 3, 4, 4), "unknown channels 'bgrr'; nearest: bgr"),
         ({"interpolation": "cubic"}, (1, 3, 4, 4), "nearest: bicubic"),
@@ -272,3 +272,11 @@ def test_the_module_given_stays_as_it_is() -> None:
     body[1].weight.data.zero_()
     assert network.get_parameter("body.1.weight").any()
     assert Network(body, Preprocessing(size=2), name="tiny", copy=False).body is body
+
+
+@pytest.mark.parametrize("channels", ["rgb", "gray"])
+def test_grey_pictures_are_colour_with_equal_channels(channels: str) -> None:
+    grey = torch.rand(2, 1, 4, 4)
+    prepare = Preprocessing(None, (0.5,), (0.25,), channels=channels)
+    assert torch.equal(prepare(grey), prepare(grey.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(prepare(grey)[:, :1], 4 * grey - 2)

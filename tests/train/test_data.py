@@ -85,3 +85,11 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     assert data.spread("val", 2)[:, 0, 4, 4].tolist() == [0, 150]
     with pytest.raises(InputError, match="no "):
         FolderData(str(tmp_path / "nowhere"), 8).spread("val", 2)
+
+
+def test_signals_that_run_one_way_are_not_mirrored(root: Path) -> None:
+    batch, places = shuffled(images(5), 200, np.random.default_rng(1), mirrored=False)
+    assert torch.equal(batch, images(5)[places // 2])
+    assert not (places % 2).any()
+    stream = ArrayData(str(root), ["a", "b"], batch_size=50, mirrored=False)
+    assert not (next(iter(stream.train_dataloader()))[1] % 2).any()

@@ -79,3 +79,9 @@ def test_a_head_on_pixels_judges_patches_of_the_image_and_reads_the_code():
     changed = x.clone()
     changed[:, :, 0, 0] = 1 - changed[:, :, 0, 0]
     assert torch.equal(on_pixels[:, 3], d(changed, features, h)[1][:, 3])  # a far corner is another patch
+
+
+def test_a_head_on_pixels_takes_grey_for_colour():
+    judge = ProjectedDiscriminator([], [], 4, pixels=2).eval()
+    grey, h = torch.rand(2, 1, 16, 16), torch.randn(2, 4)
+    assert torch.equal(judge(grey, {}, h)[0], judge(grey.expand(-1, 3, -1, -1), {}, h)[0])
