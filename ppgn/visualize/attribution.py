@@ -90,7 +90,11 @@ def deconv(
             found[one.name, name] = seen[0].cpu()
             checks.append({"unit": one.name, "method": name, "activation": value} | check(one, x, seen, name, seed))
     network_name = inner(first).name
-    said = {"layer": first.layer, "position": position if isinstance(position, str) else list(position), "seed": seed}
+    said = {
+        "layer": first.layer,
+        "position": position if isinstance(position, str | int) else list(position),
+        "seed": seed,
+    }
     config = {"image": str(image) if isinstance(image, str | Path) else "given", "network": network_name, **said}
     config |= {"unit": given["unit"], "method": names}
     done = Attributions(None if out is None else Path(out).expanduser(), config, picture[0], found, checks)

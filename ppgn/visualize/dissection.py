@@ -81,6 +81,7 @@ def dissect(
     if model is not None:
         options = {"model": model, "segmenter": segmenter, "concepts": concepts, "drawings": drawings, "count": count}
         options |= {"removed": removed, "side": side, "seed": seed, "batch_size": batch_size}
+        options |= {"permutations": permutations}
         return intervention.generator(layer, data, intervene, **options, progress=progress, out=out)
     if intervene is not None:
         raise InputError(f"intervene={intervene} is for a generator; give its model=natural64 too")

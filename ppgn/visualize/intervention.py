@@ -32,6 +32,8 @@ SHARE = 0.01  # of all places at which a unit exceeds its threshold
 SEEN = 128  # pixels of a side that the segmenter's network sees
 GOOD = 0.25  # mean IoU that a segmenter needs to be believed
 COUNTS = (1, 2, 5, 10, 20, 30)  # units that the curve removes
+MOST = 400  # drawings on which units are chosen, others than those that are measured
+FEW = 200  # of those measured, for the curve
 RANDOM = 3  # sets of random units beside them
 SHOWN = 8  # pictures in edits.png
 
@@ -48,7 +50,7 @@ def generator(
     removed: int = 20,
     count: int | None = None,
     side: int = 32,
-    permutations: int = 20,
+    permutations: int = 100,
     seed: int = 0,
     batch_size: int = 32,
     progress: bool = False,
@@ -57,8 +59,8 @@ def generator(
     """Units of a generator's layer, by what a segmenter sees in its drawings, and drawings without them.
 
     Drawings are those of the codes of the pack's pictures that the segmenter was not fitted on. Of each concept
-    `wanted` the `removed` units of highest IoU, and those of highest causal effect, are set to zero, beside as many
-    random ones.
+    `wanted` the `removed` units of highest IoU, and those of highest causal effect, both by other drawings than those
+    that are measured, are set to zero, beside as many random ones.
 
     Raises `InputError` for what cannot be used, and for a segmenter whose mean IoU is below 0.25.
     Source: GAN dissection (Bau et al. 2019, arXiv 1811.10597).
@@ -85,9 +87,10 @@ def generator(
         told = f"mean IoU {mean_quality:.2f} on {len(held)} pictures of '{pack.root}'"
         raise InputError(f"the segmenter is poor: {told}; expected {GOOD} or more: give fewer concepts")
     scene = Scene(net.generator, layer, probe)
-    parts = pack.pictures[held[:drawings]].split(batch_size)
-    codes = torch.cat([net.encode(reduced(part, pixels)) for part in bar(parts, desc="codes")])
-    read = [scene.read(part) for part in bar(codes.split(batch_size), desc="drawings")]
+    parts = pack.pictures[held].split(batch_size)
+    every = torch.cat([net.encode(reduced(part, pixels)) for part in bar(parts, desc="codes")])
+    codes, others = every[: min(drawings, 3 * len(every) // 4)], every[-min(MOST, len(every) // 4) :]
+    read = [scene.read(part) for part in bar(others.split(batch_size), desc="drawings")]
     values, labels = torch.cat([v for v, _ in read]), torch.cat([guess for _, guess in read])
     found, seen = _dissected(values, labels, names, permutations, seed)
     units = values.shape[1]
@@ -97,7 +100,7 @@ def generator(
     draw = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(units, generator=draw).tolist() for _ in range(RANDOM)]
     randomly = [scene.cells(codes, without(order[:removed], units)) for order in bar(orders, desc="random units")]
-    few, counts = codes[:200], [n for n in COUNTS if n <= units]
+    few, counts = codes[:FEW], [n for n in COUNTS if n <= units]
     few_random = {n: scene.cells(few, without(orders[0][:n], units)) for n in bar(counts, desc="random curve")}
     results = []
     for name in asked:
@@ -105,13 +108,13 @@ def generator(
         weight = (_pooled(labels == place, values) > 0.5)[:, None].float()
         mean = (values * weight).sum((0, 2, 3)) / weight.sum().clamp_min(1)
         shows = (labels == place).flatten(1).any(1).nonzero()[:96, 0]
-        alpha = causal(scene, codes[shows], labels[shows], place, found.iou[:, place], mean, epochs=4, seed=seed)
+        alpha = causal(scene, others[shows], labels[shows], place, found.iou[:, place], mean, epochs=4, seed=seed)
         rank = {"iou": found.iou[:, place].argsort(descending=True).tolist()}
         rank["causal"] = (alpha + 1e-3 * found.iou[:, place]).argsort(descending=True).tolist()
         theirs = torch.stack([cells[:, place] for cells in randomly]).mean(0)
         said: dict[str, Any] = {"concept": name, "segmenter_iou": float(quality[place])}
         said["random"] = _gone(before[:, place], theirs)
-        said["curve"] = {"random": [_gone(before[:200, place], few_random[n][:, place]) for n in counts]}
+        said["curve"] = {"random": [_gone(before[:FEW, place], few_random[n][:, place]) for n in counts]}
         for way, order in rank.items():
             ours = scene.cells(codes, without(order[:removed], units))[:, place]
             low, high = interval(before[:, place], ours, theirs, seed)
@@ -119,10 +122,10 @@ def generator(
             said[way] = {"units": order[:removed], "removed": gone, "beyond_random": gone - said["random"]}
             said[way] |= {"interval": [low, high]}
             curve = [scene.cells(few, without(order[:n], units))[:, place] for n in bar(counts, desc=f"{name}, {way}")]
-            said["curve"][way] = [_gone(before[:200, place], ours) for ours in curve]
+            said["curve"][way] = [_gone(before[:FEW, place], ours) for ours in curve]
         chosen_units = torch.zeros(units)
         chosen_units[rank["causal"][:removed]] = 1
-        said["inserted"] = _inserted(scene, few, labels[:200], place, (chosen_units, mean), names, seed)
+        said["inserted"] = _inserted(scene, others[:FEW], labels[:FEW], place, (chosen_units, mean), names, seed)
         results.append(said)
     config = {"model": str(getattr(net, "name", model)), "layer": layer, "data": pack.root, "drawings": len(codes)}
     config |= {"removed": removed, "segmenter": seeing.name, "seed": seed}

@@ -15,7 +15,7 @@ from ppgn.visualize.concepts import Concepts
 LAYERS = ("blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.6")
 PIXELS = 48  # of each picture that the probe is fitted on
 STEPS, BATCH, RATE, DECAY = 800, 4096, 0.01, 1e-4
-HELD_OUT = 3  # every so many-th picture, in random order, measures the probe
+HELD_OUT = 2  # every so many-th picture, in random order, measures the probe
 
 Bar = Callable[[Iterable[int]], Iterable[int]]
 

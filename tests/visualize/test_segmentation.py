@@ -40,10 +40,10 @@ def test_learns_what_is_there() -> None:
     wanted = commonest(pack, 3)
     assert wanted == [0, 2, 1]
     probe, quality, held = fit(network(), pack, wanted, ("0", "1"), pixels=16)
-    assert len(held) == 20
+    assert len(held) == 30
     assert (quality > 0.9).all()
     logits = probe(reduced(pack.pictures[held], 16))
-    assert logits.shape == (20, 3, SIDE, SIDE)
+    assert logits.shape == (30, 3, SIDE, SIDE)
     known = pack.labels[held, 0] >= 0
     truth = torch.tensor([0, 2, 1])[pack.labels[held, 0].long()]
     assert (logits.argmax(1) == truth)[known].float().mean() > 0.95
