@@ -10,21 +10,40 @@ import json
 import os
 import platform
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
 
 from safetensors import SafetensorError, safe_open
 
 from ppgn import paths
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, unknown, why
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 MODEL = "ppgn-1"  # the format of a PPGN
+# What NumPy raises for a damaged file, with all that it reads by.
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    TokenError,
+    BadZipFile,
+    zlib.error,
+)
 ADVICE = "give one that ppgn wrote"
 
 
@@ -93,6 +112,20 @@ def _listed(path: Path) -> str | None:
     sums = path.with_name("SHA256SUMS")
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     return next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
+
+
+def array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """An array of a .npy file, read without pickles. Raises `InputError` for what is none, and for a damaged one."""
+    import numpy as np
+
+    try:
+        found: Any = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        reason = "it holds several arrays"
+    except DAMAGED as error:
+        reason = why(error)
+    raise InputError(f"cannot read '{path}' ({reason}); store it anew")
 
 
 def head(path: str | Path, *formats: str, advice: str = ADVICE) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def main(words: Sequence[str]) -> int:
         name, key = {"places": ("places100", "labels"), "caption": ("captioner", "words")}[condition]
         listed = files.head(paths.checkpoints() / f"{name}.safetensors")[key]
     found = labels.search(listed, str(asked)) if asked is not None else list(range(len(listed)))
+    if str(asked).isdecimal() and int(str(asked)) < len(listed):
+        found = [int(str(asked))]
     if not found:
         raise unknown("class", str(asked), [name.strip() for label in listed for name in label.split(",")])
     if condition == "imagenet":

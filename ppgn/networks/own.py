@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ppgn import building
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
 from ppgn.networks import _weights, exported, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network, Preprocessing
@@ -50,6 +50,8 @@ def load(
         return name
     text = "" if isinstance(name, nn.Module) else str(name)
     suffix = Path(text).suffix
+    if name == "":
+        raise unknown("network", text, imagenet.available())
     if text.startswith(HUGGING_FACE):
         from ppgn.networks import huggingface
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Generator, Samples
 from ppgn.errors import InputError, library
@@ -31,8 +31,10 @@ from ppgn.settings import as_config
 COMPONENTS = 50  # principal components that t-SNE sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
 SHOWN = 5  # pictures of a facet in its row of grid.png
+FILES = ("facets.json", "samples.safetensors", "grid.png", "config.yaml")
 
 
+@folders.results(*FILES)
 def facets(
     # -- what to draw --
     target: Any,  # the class, unit or sentence whose kinds of pictures are drawn
@@ -56,7 +58,8 @@ def facets(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Facets:
     """Group photographs of a target by its network's features and draw each group, a chain a seed -> `Facets`.
 
@@ -67,6 +70,7 @@ def facets(
     Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1.
     """
     given = dict(locals())
+    _check_library()
     wanted = arguments.target(target, "facets are those of one target")
     for name in ("k", "nearest", "batch_size"):
         arguments.whole(name, given[name])
@@ -161,11 +165,16 @@ class Facets:
         head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
         return head | {"versions": files.versions(), "facets": rows}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these facets have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
@@ -200,12 +209,16 @@ def features(network: Network, batches: Iterable[Tensor], layer: str | None = No
     return torch.cat([values.flatten(2).mean(2) if values.dim() > 2 else values for values in read])
 
 
+def _check_library() -> None:
+    library("sklearn.decomposition", "facets need scikit-learn", "facets")
+
+
 def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0) -> list[Facet]:
     """Features (N, D) -> `k` facets, the largest first, each with its up to `nearest` rows next to the centroid.
 
     PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` below 2k pictures and without scikit-learn.
     """
-    library("sklearn.decomposition", "facets need scikit-learn", "facets")
+    _check_library()
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

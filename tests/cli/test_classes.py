@@ -28,6 +28,7 @@ def test_lists_every_class_with_its_synonyms_and_kinds(capsys: pytest.CaptureFix
         (["golden", "retriever"], 1, "207"),
         (["pattern=any"], 1, "215"),  # a part of a word
         (["cats"], 7, "281"),
+        (["207"], 1, "207"),  # an index
         (["coast", "condition=places"], 1, "35"),
     ],
 )

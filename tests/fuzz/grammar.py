@@ -160,6 +160,6 @@ def commands(draw: st.DrawFn) -> list[str]:
         change = draw(st.sampled_from(["value"] * 8 + ["typo", "below", "add", "force", "delete", "bare"]))
         value = draw(values(key, field))
         typed = {"typo": key[:-1], "below": f"{key}.a", "add": f"+{key}", "force": f"++{key}.a", "delete": f"~{key}"}
-        words = [word for word in words if word.partition("=")[0] != key]
+        words = [word for word in words if word.partition("=")[0] != key or "=" not in word]
         words.append(key if change == "bare" else f"{typed.get(change, key)}={value}")
     return [verb, *words, *draw(st.sampled_from([[]] * 30 + [["--help"], ["--multirun"], ["word"], ["--seeds=3"]]))]

@@ -54,6 +54,8 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
     with pytest.raises(InputError, match=r"pip install 'ppgn\[facets\]'"):
         find(groups(20), k=2)
+    with pytest.raises(InputError, match="pip install"):  # before anything is looked for
+        facets(1, "nowhere")
 
 
 def test_the_penultimate_layer_and_its_mean_over_positions() -> None:
