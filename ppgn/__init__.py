@@ -26,6 +26,8 @@ if _TYPE_CHECKING:
     from ppgn.model import PPGN, load
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
+    from ppgn.search.evolve import evolve
+    from ppgn.search.searching import Search
     from ppgn.shards import open_samples
     from ppgn.visualize.attribution import deconv
     from ppgn.visualize.dissection import dissect
@@ -38,12 +40,14 @@ __all__ = [
     "PPGN",
     "InputError",
     "Sampler",
+    "Search",
     "__version__",
     "condition",
     "deconv",
     "dissect",
     "edit",
     "evaluate",
+    "evolve",
     "facets",
     "import_model",
     "inpaint",
@@ -58,9 +62,11 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "Search": "ppgn.search.searching",
     "deconv": "ppgn.visualize.attribution",
     "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
+    "evolve": "ppgn.search.evolve",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",

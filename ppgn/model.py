@@ -317,20 +317,26 @@ def _code_shape(part: nn.Module) -> Shape:
 
 
 def load(
-    name: str | Path | PPGN = "natural64", device: str | torch.device = "cpu", trust: str | Sequence[str] = ()
+    name: str | Path | Mapping[str, Any] | PPGN = "natural64",
+    device: str | torch.device = "cpu",
+    trust: str | Sequence[str] = (),
 ) -> PPGN:
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
     Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
     this package, and of the modules and files in `trust` ("mine", "mine.py"). "module:Class" or "file.py:Class" of a
     generator makes a model with random weights; a folder, and "hf:USER/NAME" of the Hugging Face hub, is what
-    `ppgn.interop.hub.load` takes; a model itself is moved to the device.
+    `ppgn.interop.hub.load` takes; a mapping with `_target_` is built, whatever it names; a model itself is moved to the
+    device.
 
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
     another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if isinstance(name, Mapping):
+        made = building.build(name)
+        return (made if isinstance(made, PPGN) else PPGN(made)).to(device).eval().requires_grad_(False)
     if str(name).startswith("hf:") or (name not in files.shipped(FORMAT) and Path(name).expanduser().is_dir()):
         return PPGN.from_pretrained(name, device=device, trust=trust)
     if ":" in str(name) and not str(name).endswith(".safetensors"):

@@ -12,6 +12,8 @@ import pytest
 import ppgn
 
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
+NAMES |= {"open_samples", "import_model", "edit"}
+NAMES |= {"Search", "evolve"}
 NAMES |= {"open_samples", "import_model", "edit", "deconv", "patches", "dissect"}
 LAZY = """
 import sys

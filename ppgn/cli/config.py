@@ -81,7 +81,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     given = _repeated(typed.get("config"), typed, known) if "config" in own else {}
     given |= _experiment(typed, known) if "experiment" in own else {}
     given |= {key: typed.pop(key) for key in [*typed]}
-    names = {part: str(given.get(part, known[part].default)) for part in PARTS if part in known}
+    parts = {part: given.get(part, known[part].default) for part in PARTS if part in known}
+    names = {part: str(value) for part, value in parts.items() if value is not None}
     for part, name in names.items():
         known |= _members(part, name)
     for override in overrides:
@@ -305,6 +306,8 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     field = known[key]
     default, told = field.default, _told(field)
     if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
+        return
+    if key == "model" and isinstance(value, dict) and "_target_" in value:
         return
     fits = any(type(value) in _ACCEPTED[name][0] for name in told)
     if isinstance(value, dict) and not (_has_keys(field) or isinstance(default, Mapping)):

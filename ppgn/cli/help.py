@@ -20,6 +20,7 @@ VERBS = (
     "inpaint",
     "edit",
     "facets",
+    "search",
     "deconv",
     "patches",
     "dissect",
