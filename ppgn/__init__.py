@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
     from ppgn.visualize.attribution import deconv
     from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.maximization import maximize
     from ppgn.visualize.patches import patches
 
     __version__ = _version("ppgn")
@@ -52,6 +53,7 @@ __all__ = [
     "import_model",
     "inpaint",
     "load",
+    "maximize",
     "open_samples",
     "patches",
     "sample",
@@ -71,6 +73,7 @@ _HOMES = {
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
+    "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",
     "patches": "ppgn.visualize.patches",
     "sample": "ppgn.sampling",

@@ -17,6 +17,7 @@ from ppgn.errors import unknown
 
 VERBS = (
     "sample",
+    "maximize",
     "inpaint",
     "edit",
     "facets",
