@@ -14,7 +14,7 @@ def main(words: Sequence[str]) -> int:
     """Run `ppgn dissect` with `words`, key=value each -> exit status 0. Raises `InputError`."""
     _, given, _ = configs.read("dissect", words)
     if given.get("out") is None:
-        given["out"] = str(Path("outputs") / f"dissect-{slug(given['layer'])}")
+        given["out"] = str(Path("outputs") / f"dissect-{slug(*filter(None, (given.get('model'), given['layer'])))}")
     done = dissect(**given, progress=True)
     print(f"{done!r} -> {done.folder}")
     return 0

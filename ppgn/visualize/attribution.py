@@ -72,7 +72,6 @@ def deconv(
     and "guided" of a network whose rectifiers cannot be replaced. Source: the survey of Nguyen, Yosinski and Clune 2019
     (arXiv 1904.08939); each method names its own.
     """
-    given = dict(locals())
     names = methods(method)
     where = arguments.device(device)
     first, *others = units(own.load(network, size, weights), layer, unit, position, where)
@@ -89,10 +88,9 @@ def deconv(
             seen = METHODS[name](one, x, seed)
             found[one.name, name] = seen[0].cpu()
             checks.append({"unit": one.name, "method": name, "activation": value} | check(one, x, seen, name, seed))
-    network_name = inner(first).name
-    said = {"layer": first.layer, "position": position if isinstance(position, str) else list(position), "seed": seed}
-    config = {"image": str(image) if isinstance(image, str | Path) else "given", "network": network_name, **said}
-    config |= {"unit": given["unit"], "method": names}
+    config: dict[str, Any] = {"image": str(image) if isinstance(image, str | Path) else "given"}
+    config |= {"network": inner(first).name, "layer": first.layer, "unit": unit, "method": names, "seed": seed}
+    config |= {"position": position if isinstance(position, str | int) else list(position)}
     done = Attributions(None if out is None else Path(out).expanduser(), config, picture[0], found, checks)
     if out is not None:
         done.save()

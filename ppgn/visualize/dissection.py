@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ppgn import arguments, files, paths
-from ppgn.errors import InputError, library
+from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.networks import own
-from ppgn.visualize import receptive_field
+from ppgn.visualize import charts, intervention, receptive_field
 from ppgn.visualize.concepts import LEAST, Concepts
 from ppgn.visualize.overlap import IOU, SHARE, Overlap, best_of, counted, linear, overlap, rotation
 from ppgn.visualize.rectifiers import uncapped
@@ -44,6 +44,13 @@ def dissect(
     size: int | None = None,  # side of its input in pixels; null: what suits the network
     weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     count: int | None = None,  # pictures, at random; null is all
+    # -- of a generator --
+    model: Any = None,  # dissect the generator of a model instead, by what a segmenter sees in its drawings
+    intervene: Any = None,  # concepts whose units are taken out and put in, as tree or [sky,tree]
+    drawings: int = 1000,  # of the codes of the pack's pictures that the segmenter was not fitted on, at most
+    removed: int = 20,  # units that are taken out
+    concepts: int = 14,  # the commonest objects, which the segmenter knows
+    segmenter: Any = "efficientnet_lite2",  # the network whose features it is fitted on
     # -- what counts --
     side: int = 32,  # pixels of a side at which masks and labels are compared
     permutations: int = 100,  # of the labels, which say what chance gives
@@ -55,56 +62,64 @@ def dissect(
     progress: bool = False,
     # -- what comes out --
     out: Any = None,  # a folder
-) -> Dissection:
+) -> Dissection | intervention.Interventions:
     """Name the units of a layer by the concepts whose pixels they light up at -> `Dissection`.
 
     A unit is a detector where its IoU with a concept is above 0.04 and above the 99th percentile of its own best IoU
     with permuted labels. The whole is repeated with the units rotated at random. Concepts with too few pictures are
-    left out.
+    left out. With `model` the layer is its generator's, and the result what `ppgn.visualize.intervention.generator`
+    gives.
 
     Raises `InputError` for what cannot be used, a layer without places, and where no concept has enough pictures.
     Source: Bau et al. 2017 (arXiv 1704.05796); both tests in the same report are ours.
     """
     given = dict(locals())
-    for name in ("side", "permutations", "batch_size"):
+    for name in ("side", "permutations", "batch_size", "drawings", "removed", "concepts"):
         arguments.whole(name, given[name])
     if least and (unfit := [name for name in least if name not in LEAST]):
         raise InputError(f"least.{unfit[0]}: unknown category; expected one of {', '.join(LEAST)}")
+    if model is not None:
+        options = {"model": model, "segmenter": segmenter, "concepts": concepts, "drawings": drawings, "count": count}
+        options |= {"removed": removed, "side": side, "seed": seed, "batch_size": batch_size}
+        options |= {"permutations": permutations}
+        return intervention.generator(layer, data, intervene, **options, progress=progress, out=out)
+    if intervene is not None:
+        raise InputError(f"intervene={intervene} is for a generator; give its model=natural64 too")
     where = arguments.device(device)
     net = uncapped(own.load(network, size, weights), layer).to(where)
     grid = receptive_field.grid(net, layer)
     if grid.height * grid.width < 2:
         raise InputError(f"layer '{layer}' of {net.name} has no places; give one with a grid, as ppgn units lists them")
-    concepts = Concepts.find(data, None if count is None else arguments.whole("count", count), side=side, seed=seed)
-    counts = counted(concepts, dict(least or {}))
+    pack = Concepts.find(data, None if count is None else arguments.whole("count", count), side=side, seed=seed)
+    counts = counted(pack, dict(least or {}))
     if not counts.any():
         need = ", ".join(f"{name} {number}" for name, number in (LEAST | dict(least or {})).items())
-        raise InputError(f"{len(concepts)} pictures: no concept has enough ({need}); give more, or a smaller least")
+        raise InputError(f"{len(pack)} pictures: no concept has enough ({need}); give more, or a smaller least")
     if out is not None:
         paths.check_writable(Path(out).expanduser(), 10_000_000)
     bar = partial(tqdm, disable=not progress)
     with tempfile.TemporaryDirectory(prefix="ppgn-") as scratch:
-        shape = (len(concepts), grid.units, grid.height, grid.width)
+        shape = (len(pack), grid.units, grid.height, grid.width)
         size_of = shape[0] * shape[1] * shape[2] * shape[3]
         activations = torch.from_file(f"{scratch}/activations", shared=True, size=size_of).view(shape)
-        for start in bar(range(0, len(concepts), batch_size), desc="pictures"):
-            x = concepts.pictures[start : start + batch_size].to(where) / 255
+        for start in bar(range(0, len(pack), batch_size), desc="pictures"):
+            x = pack.pictures[start : start + batch_size].to(where) / 255
             with torch.no_grad():
                 values = receptive_field.maps(net, layer, x, grid)
             into = activations[start : start + batch_size]
             into.copy_(values.transpose(1, 2).unflatten(2, shape[2:]))
-        axes = not linear(activations[:: max(1, len(concepts) // 256)])
+        axes = not linear(activations[:: max(1, len(pack) // 256)])
         if not axes:
             print(f"ppgn: layer '{layer}' of {net.name}: {WARNING}", file=sys.stderr)
-        options: dict[str, Any] = {"permutations": permutations, "seed": seed}
-        found = overlap(activations, concepts, counts, **options, progress=partial(bar, desc="as it is"))
-        options |= {"turn": rotation(grid.units, seed), "progress": partial(bar, desc="rotated")}
-        rotated = overlap(activations, concepts, counts, **options)
-        tops = _tops(activations, concepts, found)
-    config = {"layer": layer, "data": concepts.root, "network": net.name, "pictures": len(concepts), "side": side}
+        chance: dict[str, Any] = {"permutations": permutations, "seed": seed}
+        found = overlap(activations, pack, counts, **chance, progress=partial(bar, desc="as it is"))
+        chance |= {"turn": rotation(grid.units, seed), "progress": partial(bar, desc="rotated")}
+        rotated = overlap(activations, pack, counts, **chance)
+        tops = _tops(activations, pack, found)
+    config = {"layer": layer, "data": pack.root, "network": net.name, "pictures": len(pack), "side": side}
     config |= {"permutations": permutations, "least": LEAST | dict(least or {}), "seed": seed}
     folder = None if out is None else Path(out).expanduser()
-    done = Dissection(folder, config, concepts.names, concepts.categories, counts, found, rotated, axes, tops)
+    done = Dissection(folder, config, pack.names, pack.categories, counts, found, rotated, axes, tops)
     if folder is not None:
         done.save()
     return done
@@ -210,13 +225,10 @@ class Dissection:
 
     def charts(self) -> dict[str, bytes]:
         """PNG files: "concepts", detectors of each concept by category, and "tests". Needs matplotlib."""
-        library("matplotlib", "charts need matplotlib", "toolbox")
-        from matplotlib.figure import Figure
-
         labels = self.found.labels[self.found.detectors].bincount(minlength=len(self.names)).tolist()
         order = [(name, [i for i in range(len(labels)) if labels[i] and self.categories[i] == name]) for name in LEAST]
         bars = sum(len(of_it) for _, of_it in order)
-        concepts = Figure(figsize=(max(4, 0.16 * bars + 2), 4), layout="constrained")
+        concepts = charts.figure(max(4, 0.16 * bars + 2), 4)
         axis, start = concepts.add_subplot(), 0
         ticks: list[str] = []
         for name, of_it in filter(lambda each: each[1], order):
@@ -226,8 +238,9 @@ class Dissection:
             start += len(of_it)
         axis.set_xticks(range(bars), ticks, rotation=90, fontsize=7)
         axis.set(ylabel="units beyond chance", title=f"{self.config['network']} {self.config['layer']}")
-        axis.legend(frameon=False)
-        tests = Figure(figsize=(5, 3.5), layout="constrained")
+        if bars:
+            axis.legend(frameon=False)
+        tests = charts.figure(5, 3.5)
         axis, keys = tests.add_subplot(), ("detectors", "detectors_permuted", "detectors_beyond_chance")
         for place, (name, found) in enumerate((("as it is", self.found), ("rotated", self.rotated))):
             said = found.counts()
@@ -235,10 +248,4 @@ class Dissection:
         axis.set_xticks(range(3), [f"IoU > {IOU}", "the same,\nlabels permuted", "beyond their\nown chance"])
         axis.set_ylabel(f"units of {len(self)}")
         axis.legend(frameon=False)
-        return {"concepts": _png(concepts), "tests": _png(tests)}
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+        return {"concepts": charts.png(concepts), "tests": charts.png(tests)}
