@@ -76,9 +76,9 @@ def painter() -> PPGN:
 def test_a_concept_is_gone_without_its_unit(painter: PPGN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="the extra toolbox is not installed")
     monkeypatch.setattr("ppgn.visualize.intervention.LAYERS", ("0",))
-    monkeypatch.setattr("ppgn.visualize.intervention.SHARE", 0.2)
+    monkeypatch.setattr("ppgn.visualize.intervention.SHARE", 0.3)
     given = {"model": painter, "intervene": ["sky", "tree"], "removed": 1, "out": tmp_path / "o"} | OPTIONS
-    done = ppgn.dissect("paint", pack(), **given)
+    done = ppgn.dissect("paint", pack(200), **given)
     labels = {int(unit): done.seen.names[int(done.found.labels[unit])] for unit in (1, 4)}
     assert labels == {1: "tree", 4: "sky"}
     assert done.found.detectors.tolist() == [False, True, False, False, True, False]
