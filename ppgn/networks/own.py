@@ -63,6 +63,8 @@ def load(
         network = _changed(imagenet.load(text, size, weights, classes, crop), None, mean, std)
     else:
         body, side, single = _body(name, text, suffix)
+        if isinstance(body, Network):
+            return load(body, size, weights, classes, labels, mean, std)
         if classes is not None:
             raise InputError(f"classes={classes} is for random weights of timm and torchvision; leave it out")
         if weights not in (None, "default"):
