@@ -19,7 +19,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -206,9 +206,12 @@ class Descent(Training):
 def optimizer_of(make: MakeOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser of these parameters. Raises `InputError` where its class refuses its settings."""
     try:
-        return make(parameters)
+        made = make(parameters)
     except (TypeError, ValueError) as error:
         raise InputError(f"cannot build training.optimizer: {why(error)}") from error
+    for group in made.param_groups:  # plain values, so that a stored state is read without any class
+        group |= {key: tuple(value) for key, value in group.items() if isinstance(value, ListConfig)}
+    return made
 
 
 def warmed_cosine(step: int, warmup: int, steps: int) -> float:

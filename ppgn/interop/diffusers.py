@@ -269,8 +269,9 @@ def _component(
     kind = str(_config(folder, part).get("_class_name", "no network"))
     if kind not in kinds:
         raise InputError(f"'{source}' has {kind} in '{part or '.'}'; expected {', '.join(kinds)}")
+    made = getattr(_package(), kind)
     try:
-        network = getattr(_package(), kind).from_pretrained(
+        network = made.from_pretrained(
             str(folder / part),
             torch_dtype=precision,
             use_safetensors=True,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
+from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
@@ -30,7 +31,7 @@ from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
 from ppgn.visualize import embedding as embedded
 from ppgn.visualize.multifaceted import Multifaceted
-from ppgn.visualize.pictures import Pictures
+from ppgn.visualize.pictures import Pictures, excerpts
 from ppgn.visualize.pictures import drawings as drawn_by
 from ppgn.visualize.subject import Subject
 
@@ -52,6 +53,8 @@ def facets(
     nearest: int = 15,  # pictures nearest a facet's centre, whose mean code its chains start from
     layer: str | None = None,  # whose features are grouped; null is the last before the outputs
     embedding: str = "tsne",  # in which they are: tsne, umap (pip install umap-learn), opentsne (pip install openTSNE)
+    # of a hidden unit: so many of the pictures, those that excite it most, cropped to what it sees
+    highest: int = 300,
     # -- how they are drawn --
     # ppgn: chains from the mean code; mfv: gradient ascent from the mean picture, in pixels; spread: as ppgn, but the
     # pictures are chains without a start
@@ -81,8 +84,9 @@ def facets(
 ) -> Facets:
     """Group pictures of a target by its network's features and draw each group, an image a seed -> `Facets`.
 
-    photographs: a folder, several, or `ppgn.photographs.Photographs`. out: files are written there at the end; without
-    it nothing is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
+    photographs: a folder, several, or `ppgn.photographs.Photographs`; of a hidden unit (`conditions.unit.Unit`) those
+    that excite it most are cropped to its receptive field. out: files are written there at the end; without it nothing
+    is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
 
     Raises `InputError` for what cannot be used, and where scikit-learn or the embedding's library is not installed.
     Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1, whose drawing is
@@ -91,7 +95,7 @@ def facets(
     given = dict(locals())
     embedded.check(embedding)
     wanted = arguments.target(target, "facets are those of one target")
-    for name in ("k", "nearest", "drawings", "evaluations", "side", "batch_size"):
+    for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
     for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
         if given[name] not in known:
@@ -120,7 +124,10 @@ def facets(
     draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
     pictures: Photographs | Pictures
     with enough_memory(where, batch_size):
-        pictures = drawn_by(draw, drawings, sampler=full) if natural is None else natural
+        if natural is None:
+            pictures = drawn_by(draw, drawings, sampler=full)
+        else:
+            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
     read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
     found = find(features(network, read, layer), k, nearest, embedding=embedding)

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 import ppgn
+from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
 from ppgn.media import images
+from ppgn.networks import own
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.visualize.facets import clusters, facets, features, find, penultimate
 
@@ -111,6 +113,28 @@ def test_facets_are_drawn_in_other_ways(tiny: Path, tmp_path: Path, method: str)
         assert (means[0] < means[1]) == (starts[0] < starts[1])
     again = facets(1, None if method == "spread" else tmp_path / "pictures", **settings | {"seeds": 7})
     assert torch.equal(again.images[:, 0], found.images[:, 1])
+
+
+def test_a_hidden_unit_s_pictures_are_what_it_sees(tiny: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    for number in range(9):
+        images.write(tmp_path / f"pictures/{number}.png", torch.rand(3, 1, 1).expand(-1, 16, 16))
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    unit = Unit(own.load(body, 16), "0", 2)
+    found = facets(
+        2,
+        tmp_path / "pictures",
+        condition=unit,
+        k=2,
+        nearest=2,
+        highest=5,
+        seeds=0,
+        steps=1,
+        model=tiny / "model.safetensors",
+    )
+    assert sum(len(facet.members) for facet in found.found) == 5
+    assert found.pictures[0].shape[1:] == (3, 16, 16)
 
 
 @pytest.mark.parametrize(

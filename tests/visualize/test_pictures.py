@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
+from ppgn.conditions.unit import Unit
 from ppgn.contracts import Samples
-from ppgn.visualize.pictures import Pictures, drawings
+from ppgn.networks import own
+from ppgn.photographs import Photographs
+from ppgn.visualize.pictures import Pictures, drawings, excerpts
+
+
+def test_excerpts_are_cropped_around_the_brightest_place(tmp_path: Path) -> None:
+    photos = np.full((6, 32, 32, 3), 20, np.uint8)
+    for number in (1, 4):  # a bright square, brighter in number 4
+        photos[number, 8:16, 20:28] = 100 + 30 * number
+    np.save(tmp_path / "val_images.npy", photos)
+    bright = nn.Conv2d(3, 2, 4, 4)
+    nn.init.ones_(bright.weight)
+    nn.init.zeros_(bright.bias)
+    unit = Unit(own.load(nn.Sequential(bright, nn.Flatten(), nn.Linear(128, 3)), 32), "0", 1)
+
+    def batches(count: int) -> Iterable[range]:
+        return [range(0, 4), range(4, count)]
+
+    found = excerpts(Photographs.find(tmp_path), unit, 2, batches, torch.device("cpu"))
+    assert [name.rpartition("[")[2] for name in found.names] == ["4]", "1]"]
+    assert found.pictures.shape == (2, 3, 32, 32)
+    assert (found.pictures[0] == 220).all()
+    assert (found.pictures[1] == 130).all()
 
 
 def test_pictures_are_taken_as_photographs_are() -> None:

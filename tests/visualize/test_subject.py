@@ -62,3 +62,18 @@ def test_a_network_with_random_weights_is_named() -> None:
     found = subject(5, network="torchvision/resnet18", size=32, weights=None, layer="layer2", position="mean")
     assert found(X).shape == (2,)
     assert found.name == "torchvision/resnet18 layer2 unit 5"
+
+
+@pytest.mark.parametrize("rectifier", [nn.ReLU(), nn.ReLU6()])
+def test_a_shut_unit_has_a_gradient_and_is_what_it_was(rectifier: nn.Module) -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Sequential(nn.Conv2d(3, 6, 3, 4), rectifier), nn.Flatten(), nn.Linear(384, 3))
+    nn.init.constant_(body[0][0].bias, -5)
+    network = own.load(body, 32)
+    shut = subject(4, network=network, layer="0")
+    x = X.clone().requires_grad_()
+    assert shut(x).tolist() == [0, 0]
+    (slope,) = torch.autograd.grad(shut(x).sum(), x)
+    assert slope.abs().max() > 0
+    assert torch.allclose(shut.condition.network(X), network.features(X, ["0"])["0"][:, :, 4, 4])
+    assert subject(4, network=network, layer="0.0").condition.network.body.network is network
