@@ -230,7 +230,7 @@ def test_models_that_cannot_be_are_refused(folder: Path, tmp_path: Path, monkeyp
     with pytest.raises(InputError, match="UNet2DModel"):
         load(written(unet(), tmp_path / "unet"))
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(InputError, match="^a model of diffusers needs another package: pip install"):
+    with pytest.raises(InputError, match=r"^a model of diffusers needs another package: pip install"):
         load(folder)
 
 
