@@ -26,8 +26,14 @@ if _TYPE_CHECKING:
     from ppgn.model import PPGN, load
     from ppgn.samplers.sampler import Sampler
     from ppgn.sampling import sample
+    from ppgn.search.evolve import evolve
+    from ppgn.search.searching import Search
     from ppgn.shards import open_samples
+    from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.maximization import maximize
+    from ppgn.visualize.patches import patches
 
     __version__ = _version("ppgn")
 
@@ -35,15 +41,21 @@ __all__ = [
     "PPGN",
     "InputError",
     "Sampler",
+    "Search",
     "__version__",
     "condition",
+    "deconv",
+    "dissect",
     "edit",
     "evaluate",
+    "evolve",
     "facets",
     "import_model",
     "inpaint",
     "load",
+    "maximize",
     "open_samples",
+    "patches",
     "sample",
 ]
 
@@ -52,12 +64,18 @@ _HOMES = {
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
     "condition": "ppgn.conditions.words",
+    "Search": "ppgn.search.searching",
+    "deconv": "ppgn.visualize.attribution",
+    "dissect": "ppgn.visualize.dissection",
     "edit": "ppgn.editing",
+    "evolve": "ppgn.search.evolve",
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
     "load": "ppgn.model",
+    "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",
+    "patches": "ppgn.visualize.patches",
     "sample": "ppgn.sampling",
 }
 

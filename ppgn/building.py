@@ -8,15 +8,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import numbers
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ppgn import paths
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, unknown, why
 
 ROOMS = ("ppgn.generators.", "ppgn.encoders.", "ppgn.priors.", "ppgn.networks.", "ppgn.interop.taef2.")
 LOADERS = tuple(f"ppgn.networks.{name}.load" for name in ("imagenet", "places", "caffenet", "digits"))
@@ -66,6 +68,9 @@ def _file(source: str) -> Any:
     sys.modules[str(path)] = module
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[str(path)]
+        raise InputError(f"'{source}' is no Python, line {error.lineno}: {error.msg}") from error
     except BaseException:
         del sys.modules[str(path)]
         raise
@@ -101,14 +106,26 @@ def build(node: Any, *, trust: str | Sequence[str] | None = None, **more: Any) -
     for key, value in values.items():
         if isinstance(value, str) and value == "???":
             raise InputError(f"'{target}' needs {key}: give {key}=VALUE")
+    _check_numbers(str(target), made, values)
     try:
         return made(**values, **more)
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
         hint = "check its arguments" if trust is None else "it was written by another version, or misspelled"
-        raise InputError(f"cannot build '{target}': {hint} ({reason})") from error
+        raise InputError(f"cannot build '{target}': {hint} ({why(error)})") from error
+
+
+def _check_numbers(target: str, made: Any, values: Mapping[str, Any]) -> None:
+    """Raise `InputError` where what has to be a number is something else."""
+    parameters: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):  # it has no signature
+        parameters = inspect.signature(made).parameters
+    for key in values.keys() & parameters.keys():
+        told, value = parameters[key].annotation, values[key]
+        number = re.fullmatch(r"(int|float)( \| (int|float|None))*", getattr(told, "__name__", str(told)))
+        if number and not isinstance(value, numbers.Number) and (value is not None or "None" not in number[0]):
+            raise InputError(f"{key} of '{target}' is {str(value)[:80]!r}; expected a number")
 
 
 def _trusted(target: Any, values: dict[str, Any], trust: str | Sequence[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,18 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Inp
     near = nearest(str(name), names)
     listed = f"{'nearest' if near else 'for example'}: {', '.join(near or names[:5])}" if names else ""
     return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))
+
+
+def why(error: BaseException) -> str:
+    """What an exception of any library says, in one line for a person who typed its arguments."""
+    said = next(iter(str(error).strip().splitlines()), "")
+    if not isinstance(error, TypeError | AttributeError | LookupError):
+        return said or type(error).__name__
+    if unexpected := re.search(r"unexpected keyword argument '(\w+)'", said):
+        return f"it takes no '{unexpected[1]}'"
+    if missing := re.search(r"missing \d+ required .*?: (.*)", said):
+        return f"it needs {missing[1]}"
+    return "one of its arguments is of the wrong kind"
 
 
 def library(module: str, needs: str, extra: str) -> Any:

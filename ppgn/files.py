@@ -1,4 +1,7 @@
-"""Safetensors files: tensors with JSON metadata, written whole, and read only where their format is the right one."""
+"""Safetensors files: tensors with JSON metadata, written whole, and read only where their format is the right one.
+
+What a file says of itself is read without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,40 @@ import json
 import os
 import platform
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ppgn import paths
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, unknown, why
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+MODEL = "ppgn-1"  # the format of a PPGN
+# What NumPy raises for a damaged file, with all that it reads by.
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    TokenError,
+    BadZipFile,
+    zlib.error,
+)
 ADVICE = "give one that ppgn wrote"
 
 
@@ -40,6 +63,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], format: str, **metadat
 
     Raises `InputError` where the system refuses to write.
     """
+    import safetensors.torch
+
     own: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in tensors.items():
@@ -54,6 +79,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], format: str, **metadat
 
 def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     """SHA-256 of tensors, their names, types and shapes, and of what else a file says."""
+    import torch
+
     said = {name: text for name, text in texts.items() if name != "digest"}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
@@ -68,7 +95,7 @@ def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[st
     What was read must have the digest that the file tells, or the one in SHA256SUMS beside it; stderr says where there
     is neither. Raises `InputError` that ends in `advice` for a file of none of the `formats`, and for a damaged one.
     """
-    with _opened(path, formats, advice) as (file, metadata):
+    with _opened(path, formats, advice, "pt") as (file, metadata):
         tensors, texts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     told, listed = texts.get("digest"), _listed(Path(path))
     if told is None and listed is None:
@@ -87,22 +114,41 @@ def _listed(path: Path) -> str | None:
     return next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
 
 
+def array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """An array of a .npy file, read without pickles. Raises `InputError` for what is none, and for a damaged one."""
+    import numpy as np
+
+    try:
+        found: Any = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        reason = "it holds several arrays"
+    except DAMAGED as error:
+        reason = why(error)
+    raise InputError(f"cannot read '{path}' ({reason}); store it anew")
+
+
 def head(path: str | Path, *formats: str, advice: str = ADVICE) -> dict[str, Any]:
-    """The metadata of `load` alone; the tensors are not read, and the digest is not checked."""
-    with _opened(path, formats, advice) as (_, metadata):
+    """The metadata of `load` alone; the tensors are not read, and the digest is not checked.
+
+    Without `formats` any will do.
+    """
+    with _opened(path, formats, advice, "np") as (_, metadata):
         return metadata
 
 
 @contextmanager
-def _opened(path: str | Path, formats: tuple[str, ...], advice: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _opened(
+    path: str | Path, formats: tuple[str, ...], advice: str, framework: str
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, framework) as file:
             texts = file.metadata() or {}
-            if texts.get("format") not in formats:
+            if formats and texts.get("format") not in formats:
                 given = f"'{path}' has format '{texts.get('format')}', not '{' or '.join(formats)}'"
                 raise InputError(f"{given}; {advice}")
             read = {name: json.loads(text) for name, text in texts.items() if name not in ("format", "digest")}
-            yield file, _Metadata(path, {"format": texts["format"], **read})
+            yield file, _Metadata(path, {"format": texts.get("format"), **read})
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -116,7 +162,7 @@ def shipped(format: str) -> dict[str, Path]:
     found = {}
     for path in sorted(paths.checkpoints().glob("*.safetensors")):
         try:
-            with safe_open(path, "pt") as file:
+            with safe_open(path, "np") as file:
                 fits = (file.metadata() or {}).get("format") == format
         except (SafetensorError, OSError):
             fits = True
@@ -145,4 +191,6 @@ def find(kind: str, name: str | Path, format: str, hint: str = "give the path of
 
 def versions() -> dict[str, str]:
     """What a report says of the software: the versions of ppgn, torch and Python."""
+    import torch
+
     return {"ppgn": version("ppgn"), "torch": torch.__version__, "python": platform.python_version()}

@@ -6,11 +6,13 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar, cast
 
+from ppgn import paths
 from ppgn.errors import InputError
 
 try:
@@ -18,6 +20,7 @@ try:
 except ImportError:  # Windows has none: there runs in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 TRIES = 20  # of a lock that is held, 0.1 s apart: whoever lets go of one holds it for a moment
 
 
@@ -42,6 +45,39 @@ def check_free(found: Iterable[Path], overwrite: bool, more: str = "") -> None:
         given = f"'{path.parent}' holds the results of an earlier run ({path.name})"
         ways = ", ".join(filter(None, [more, "overwrite=true to replace them", "or another out=FOLDER"]))
         raise InputError(f"{given}; give {ways}")
+
+
+def results(*patterns: str) -> Callable[[Function], Function]:
+    """A decorator of functions with the keywords `out`, a folder for files of these names, and `overwrite`.
+
+    Such a function works alone in `out`, and only where none of these files lies there, unless they may be overwritten:
+    those that it has not replaced by its end are deleted. Raises `InputError` before the function is called.
+    """
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def alone(*given: Any, **named: Any) -> Any:
+            if named.get("out") is None:
+                return function(*given, **named)
+            folder = Path(named["out"]).expanduser()
+            paths.check_writable(folder, 0)
+            with locked(folder):
+                before = {path: path.stat() for path in find(folder, *patterns)}
+                check_free(before, bool(named.get("overwrite")))
+                done = function(*given, **named)
+                for path, state in before.items():
+                    if path.exists() and os.path.samestat(state, path.stat()):
+                        path.unlink()
+            return done
+
+        return cast(Function, alone)
+
+    return decorate
+
+
+def find(folder: Path, *patterns: str) -> list[Path]:
+    """The files in a folder with such names, sorted."""
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ppgn.samplers import chains
 from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.sampler import Sampler
 
-FORMAT = "ppgn-1"
+FORMAT = files.MODEL
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
 SUITED = (
     "diffusion",
@@ -268,7 +268,8 @@ class PPGN(nn.Module):
             raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
         tensors = {n: value.half() if value.is_floating_point() else value for n, value in self._stored().items()}
         config, described = _self_contained(self.config, self), {**self.card, **(card or {})}
-        files.save(path, tensors, FORMAT, config=config, card=described)
+        shapes = {"code": _code_shape(self.generator), "signal": self.generator.signal_shape}
+        files.save(path, tensors, FORMAT, config=config, card=described, shapes=shapes)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> PPGN:
@@ -316,20 +317,26 @@ def _code_shape(part: nn.Module) -> Shape:
 
 
 def load(
-    name: str | Path | PPGN = "natural64", device: str | torch.device = "cpu", trust: str | Sequence[str] = ()
+    name: str | Path | Mapping[str, Any] | PPGN = "natural64",
+    device: str | torch.device = "cpu",
+    trust: str | Sequence[str] = (),
 ) -> PPGN:
     """Load a shipped model by name, or any PPGN checkpoint by path; float32, frozen, in evaluation mode.
 
     Nothing is unpickled, no file and no address that the checkpoint names is opened, and nothing is built but parts of
     this package, and of the modules and files in `trust` ("mine", "mine.py"). "module:Class" or "file.py:Class" of a
     generator makes a model with random weights; a folder, and "hf:USER/NAME" of the Hugging Face hub, is what
-    `ppgn.interop.hub.load` takes; a model itself is moved to the device.
+    `ppgn.interop.hub.load` takes; a mapping with `_target_` is built, whatever it names; a model itself is moved to the
+    device.
 
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
     another version, and `UntrainedError` for a model that has to be trained.
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if isinstance(name, Mapping):
+        made = building.build(name)
+        return (made if isinstance(made, PPGN) else PPGN(made)).to(device).eval().requires_grad_(False)
     if str(name).startswith("hf:") or (name not in files.shipped(FORMAT) and Path(name).expanduser().is_dir()):
         return PPGN.from_pretrained(name, device=device, trust=trust)
     if ":" in str(name) and not str(name).endswith(".safetensors"):
@@ -357,12 +364,3 @@ def _described(path: Path, metadata: Mapping[str, Any]) -> tuple[dict[str, Any],
     if not isinstance(config, dict) or not isinstance(card, dict) or "generator" not in config:
         raise InputError(f"'{path}' is damaged: its metadata describe no generator; get it anew")
     return config, card
-
-
-def available() -> list[dict[str, Any]]:
-    """The shipped checkpoints: name, path, size in bytes, configuration and card."""
-    found = []
-    for name, path in files.shipped(FORMAT).items():
-        config, card = _described(path, files.head(path, FORMAT))
-        found.append({"name": name, "path": path, "bytes": path.stat().st_size, "config": config, "card": card})
-    return found

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ppgn.errors import InputError
+from ppgn import files
+from ppgn.errors import InputError, why
 from ppgn.media import images
 
 
@@ -184,10 +185,7 @@ def square(pictures: Tensor, side: int) -> Tensor:
 
 
 def _array(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"cannot read '{path}' ({str(error).splitlines()[0]}); store it anew") from error
+    array = files.array(path, mmap_mode="r")
     if array.ndim != 4 or array.shape[3] not in (1, 3) or array.dtype != np.uint8:
         raise InputError(
             f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3), or (N, S, S, 1) for grey"
@@ -203,9 +201,9 @@ def _classes(folder: Path, split: str, count: int) -> tuple[list[dict[str, Any]]
     try:
         content = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         classes = [entry if isinstance(entry, dict) else {"name": str(entry)} for entry in content]
-        labels = np.load(path)[:count].tolist()
+        labels = files.array(path)[:count].tolist()
         if len(labels) == count and all(0 <= label < len(classes) for label in labels):
             return classes, labels
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise InputError(f"cannot read the classes in '{folder}' ({str(error).splitlines()[0]})") from error
+    except files.DAMAGED as error:
+        raise InputError(f"cannot read the classes in '{folder}' ({why(error)})") from error
     raise InputError(f"'{path}' does not fit; expected {count} whole numbers, the place of each class in classes.json")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -26,6 +27,7 @@ from ppgn.second_opinion import SecondOpinion
 from ppgn.shards import Part
 
 TILES = 64  # of a grid
+PICTURES = "images"  # the folder of single pictures
 
 
 class Run:
@@ -34,15 +36,17 @@ class Run:
     `samples` hold them as their medium stores them, a row each; `signals`, `images` (uint8 (N, 3, H, W)), `codes`,
     `log_prob` and `seeds` are theirs, `rows` tells of each what its condition says of it. All are read from the folder
     when asked for once they are more than `shards.MOST`. `add` puts a batch into a file of its own, and joins 4,096
-    rows into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, and the rest of the samples:
-    of up to 4,096 rows all are in samples.safetensors, else `ppgn.shards` says where.
+    rows into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, images/ where there are no
+    more, and the rest of the samples: up to 4,096 rows are in samples.safetensors, of more `ppgn.shards` says where.
 
     `config` is all that the run was asked for, `settings` what of it decides what a seed's samples are, flat and
     JSON-able: results of other settings are not continued. `conditions`, one per target, describe the samples; `about`
-    goes into the report as it is. With `labels` every tile of the grid says what it is. Samples whose p does not exceed
-    `threshold` are left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of
-    a run this is; its files have that in their names. `opinion` says of every picture what a judge that took no part
-    makes of it, in its row as "judge".
+    goes into the report as it is. With `labels` every tile of the grid says what it is; `scale` is how many times as
+    large as its picture it is, or "auto" (`ppgn.media.images.grid`). Samples whose p does not exceed `threshold` are
+    left out, as in the sampler released with PPGN (arXiv 1612.00005). `job`, as 3of8, is which part of a run this is;
+    its files have that in their names. `opinion` says of every picture what a judge that took no part makes of it, in
+    its row as "judge"; `realism` how real it is, as "realism". The grid shows the `best` seeds alone, if that is a
+    number, by `rank` "judge" or "realism".
     """
 
     def __init__(
@@ -57,9 +61,13 @@ class Run:
         labels: bool = False,
         threshold: float | None = None,
         job: str = "",
+        scale: int | str = "auto",
         opinion: SecondOpinion | None = None,
+        realism: Callable[[Tensor], Tensor] | None = None,
+        best: int | None = None,
+        rank: str = "judge",
     ) -> None:
-        self.opinion = opinion
+        self.opinion, self.realism, self.best, self.rank, self.scale = opinion, realism, best, rank, scale
         self.folder, self.config, self.settings = folder, dict(config), dict(settings)
         self.conditions, self.about, self.medium = tuple(conditions), dict(about), medium or Pictures()
         self.labels, self.threshold, self.job = labels, threshold, job
@@ -161,21 +169,51 @@ class Run:
             "seconds": round(self.opinion.seconds, 3),
         }
 
+    def order(self) -> list[int]:
+        """The seeds from the best to the worst, by the mean of what the judge says, log p, or of how real they are.
+
+        Those of which nothing is said, and those that failed, come last.
+        """
+        scores: dict[int, list[float]] = {}
+        for part in self.parts:
+            samples, rows = part.read()
+            for row in self._judged(samples, rows):
+                said = row.get("realism") if self.rank == "realism" else (row.get("judge") or {}).get("log_prob")
+                scores.setdefault(row["seed"], []).append(-math.inf if said is None else said)
+        scores |= {seed: [-math.inf] for seed in self.failed if seed in scores}
+        return sorted(scores, key=lambda seed: -sum(scores[seed]) / len(scores[seed]))
+
     def grid(self) -> Image.Image:
         """The first 64 samples on one sheet, a row per seed where each has several, and all of them are here."""
         per_seed = len(self) // sum(len(part.walked) for part in self.parts)
         columns = per_seed if per_seed > 1 and self.threshold is None else None
         count = TILES if columns is None else max(TILES // columns, 1) * columns
-        first, rows, read = [], 0, iter(self.parts)
-        while rows < min(count, len(self)):
-            first.append(next(read).read()[0])
-            rows += len(first[-1])
-        samples = Samples.concatenate(first)
+        samples, said = self._first(count) if self.best is None else self._of(self.order()[: self.best])
         captions = None
         if self.labels:
-            asked = zip(samples.targets[:count], self._rows(), strict=False)
+            asked = zip(samples.targets[:count], said, strict=False)
             captions = [caption(self.conditions[index], row) for index, row in asked]
-        return images.grid(self.medium.show(samples.signals[:count]), columns, captions=captions)
+        return images.grid(self.medium.show(samples.signals[:count]), columns, captions=captions, scale=self.scale)
+
+    def _first(self, count: int) -> tuple[Samples, list[dict[str, Any]]]:
+        """As many samples, or some more, and their rows; fewer where there are no more."""
+        read, parts = iter(self.parts), [next(iter(self.parts)).read()]
+        next(read)
+        while sum(len(samples) for samples, _ in parts) < min(count, len(self)):
+            parts.append(next(read).read())
+        return Samples.concatenate([samples for samples, _ in parts]), [row for _, rows in parts for row in rows]
+
+    def _of(self, seeds: Sequence[int]) -> tuple[Samples, list[dict[str, Any]]]:
+        """The samples of some seeds, in their order, and their rows."""
+        found = []
+        for part in self.parts:
+            if chosen := set(seeds).intersection(part.walked):
+                rows = [row for row, seed in enumerate(part.read()[0].seeds) if seed in chosen]
+                found.append(shards.select(part, rows, tuple(chosen)))
+        joined = shards.join(found)
+        own = joined.read()[0].seeds
+        order = sorted(range(len(own)), key=lambda row: seeds.index(own[row]))
+        return shards.select(joined, order, seeds).read()
 
     def report(self) -> dict[str, Any]:
         """What report.json says: the run, its means, and every sample where they are no more than 4,096."""
@@ -191,6 +229,7 @@ class Run:
             "mean_log_prob": _mean(self.parts, "log_prob"),
             "mean_prob": _mean(self.parts, "prob"),
             "judge": self.verdict,
+            **({} if self.best is None else {"best": self._chosen()}),
             "versions": files.versions(),
             "samples": self.rows if small else self._file("report", ".jsonl").name,
         }
@@ -202,7 +241,19 @@ class Run:
         means = "" if mean is None else f", mean p({target}) {mean:.2f}"
         failed = f", {len(self.failed)} failed: seeds {list(self.failed[:20])}" if self.failed else ""
         passed = "" if self.threshold is None else f" with p > {self.threshold:g}"
-        return f"{len(self)} samples{passed} in {self.seconds:.1f} s{means}{failed}{self._opinion()} -> {self.folder}"
+        said = f"{means}{failed}{self._opinion()}{self._best()}"
+        return f"{len(self)} samples{passed} in {self.seconds:.1f} s{said} -> {self.folder}"
+
+    def _best(self) -> str:
+        """What the grid shows of how much, in words."""
+        if self.best is None:
+            return ""
+        chosen, how = self._chosen(), {"judge": "by the judge", "realism": "by realism"}[self.rank]
+        return f"; the grid shows the best {len(chosen['seeds'])} of {chosen['drawn']} drawn, ranked {how}"
+
+    def _chosen(self) -> dict[str, Any]:
+        """Which seeds the grid shows as the best, of how many that were drawn."""
+        return {"seeds": self.order()[: self.best], "drawn": len(self.walked), "rank": self.rank}
 
     def _opinion(self) -> str:
         """The verdict in words."""
@@ -261,6 +312,21 @@ class Run:
             images.write(self._file("grid", ".png"), self.grid())
         else:
             self._file("grid", ".png").unlink(missing_ok=True)
+        if not self.job:
+            self._write_pictures()
+
+    def _write_pictures(self) -> None:
+        """Every picture in a file of its own, images/seed-0007.png, where there are 64 or fewer; else none."""
+        if len(self) > TILES or not isinstance(self.medium, Pictures):
+            self._unlink(_pictures(self._place))
+            return
+        samples, numbers = (self.samples if len(self) else None), Counter[int]()
+        for seed, signal in zip(samples.seeds, samples.signals, strict=True) if samples else ():
+            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
+            path = self._place / PICTURES / f"seed-{seed:04d}{several}"
+            numbers[seed] += 1
+            if not path.with_suffix(".png").exists():
+                self.medium.write(path, signal)
 
     def _take(self, part: Part) -> None:
         """Another part in memory, after those that are there are joined into a shard if they would be too many."""
@@ -333,14 +399,19 @@ class Run:
         )
 
     def _judged(self, samples: Samples, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows with the judge's verdict in those that have none of this judge."""
-        if self.opinion is None:
-            return rows
-        name = self.opinion.name
-        new = [place for place, row in enumerate(rows) if (row.get("judge") or {}).get("network") != name]
-        verdicts = self.opinion(self.medium.show(samples.signals[new]), [samples.targets[place] for place in new])
-        said = dict(zip(new, verdicts, strict=True))
-        return [row | {"judge": said[place]} if said.get(place) else row for place, row in enumerate(rows)]
+        """The rows with the judge's verdict, and how real they are, in those that have none, or none of this judge."""
+        rows = [dict(row) for row in rows]
+        if self.opinion is not None:
+            new = [n for n, row in enumerate(rows) if (row.get("judge") or {}).get("network") != self.opinion.name]
+            verdicts = self.opinion(self.medium.show(samples.signals[new]), [samples.targets[n] for n in new])
+            for n, said in zip(new, verdicts, strict=True):
+                rows[n] |= {} if said is None else {"judge": said}
+        new = [n for n, row in enumerate(rows) if "realism" not in row]
+        if self.realism is not None and new:
+            values = self.realism(self.medium.restore(samples.signals[new])).tolist()
+            for n, value in zip(new, values, strict=True):
+                rows[n]["realism"] = _finite(value)
+        return rows
 
     # Interrupted, and going on
 
@@ -387,7 +458,7 @@ class Run:
         """Note the chains that stand in files. Raises `InputError` where they are of other settings, or damaged."""
         found = [self.chains] if self.job else shards.results(self._place, "chains")
         for path in (path for path in found if path.exists()):
-            run = files.head(path, "ppgn-chains-2", advice=shards.ADVICE)["run"]
+            run = files.load(path, "ppgn-chains-2", advice=shards.ADVICE)[1]["run"]  # which checks its digest
             try:
                 settings, seeds = json.loads(run["tag"]), tuple(map(int, run["seeds"]))
                 self._check_settings(settings)
@@ -432,11 +503,18 @@ def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bo
     found = [
         p for p in shards.results(folder) if shards.job_of(p) == job or not shards.job_of(p).endswith(f"of{count}")
     ]
-    samples = [path for path in found if path.name.startswith(("samples", "batch"))]
+    samples = [path for path in found if path.name.startswith(("samples", "batch", "report"))]
     folders.check_free(samples, overwrite, "resume=true to go on with it")
     for path in found:
         if not only_look and (overwrite or path.name.startswith("chains")):
             path.unlink(missing_ok=True)
+    for path in _pictures(folder) if overwrite and not job and not only_look else ():
+        path.unlink(missing_ok=True)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The files of single pictures that a run has written."""
+    return [path for path in (folder / PICTURES).glob("seed-*.png") if re.fullmatch(r"seed-\d+(-\d+)?", path.stem)]
 
 
 def _seconds(parts: Sequence[Part]) -> float:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, building, folders, paths, runs, shards
+from ppgn import arguments, building, folders, paths, runs, second_opinion, shards
 from ppgn import progress as progress_
 from ppgn.conditions import words
 from ppgn.contracts import Generator
@@ -76,12 +77,19 @@ def sample(
     # rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++ compiler
     compile: bool = False,
     progress: bool = False,
+    command: str | None = None,
     # -- what comes out --
     # who gives a second opinion of classes: an ImageNet classifier that takes no part, or module:Class; none is nobody
     judge: Any = "efficientnet_lite2",
+    best: int | None = None,  # show so many of the seeds in grid.png, the best ones; the files keep all
+    # what makes them the best: judge, its p of the target; realism, how near their codes are to those of photographs
+    rank: str = "judge",
     out: Any = None,  # a folder; one run at a time works there
     overwrite: bool = False,  # true replaces the results of an earlier run in `out`
-    labels: bool = False,  # true writes p and the class asked for under each image of grid.png
+    labels: bool = False,  # true writes p and the class asked for under each image of grid.png and of an animation
+    # how many times as large grid.png and an animation show an image; auto is about 256 pixels a side, less for many.
+    # Files hold true pixels
+    scale: Any = "auto",
     animate: str | None = None,  # a name that ends in .webp, .gif or .png: the chains as they walk, in `out`
     animate_every: int = 1,  # steps from one frame to the next
     resume: bool = False,  # true continues an interrupted run in `out`, and adds seeds to a finished one
@@ -93,7 +101,8 @@ def sample(
         drawn needs none, and may itself stand in its place. condition, model, sampler, prior: a name, "module:Class",
         "file.py:Class", a mapping with `_target_`, or the object itself. init: an image file, or a tensor (3, H, W) in
         [0, 1]. seeds: also a range or a list. out: files are written there after every batch; without it nothing is
-        written until `Run.save`; `ppgn.open_samples` reads them. progress: a bar on stderr.
+        written until `Run.save`; `ppgn.open_samples` reads them. progress: a bar on stderr. command: what was typed,
+        for the report.
 
     A seed gives the same sample alone and in any batch, on a CPU bit for bit. Raises `InputError` for what cannot be
     used, before the first step, and `KeyboardInterrupt` that says how much is finished. Source: PPGN (arXiv
@@ -174,13 +183,24 @@ def _planned(given: dict[str, Any]) -> _Plan:
         "device": str(where),
         "precision": given["precision"],
         "compile": given["compile"],
+        **({"command": given["command"]} if given["command"] else {}),
     }
     kind = medium.of(cast(Generator, net.generator))
     settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
     judged = isinstance(kind, medium.Pictures)
     opinion = SecondOpinion.of(given["judge"], made, net, where) if judged else None
-    shown = {"labels": given["labels"], "threshold": given["threshold"]}
-    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion)
+    ranked = given["rank"] if given["best"] is not None else None
+    if ranked == "judge" and opinion is None:
+        raise InputError("best= is ranked by a judge, and none knows what is asked for; use rank=realism")
+    realism = second_opinion.realism(net) if ranked == "realism" else None
+    shown = {
+        "best": given["best"],
+        "rank": given["rank"],
+        "labels": given["labels"],
+        "threshold": given["threshold"],
+        "scale": given["scale"],
+    }
+    run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion, realism=realism)
     if folder is not None:
         _check_room(run, net, walker, len(seed_list) * len(made), given["burn_in"], given["thin"])
     said("looking at the first pictures")
@@ -229,11 +249,17 @@ def _finish(plan: _Plan) -> None:
             place = run.folder / run.medium.name if export is None else None
             shards.open_samples(run.folder).export(export or "folder", place, medium=run.medium, job=run.job)
     if plan.animation is not None:
-        moments = [
-            [torch.cat(parts) for parts in zip(*((s, p) for s, p, _ in moment), strict=True)]
-            for moment in zip(*plan.watch.batches, strict=True)
-        ]
-        images.animate(plan.animation, [images.grid(run.medium.show(signals)) for signals, _ in moments])
+        images.animate(plan.animation, [_frame(run, moment) for moment in zip(*plan.watch.batches, strict=True)])
+
+
+def _frame(run: Run, moment: Sequence[tuple[Tensor, Tensor, int]]) -> Image.Image:
+    """All chains at one moment, in batches: signals, log p and what is asked for."""
+    captions = None
+    if run.labels:
+        said = ((run.conditions[target], value) for _, log_p, target in moment for value in log_p.tolist())
+        captions = [runs.caption(condition, {"log_prob": value}) for condition, value in said]
+    signals = torch.cat([signals for signals, _, _ in moment])
+    return images.grid(run.medium.show(signals), captions=captions, scale=run.scale)
 
 
 def _strength(strength: float | None, init: Any) -> float:
@@ -310,6 +336,14 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
     arguments.whole("animate_every", given["animate_every"])
     if given["thin"] is not None:
         arguments.whole("thin", given["thin"])
+    if given["best"] is not None:
+        count = len(arguments.seeds(given["seeds"]))
+        if arguments.whole("best", given["best"]) > count:
+            raise InputError(f"best={given['best']} of {count} seeds: there are not so many; give more seeds")
+    if given["rank"] not in second_opinion.RANKS:
+        raise unknown("rank", str(given["rank"]), second_opinion.RANKS)
+    if given["scale"] != "auto":
+        arguments.whole("scale", given["scale"])
     if given["threshold"] is not None:
         arguments.share("threshold", given["threshold"])
     for key in ("resume", "shard", "export"):

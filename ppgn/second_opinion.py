@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -15,12 +15,37 @@ from ppgn.conditions.algebra import And, Or, Weighted
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import Condition
 from ppgn.errors import InputError
-from ppgn.metrics import accuracy
+from ppgn.metrics import accuracy, fidelity
+from ppgn.model import PPGN
 from ppgn.networks import imagenet, labels
 from ppgn.networks.network import Network
+from ppgn.priors.bank import Bank
 from ppgn.settings import called
 
-RECOGNISED = 5  # the judge recognises a picture where the class asked for is among so many of its best
+RANKS = ("judge", "realism")  # by which the best samples can be chosen
+PHOTOGRAPHS = 4096  # beside whose codes those of pictures are real
+
+
+def realism(model: PPGN) -> Callable[[Tensor], Tensor]:
+    """How real pictures (N, *signal_shape) are, (N,): `fidelity.realism` of their codes beside those of photographs.
+
+    The photographs are up to 4,096 of those whose codes a prior of the model holds. Raises `InputError` for a model
+    without such a prior or without an encoder.
+    """
+    banks = [prior for prior in model.priors.values() if isinstance(prior, Bank)]
+    if not banks or model.encoder is None:
+        lack = "rank=realism needs a model with an encoder and the codes of photographs (a prior that is a bank)"
+        raise InputError(f"{lack}; use rank=judge")
+    told, count = banks[0].dims, len(banks[0])
+    rows = torch.linspace(0, count - 1, min(count, PHOTOGRAPHS), device=model.device).long()
+    measure = fidelity.realism(banks[0].codes(rows)[:, :told])
+
+    def measured(pictures: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+            batches = [model.encode(batch.to(model.device, model.dtype)) for batch in pictures.split(16)]
+        return measure(torch.cat(batches)[:, :told])
+
+    return measured
 
 
 class SecondOpinion:

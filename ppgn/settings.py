@@ -19,8 +19,10 @@ from ppgn.model import PPGN
 from ppgn.samplers.sampler import Sampler
 
 # What does not change a seed's samples.
-FREE = ("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size")
-FREE += ("device", "progress", "trust", "judge")  # type: ignore[assignment]
+FREE = (
+    *("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size"),
+    *("device", "progress", "trust", "judge", "scale", "command", "best", "rank"),
+)
 
 
 def called(group: str, given: Any) -> str:
@@ -38,7 +40,9 @@ def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""
-    config = {key: plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite")}
+    config = {
+        key: plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite", "command")
+    }
     named = called("condition", condition)
     described = {"expression": named}
     if named in paths.options("condition"):
@@ -65,13 +69,17 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)[:200]
 
 
-def deciding(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What of a configuration decides what a seed's samples are, by dotted key."""
+def dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration with dotted keys."""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        if prefix or key not in FREE:
-            found |= deciding(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides what a seed's samples are, by dotted key."""
+    return {key: value for key, value in dotted(config).items() if key.partition(".")[0] not in FREE}
 
 
 def contents(given: Mapping[str, Any], net: PPGN) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""A program: draws into a folder while its process is killed again and again, as (FOLDER KILLS JOBS SEED).
+"""A program: draws into a folder while its processes are killed again and again, as (FOLDER KILLS JOBS SEED).
 
-It says how many of the kills struck within a batch. Nothing has run in it before it forks, so that forks are safe.
+It says how many runs it were, how many kills, and how many of these struck within a batch whose state had been written.
+Nothing has run in it before it forks, so that forks are safe.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ppgn import shards
 from tests.test_sampling import Red, model
 
 SEEDS = range(18)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 def draw(folder: Path, **more: Any) -> None:
@@ -33,6 +35,7 @@ def start(folder: Path, **more: Any) -> int:
     process = os.fork()
     if process == 0:
         status = 1
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background ignores
         try:
             draw(folder, **more)
             status = 0
@@ -41,41 +44,79 @@ def start(folder: Path, **more: Any) -> int:
     return process
 
 
-def finished(process: int, seconds: float) -> bool:
-    """Whether a process ends well within so many seconds; it is killed where it does not end."""
+def ended(process: int, *, seconds: float = 0) -> int | None:
+    """The exit status of a process, if it ends within so many seconds."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (found := os.waitpid(process, os.WNOHANG))[0]:
-            assert found[1] == 0, found
-            return True
+    while not (found := os.waitpid(process, os.WNOHANG))[0]:
+        if time.monotonic() >= end:
+            return None
         time.sleep(0.001)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return False
+    return found[1]
+
+
+class Share:
+    """One process at a time that draws a share of the seeds, and where its unfinished batch is written."""
+
+    def __init__(self, place: Path, share: str | None) -> None:
+        self.place, self.share, self.process = place, share, 0
+        job = "" if share is None else f"-{share.replace('/', 'of')}"
+        self.chains = place / f"chains{job}-0.safetensors"
+
+    def start(self) -> None:
+        self.started = time.time()
+        self.process = start(self.place, shard=self.share, resume=True)
+
+    def walks(self) -> bool:
+        """Whether the process that runs has written the state of a batch that is not finished yet."""
+        try:
+            return self.chains.stat().st_mtime > self.started
+        except FileNotFoundError:
+            return False
+
+    def strike(self, chance: random.Random, most: float) -> bool | None:
+        """Stop the process, two times in three within a batch -> whether it was within one, None if it had ended."""
+        end, wait, status = time.monotonic() + most, chance.uniform(0, 0.7) * most, None
+        if chance.random() < 2 / 3:
+            while not self.walks() and status is None and time.monotonic() < end:
+                status = ended(self.process, seconds=0.0005)
+            wait = chance.uniform(0, 0.02) * most
+        if status is None and (status := ended(self.process, seconds=wait)) is None:
+            within, sent = self.walks(), chance.choice(SIGNALS)
+            os.kill(self.process, sent)
+            status = ended(self.process, seconds=60)
+            assert status is not None, f"goes on after {sent}"
+            assert status in (0, sent) or sent == signal.SIGINT, (status, sent)
+            return within
+        assert status == 0, status
+        return None
 
 
 def main(folder: Path, kills: int, jobs: int, seed: int) -> None:
     """Leaves FOLDER/whole, undisturbed, and FOLDER/0, FOLDER/1, … that were killed, all finished."""
     chance = random.Random(seed)
     began = time.monotonic()
-    shares = [f"{k}/{jobs}" for k in range(1, jobs + 1)] if jobs > 1 else [None]
-    for share in shares:
-        assert finished(start(folder / "whole", shard=share), 600)
-    whole = time.monotonic() - began
+    names = [f"{k}/{jobs}" for k in range(1, jobs + 1)] if jobs > 1 else [None]
+    for name in names:
+        assert ended(start(folder / "whole", shard=name), seconds=600) == 0
+    whole = (time.monotonic() - began) / jobs
     done, within, number = 0, 0, 0
     while done < kills:
-        place, left = folder / str(number), dict.fromkeys(shares)
+        place = folder / str(number)
         number += 1
-        while left:
-            share = chance.choice(list(left))
-            process = start(place, shard=share, resume=True)
-            if finished(process, chance.uniform(0, 0.7) * whole / jobs if done < kills else 600):
-                del left[share]
-            else:
-                done += 1
-                within += any(place.glob("chains*"))
-        while not finished(start(place, resume=True), chance.uniform(0, 0.3) * whole if done < kills else 600):
-            done += 1
+        for round in [names, [None]] if jobs > 1 else [names]:  # the last joins what the shares have drawn
+            shares = [Share(place, name) for name in round]
+            for share in shares:
+                share.start()
+            while shares:  # all at the same time
+                share = chance.choice(shares)
+                if done == kills:
+                    assert ended(share.process, seconds=600) == 0
+                    shares.remove(share)
+                elif (struck := share.strike(chance, whole)) is None:
+                    shares.remove(share)
+                else:
+                    done, within = done + 1, within + struck
+                    share.start()
     print(number, done, within)
 
 

@@ -158,3 +158,14 @@ def test_a_file_of_another_version_is_one_line() -> None:
         build({"_target_": "ppgn.generators.identity.Identity", "deep": 1}, trust=())
     assert torch.equal(build({"_target_": "ppgn.generators.identity.Identity", "signal_shape": [1]})(torch.ones(1, 1)),
                        torch.ones(1, 1))  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [{"_target_": "os.getcwd"}, "wide", [1]])
+def test_what_has_to_be_a_number_is_one(value: Any) -> None:
+    with pytest.raises(InputError, match=r"size.*expected a number"):
+        build({"_target_": f"{__name__}:sized", "size": value})
+    assert build({"_target_": f"{__name__}:sized", "size": 2.5, "other": None}) == (2.5, None)
+
+
+def sized(size: float, other: int | None = None) -> tuple[Any, Any]:
+    return size, other

@@ -18,8 +18,11 @@ from ppgn.conditions import words
 from ppgn.conditions.classifier import Classifier
 from ppgn.model import PPGN
 from ppgn.samplers.sampler import Sampler
+from ppgn.search.contract import SearchSampler
 
 GROUPS = {"condition", "data", "encoder", "experiment", "generator", "prior", "sampler", "trainer", "training"}
+GROUPS |= {"search"}
+GROUPS |= {"search"}
 TRAINED = ("generator", "encoder", "training", "data", "trainer")  # groups of conf/train_generator.yaml
 EXPERIMENTS = [None, *fields.experiments({*fields.of_file(paths.conf() / "train_generator.yaml"), *TRAINED})]
 
@@ -78,6 +81,13 @@ def test_condition(option: str, tmp_path: Path) -> None:
     if isinstance(condition, Classifier):
         assert condition.index == 2
     assert condition(torch.rand(1, 3, 64, 64)).shape == (1,)
+
+
+@pytest.mark.parametrize("option", paths.options("search"))
+def test_search(option: str) -> None:
+    """A file says which class it is and nothing more: the values are the class's own."""
+    assert list(building.node("search", option)) == ["_target_"]
+    assert isinstance(building.part("search", option), SearchSampler)
 
 
 @pytest.mark.parametrize("option", paths.options("sampler"))

@@ -1,8 +1,10 @@
-"""An unknown name is answered with the nearest ones, or with some where none is near."""
+"""An unknown name is answered with the nearest ones, or with some where none is near; wrong types become words."""
+
+import re
 
 import pytest
 
-from ppgn.errors import unknown
+from ppgn.errors import unknown, why
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,19 @@ from ppgn.errors import unknown
 )
 def test_unknown(name: str, choices: list[str], hint: str, text: str) -> None:
     assert str(unknown("prior", name, choices, hint)) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("lr is -1\nsee the manual"), "lr is -1"),
+        (ValueError(), "ValueError"),
+        (TypeError("'<' not supported between instances of 'str' and 'int'"), "wrong kind"),
+        (TypeError("AdamW.__init__() got an unexpected keyword argument 'rate'"), "takes no 'rate'"),
+        (TypeError("f() missing 1 required positional argument: 'size'"), "needs 'size'"),
+        (AttributeError("'NoneType' object has no attribute 'x'"), "wrong kind"),
+    ],
+)
+def test_what_other_libraries_say_becomes_words(error: Exception, text: str) -> None:
+    assert re.search(text, why(error))
+    assert not re.search("not supported|NoneType|__init__|\n", why(error))

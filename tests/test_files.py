@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -127,3 +128,14 @@ def test_shipped_files_are_found_by_name_and_kind(tmp_path: Path, monkeypatch: p
 def test_versions_are_told() -> None:
     assert list(files.versions()) == ["ppgn", "torch", "python"]
     assert files.versions()["torch"] == torch.__version__
+
+
+def test_an_array_is_read_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(6).reshape(2, 3))
+    assert files.array(path).tolist() == files.array(path, mmap_mode="r").tolist() == [[0, 1, 2], [3, 4, 5]]
+    data = path.read_bytes()
+    for wrong in (b"", data[:40], data.replace(b"(2, 3)", b"(2, 3 "), data.replace(b"(2, 3)", b"(2,\n3)"), b"PK\3\4"):
+        path.write_bytes(wrong)
+        with pytest.raises(InputError, match=r"a\.npy"):
+            files.array(path)

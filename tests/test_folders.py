@@ -13,7 +13,7 @@ import pytest
 
 from ppgn import folders
 from ppgn.errors import InputError
-from ppgn.folders import check_free, digest, locked
+from ppgn.folders import check_free, digest, locked, results
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +84,37 @@ def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert digest(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
     with pytest.raises(InputError, match="nothing"):
         digest(tmp_path / "nothing")
+
+
+def test_a_function_works_alone_in_its_folder_and_replaces_if_one_says_so(tmp_path: Path) -> None:
+    @results("table*.json")
+    def measure(name: str, *, out: Path | None = None, overwrite: bool = False) -> str:
+        if out is not None:
+            with pytest.raises(InputError, match="another run"), locked(out):
+                pass
+            (out / f"{name}.part").write_text("new")
+            (out / f"{name}.part").replace(out / f"{name}.json")
+        return name
+
+    assert measure("table") == "table"
+    (tmp_path / "own.json").touch()
+    assert measure("table", out=tmp_path) == "table"
+    for name in ("table", "table2"):
+        with pytest.raises(InputError, match=r"table\.json.*overwrite=true"):
+            measure(name, out=tmp_path)
+    measure("table2", out=tmp_path, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"own.json", "table2.json"}  # nothing mixed, nothing else gone
+    (tmp_path / "table2.json").write_text("old")
+    measure("table2", out=tmp_path, overwrite=True)
+    assert (tmp_path / "table2.json").read_text() == "new"
+
+
+def test_a_function_that_fails_leaves_the_results_that_were_there(tmp_path: Path) -> None:
+    @results("table.json")
+    def fail(*, out: Path, overwrite: bool) -> None:
+        raise InputError("no such model")
+
+    (tmp_path / "table.json").touch()
+    with pytest.raises(InputError, match="model"):
+        fail(out=tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +72,26 @@ def test_wheel_has_conf_checkpoints_and_training_code_inside_the_package(wheel: 
         assert {f"ppgn/{file}" for file in files} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"ppgn"}
+
+
+def test_wheel_and_sdist_are_fit_for_a_registry(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path, cwd=ROOT)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "uv.lock", "ppgn/cli/__init__.py", "conf/sample.yaml", "tests/test_packaging.py"} <= inside
+    assert {"checkpoints/natural64.safetensors", "train/generator.py"} <= inside
+    said = run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, cwd=tmp_path)
+    assert said.count("PASSED") == 2
+
+
+def test_the_lock_file_is_of_these_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (own,) = (p for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"] if p["name"] == "ppgn")
+    texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
+    asked = {(canonicalize_name(wish.name), wish.specifier) for wish in map(Requirement, texts)}
+    locked = {(one["name"], SpecifierSet(one.get("specifier", ""))) for one in own["metadata"]["requires-dist"]}
+    assert locked == asked, "run `uv lock`"
 
 
 def test_installed_wheel_samples_from_another_directory(environment: Path, tmp_path: Path) -> None:

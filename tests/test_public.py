@@ -13,6 +13,8 @@ import ppgn
 
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
 NAMES |= {"open_samples", "import_model", "edit"}
+NAMES |= {"Search", "evolve"}
+NAMES |= {"open_samples", "import_model", "edit", "deconv", "patches", "dissect"}
 LAZY = """
 import sys
 import ppgn
@@ -20,10 +22,12 @@ dir(ppgn), ppgn.__version__
 assert "torch" not in sys.modules
 ppgn.load
 assert "torch" in sys.modules
-ppgn.sample, ppgn.inpaint, ppgn.facets, ppgn.evaluate, ppgn.condition
-slow = {"hydra", "omegaconf", "lightning", "sklearn", "gradio"} & set(sys.modules)
+ppgn.sample, ppgn.inpaint, ppgn.facets, ppgn.evaluate, ppgn.condition, ppgn.deconv, ppgn.patches, ppgn.dissect
+slow = {"hydra", "omegaconf", "lightning", "sklearn", "gradio", "captum", "matplotlib"} & set(sys.modules)
 assert not slow, slow
 """
+
+NAMES |= {"maximize"}
 
 
 def test_dir_shows_the_public_names_and_nothing_else() -> None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import ppgn
 from ppgn import paths, sampling
 from ppgn.cli import config, help, main
+from ppgn.media import images
 
-VERBS = ("sample", "inpaint", "edit", "facets", "evaluate")
+VERBS = ("sample", "inpaint", "edit", "facets", "deconv", "patches", "dissect", "evaluate")
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 SHOWN = "".join(text for language, text in BLOCKS if language != "python")
 COMMANDS = [
     (verb, command.strip())
     for text in (SHOWN, *(help.command([name, "--help"]).rpartition("\nexample")[2] for name in VERBS))
-    for verb, command in re.findall(r"\bppgn (sample|inpaint|edit|facets|evaluate) ([^#\n\[]*=[^#\n]*)", text)
+    for verb, command in re.findall(
+        r"\bppgn (sample|inpaint|edit|facets|deconv|patches|dissect|evaluate) ([^#\n\[]*=[^#\n]*)", text
+    )
 ]
 EXTEND = re.findall(r"^\| [^|]+ \|.*\| `((?:condition|prior|sampler|model)=.*)` \|$", README, re.MULTILINE)
 
@@ -48,11 +55,74 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 exec(compile(text, "README.md", "exec"), names)
     assert [len(samples) for samples in drawn] == [2, 2, 2, 2]
     assert (tmp_path / "outputs" / "goldfish" / "grid.png").exists()
-    section = README.partition("## Your own network")[2].partition("\n## ")[0]
-    for command in re.findall(r"^ppgn ([^#\n]*)", section, re.MULTILINE):
-        words = shlex.split(command)
-        quick = ["seeds=0", "steps=2", "sampler=annealed", "out=out", "overwrite=true"] if words[0] == "sample" else []
-        assert main([*words, *quick]) == 0
+
+
+NEEDS = {  # what a line has that a test has not, and where the README says so
+    "pip install": "on a plain CPU or on a GPU if there is one, with nothing to download but packages",
+    "uv sync": "the versions of `uv.lock`",
+    "devices=": "# a process a GPU",
+    "data=FOLDER": "`FOLDER` holds photographs",
+    "data=MINIPLACES": "`MINIPLACES` and `FLICKR8K` hold",
+    "data=FLICKR8K": "`MINIPLACES` and `FLICKR8K` hold",
+    "data.root=DATA": "`DATA` holds",
+    "model=runs/prior/": "puts it into the model",
+    ".caffemodel": "which their release downloads",
+    "model=released.safetensors": "which their release downloads",
+    "model=hf:": "a download of gigabytes",
+    "tests/benchmarks": "# medians of runs in turn",
+}
+LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+QUICK = {
+    "sample": ("seeds=0-1", "steps=2", "sampler=annealed", "out=out", "overwrite=true"),
+    "inpaint": ("seeds=0", "steps=2", "out=out", "context.imputations=2"),
+    "edit": ("seeds=0", "steps=2", "out=out", "judge=null"),
+    "facets": ("seeds=0", "steps=2", "out=out", "k=2", "nearest=2"),
+}
+
+
+@pytest.fixture(scope="module")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands name: a photo, pictures of a thing, networks and vectors."""
+    folder = tmp_path_factory.mktemp("materials")
+    draw = torch.Generator().manual_seed(0)
+    for name in ("photo.jpg", *(f"teapots/{number}.jpg" for number in range(6))):
+        images.write(folder / name, torch.rand(3, 64, 64, generator=draw))
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch would rather have torch.export
+        patched.syspath_prepend(str(folder))
+        patched.setattr(ppgn, "sample", lambda *given, **words: None)
+        names: dict[str, Any] = {"ppgn": ppgn}
+        for text in (text for language, text in BLOCKS if language == "python" and re.search(r"\bnet\b", text)):
+            if text.startswith("# nets.py"):
+                Path("nets.py").write_text(text)
+            exec(compile(text, "README.md", "exec"), names)
+        torch.jit.trace(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)), torch.ones(1, 3, 64, 64)).save(
+            "my_classifier.ts"
+        )
+    return folder
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_runs_or_says_what_it_needs(
+    line: str, materials: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs = [said for sign, said in NEEDS.items() if sign in line]
+    if needs:
+        assert all(said in " ".join(README.split()) for said in needs)
+        return
+    if "facets" in line:
+        pytest.importorskip("sklearn", reason="the extra facets is not installed")
+    for made in materials.iterdir():
+        (tmp_path / made.name).symlink_to(made)
+    monkeypatch.chdir(tmp_path)
+    program, *words = shlex.split(line, comments=True)
+    quick = QUICK.get(words[0], ()) if "--help" not in words else ()
+    quick = tuple(word.replace("seeds=0-1", "seeds=0-7") for word in quick) if "shard=" in line else quick
+    replaced = {word.partition("=")[0] for word in quick}
+    kept = [word for word in words if word.partition("=")[0] not in replaced]
+    assert program == "ppgn"
+    assert main([*kept, *quick]) == 0
+    assert not quick or next(Path().rglob("*.png"))
 
 
 @pytest.mark.parametrize(("verb", "command"), COMMANDS)

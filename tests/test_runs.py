@@ -96,7 +96,7 @@ def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> N
     with pytest.raises(InputError, match="folder"):
         one.save()
     one.save(tmp_path / "later")
-    names = ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
+    names = ["config.yaml", "grid.png", "images", "report.json", "samples.safetensors"]
     assert sorted(path.name for path in (tmp_path / "later").iterdir()) == names
 
 
@@ -169,6 +169,21 @@ def test_the_grid_shows_64_at_most(tmp_path: Path) -> None:
     one.add(samples(tuple(range(100))), 1.0, 1)
     other.add(samples(tuple(range(64))), 1.0, 1)
     assert one.grid().size == other.grid().size
+
+
+def test_up_to_64_pictures_have_files_of_their_own(tmp_path: Path) -> None:
+    one, other = run(tmp_path), run(tmp_path)
+    one.add(samples(tuple(range(3))), 1.0, 1)
+    one.save()
+    (tmp_path / "images" / "mine.png").touch()
+    assert len(list((tmp_path / "images").iterdir())) == 4
+    one.add(samples(tuple(range(3, 65))), 1.0, 1)
+    one.save()
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["mine.png"]
+    other.add(samples((7,)), 1.0, 1)
+    other.folder = None
+    other.save(tmp_path, overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["mine.png", "seed-0007.png"]
 
 
 def test_memory_does_not_grow_with_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,11 @@ import ppgn
 from ppgn.conditions.base import Plain
 from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
+from ppgn.media import images
+from ppgn.metrics import fidelity
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.priors.bank import Bank
 from ppgn.second_opinion import SecondOpinion
 from tests.tiny import TinyEncoder, TinyGenerator
 
@@ -140,3 +143,47 @@ def test_shares_are_judged_where_they_are_drawn(tmp_path: Path) -> None:
     assert joined.verdict["judged"] == 4
     assert joined.opinion is not None
     assert joined.opinion.seconds < 0.05  # nothing was left to ask
+
+
+def test_the_grid_shows_the_best_and_says_of_how_many(tmp_path: Path) -> None:
+    judge = Colours()
+    run = ppgn.sample(**words(judge=judge), seeds=range(7), out=tmp_path / "o", best=2, batch_size=2, scale=1)
+    p = [row["judge"]["log_prob"] for row in run.rows]
+    best = sorted(range(7), key=lambda seed: -p[seed])
+    assert run.order() == best
+    assert len(run) == 7
+    assert "best 2 of 7 drawn, ranked by the judge" in run.summary()
+    assert run.report()["best"] == {"seeds": best[:2], "drawn": 7, "rank": "judge"}
+    assert run.grid().tobytes() == images.grid(run.images[best[:2]]).tobytes()
+    again = ppgn.sample(**words(judge=judge), seeds=range(7), out=tmp_path / "o", best=3, resume=True)
+    assert again.report()["best"]["seeds"] == best[:3]
+
+
+def test_the_best_may_be_the_most_real() -> None:
+    given = words(judge=None)
+    net = given["model"]
+    bank = Bank((5,), 40, 0.5)
+    bank.fit(torch.randn(40, 5, generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(InputError, match="rank=judge"):
+        ppgn.sample(**given, seeds=range(3), best=1, rank="realism")
+    given["model"] = net = net.with_prior("bank", bank, {})
+    run = ppgn.sample(**given, prior="joint", sampler="ppgn", seeds=range(4), best=1, rank="realism")
+    measure = fidelity.realism(bank.codes(torch.arange(40)))
+    real = measure(net.encode(run.images.float() / 255))
+    assert [row["realism"] for row in run.rows] == pytest.approx(real.tolist(), rel=1e-4)
+    assert run.order()[0] == int(real.argmax())
+    assert "ranked by realism" in run.summary()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"best": 9}, "9 of 3 seeds"),
+        ({"best": 0}, "whole number"),
+        ({"rank": "beauty"}, "realism"),
+        ({"best": 1, "judge": None}, "rank=realism"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_told(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        ppgn.sample(**words(**more), seeds=range(3))

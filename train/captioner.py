@@ -26,7 +26,7 @@ from torchmetrics.functional.text import bleu_score
 from ppgn.networks.captioner import LRCN, tokenize, vocabulary
 from ppgn.networks.network import Network
 from train.codes import PROBES, cached, looked
-from train.command import Descent, build, fit, prepare, write_report
+from train.command import Descent, alone, build, fit, prepare, write_report
 from train.data import ArrayData, Stream
 
 PAD = -1
@@ -143,6 +143,7 @@ def export(
         write_report(path.with_suffix(".json") if better else None, step, "sizes", lines)
 
 
+@alone
 def run(cfg: DictConfig, options: Mapping[str, str]) -> CaptionerTraining:
     """Build what the configuration names, train it, and return the trained module.
 

@@ -80,7 +80,7 @@ class CodeCache:
                 np.lib.format.open_memmap(part, "w+", np.float16, shape)
                 part.replace(path)
             stored = np.lib.format.open_memmap(path, "r+")
-        except (OSError, ValueError) as error:
+        except files.DAMAGED as error:
             raise InputError(f"cannot keep codes in '{path}' ({error}); make room, or set codes=null") from error
         self.codes = torch.from_numpy(stored)
 

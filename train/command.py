@@ -8,24 +8,28 @@ import math
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import lightning
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from ppgn import paths
-from ppgn.errors import InputError
+from ppgn import arguments, folders, paths
+from ppgn.errors import InputError, library, why
 from ppgn.networks.network import Network
 
+Run = TypeVar("Run", bound=Callable[..., Any])
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 # What Lightning and its libraries say of themselves, and of what is meant to be so.
@@ -46,16 +50,61 @@ def build(config: DictConfig, **more: Any) -> Any:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
-        raise cause or InputError(f"cannot build {config._get_full_key(None)}: {error.__cause__ or error}") from error
+        raise cause or InputError(
+            f"cannot build {config._get_full_key(None)}: {why(error.__cause__ or error)}"
+        ) from error
 
 
 def prepare(config: DictConfig) -> None:
-    """Seed everything, in silence."""
+    """Seed everything, in silence. Raises `InputError` for counts that cannot be, and where an extra is missing."""
+    for key, least in (("seed", 0), ("steps", 0), ("export_every", 1), ("training.log_every", 1)):
+        if (count := OmegaConf.select(config, key)) is not None:
+            arguments.whole(key, count, least)
+    if "TensorBoard" in str(OmegaConf.select(config, "trainer.logger._target_")):
+        library("tensorboard", "training writes its log with TensorBoard", "train")
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+
+
+def alone(run: Run) -> Run:
+    """A decorator of programs, which keeps other trainings out of `out`; of several processes the first looks.
+
+    The folder must hold no results but those that the program goes on with, or may overwrite. Raises `InputError`.
+    """
+
+    @wraps(run)
+    def guarded(config: DictConfig, *options: Any) -> Any:
+        if getattr(rank_zero_only, "rank", 0):
+            return run(config, *options)
+        folder = Path(config.out).expanduser()
+        caches = {Path(config[key]).expanduser() for key in ("codes", "features") if config.get(key)}
+        with folders.locked(folder):
+            if (last := last_state(config)) is not None:
+                _check_state(last)
+            else:
+                found = [path for path in folders.find(folder, "last.ckpt", "*.safetensors") if path not in caches]
+                more = "resume=true to go on with it" if (folder / "last.ckpt").exists() else ""
+                folders.check_free(found, config.overwrite, more)
+            return run(config, *options)
+
+    return cast(Run, guarded)
+
+
+def _check_state(path: Path) -> None:
+    """Raise `InputError` for a damaged state, by the checksums of the zip archive that it is, and by its keys."""
+    reason = "it lacks what a training goes on from"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if broken is None and {"state_dict", "optimizer_states", "loops"} <= state.keys():
+            return
+    except Exception as error:  # of zipfile, pickle or torch, by what is damaged
+        reason = why(error)
+    raise InputError(f"'{path}' is damaged ({reason}); give resume=false overwrite=true, or another out")
 
 
 def last_state(config: DictConfig) -> Path | None:
@@ -80,6 +129,8 @@ def fit(
     more = {"callbacks": callbacks, "default_root_dir": str(folder), "enable_progress_bar": False}
     trainer: lightning.Trainer = build(config.trainer, **more)
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(config))
+    if last_state(config) is None:
+        (folder / "last.ckpt").unlink(missing_ok=True)  # of a training that this one replaces
     trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)
 
 
@@ -112,7 +163,9 @@ class Training(lightning.LightningModule):
         own, left_out = self.state_dict(), self._left_out()
         state = {k: v for k, v in own.items() if k.startswith(left_out)} | checkpoint["state_dict"]
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
-            raise InputError("training: last.ckpt is of another model; give resume=false, or another out")
+            raise InputError(
+                "training: last.ckpt is of another model; give resume=false overwrite=true, or another out"
+            )
         checkpoint["state_dict"], self.random = state, checkpoint.get("random")
 
     def on_train_start(self) -> None:
@@ -134,7 +187,7 @@ class Descent(Training):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its learning rate, step by step."""
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = optimizer_of(self.make_optimizer, [p for p in self.parameters() if p.requires_grad])
         scheduler = LambdaLR(optimizer, lambda step: warmed_cosine(step, self.lr_warmup, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -148,6 +201,17 @@ class Descent(Training):
         """One update."""
         super().optimizer_step(*args, **kwargs)
         self.steps_done += 1
+
+
+def optimizer_of(make: MakeOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser of these parameters. Raises `InputError` where its class refuses its settings."""
+    try:
+        made = make(parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cannot build training.optimizer: {why(error)}") from error
+    for group in made.param_groups:  # plain values, so that a stored state is read without any class
+        group |= {key: tuple(value) for key, value in group.items() if isinstance(value, ListConfig)}
+    return made
 
 
 def warmed_cosine(step: int, warmup: int, steps: int) -> float:

@@ -34,7 +34,7 @@ from ppgn.networks.network import Network
 from ppgn.priors.mixture import Mixture
 from train.augmentation import Augmentation
 from train.codes import CodeCache, GivenCodes
-from train.command import MakeOptimizer, Training, build, fit, last_state, prepare
+from train.command import MakeOptimizer, Training, alone, build, fit, last_state, optimizer_of, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
 from train.losses import Adversarial, BalanceRule, feature_loss, gradients, image_loss
@@ -138,7 +138,7 @@ class GeneratorTraining(Training):
     def configure_optimizers(self) -> list[Optimizer]:
         """G's optimiser and, if there is a discriminator, D's."""
         made = zip(self.make_optimizers, (self.model.generator, self.discriminator), strict=True)
-        return [make(network.parameters()) for make, network in made if make is not None]
+        return [optimizer_of(make, network.parameters()) for make, network in made if make is not None]
 
     def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
         """One update of D and one of G, where the balance rule lets them.
@@ -327,6 +327,7 @@ def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
     return model
 
 
+@alone
 def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorTraining:
     """Build what the configuration names, train it, and return the trained module.
 

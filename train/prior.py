@@ -31,7 +31,7 @@ from ppgn.priors.denoiser import Denoiser
 from ppgn.priors.mixture import Mixture
 from ppgn.priors.stationary import Stationary
 from train.codes import PROBES, cached, looked
-from train.command import Descent, build, fit, prepare, write_report
+from train.command import Descent, alone, build, fit, prepare, write_report
 from train.data import ArrayData, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
@@ -143,6 +143,7 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     return lines
 
 
+@alone
 def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture | Bank | Stationary:
     """Build what the configuration names, train it, and return the trained module; those of a formula are fitted.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ppgn import files, paths
 from ppgn.cli import config as configs
 from ppgn.cli.help import table
 from ppgn.errors import InputError, unknown
@@ -26,15 +27,11 @@ def main(words: Sequence[str]) -> int:
     if condition == "imagenet":
         listed: Sequence[str] = labels.imagenet()
     else:
-        from ppgn import files
-        from ppgn.networks import captioner, places
-
-        name, form, key = {
-            "places": (places.OWN, places.FORMAT, "labels"),
-            "caption": ("captioner", captioner.FORMAT, "words"),
-        }[condition]
-        listed = files.head(files.find(condition, name, form), form)[key]
+        name, key = {"places": ("places100", "labels"), "caption": ("captioner", "words")}[condition]
+        listed = files.head(paths.checkpoints() / f"{name}.safetensors")[key]
     found = labels.search(listed, str(asked)) if asked is not None else list(range(len(listed)))
+    if str(asked).isdecimal() and int(str(asked)) < len(listed):
+        found = [int(str(asked))]
     if not found:
         raise unknown("class", str(asked), [name.strip() for label in listed for name in label.split(",")])
     if condition == "imagenet":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +27,8 @@ from ppgn.errors import InputError, unknown
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
 _UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
 _TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
+# Of keys of the training programs that are null unless given.
+_NULL = {"minutes": "float", "images": "int", "name": "str", "codes": "str", "weights": "str"}
 # What may be given, by the type of the default or else by the annotation.
 _ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
@@ -45,7 +50,15 @@ _MEANT = {
     **dict.fromkeys(("n", "num", "count", "number", "num_samples"), "as many pictures as seeds: seeds=0-7"),
     **dict.fromkeys(("output", "folder", "path", "file", "save"), "the folder to write is out=FOLDER"),
     **dict.fromkeys(("gpu", "cuda"), "a GPU is device=cuda"),
+    **dict.fromkeys(("cfg", "guidance", "guidance_scale"), "more of the target is sampler.epsilon2=3"),
+    **dict.fromkeys(("width", "height", "resolution"), "pictures are as large as the model draws them: ppgn models"),
+    **dict.fromkeys(("negative", "negative_prompt"), 'what should not be there: condition="imagenet:a & ~imagenet:b"'),
+    **dict.fromkeys(("help", "h"), "every key: ppgn COMMAND --help"),
+    "format": "PNG files are export=folder",
+    "hole": "a hole is mask=center or mask=FILE, white is the hole",
 }
+# The key that a word alone is meant for, where it is not the target.
+_ALONE = {"units": "network", "import": "generator", "evaluate": "what"}
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -60,14 +73,16 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     """
     for place, word in enumerate(words):
         if _WORD.fullmatch(word) is None:
-            raise InputError(_misread(words, place))
+            raise InputError(_misread(verb, words, place))
     overrides = [_override(word) for word in words]
     typed = {override.key_or_group: override.value() for override in overrides}
     function, known, own = fields.command(verb, typed)
     renamed = {key: field.name for key, field in known.items()}
-    given = _experiment(typed, known) if "experiment" in own else {}
+    given = _repeated(typed.get("config"), typed, known) if "config" in own else {}
+    given |= _experiment(typed, known) if "experiment" in own else {}
     given |= {key: typed.pop(key) for key in [*typed]}
-    names = {part: str(given.get(part, known[part].default)) for part in PARTS if part in known}
+    parts = {part: given.get(part, known[part].default) for part in PARTS if part in known}
+    names = {part: str(value) for part, value in parts.items() if value is not None}
     for part, name in names.items():
         known |= _members(part, name)
     for override in overrides:
@@ -130,6 +145,34 @@ def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[st
     return given
 
 
+def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:
+    """What a config.yaml of an earlier run says, by dotted key, but for where that was written, and parts named beside.
+
+    Raises `InputError` for a file that is none.
+    """
+    if file is None:
+        return {}
+    from ppgn.settings import called, dotted
+
+    try:
+        path = Path(str(file)).expanduser()
+        config = yaml.safe_load((path / "config.yaml" if path.is_dir() else path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read config={file}: {error}; give the config.yaml that a run has written") from error
+    strange = [key for key in config if key not in known] if isinstance(config, Mapping) else [type(config).__name__]
+    if strange:
+        raise InputError(f"config={file} is no configuration of this command: it has {strange[0]}")
+    if isinstance(config.get("condition"), Mapping):
+        config["condition"] = {**config["condition"], "": config["condition"].pop("expression")}
+    if isinstance(config.get("sampler"), Mapping):
+        config["sampler"] |= {"": called("sampler", config["sampler"])}
+    given = {key.removesuffix("."): value for key, value in dotted(config).items() if "_target_" not in key}
+    named = tuple(f"{part}." for part in PARTS if {part, "experiment"} & {*typed})
+    fresh = ["out", "resume", "export", "animate"]
+    fresh += ["prior"] if {"sampler", "model", "experiment"} & {*typed} else []  # it was chosen to suit them
+    return {key: value for key, value in given.items() if not key.startswith(named or "\0") and key not in fresh}
+
+
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
     if name not in options and name in paths.options(group):
         raise InputError(f"{group}={name} cannot be used here; expected one of: {', '.join(options)}")
@@ -175,14 +218,22 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         known = fields.of_node(cast("dict[str, Any]", OmegaConf.to_container(config)), {})
+        for key, field in known.items():  # what is said in the file alone
+            if not field.type and (isinstance(field.default, str) or key in _NULL):
+                known[key] = replace(field, type=f"{_NULL.get(key, 'str')} | None")
         for override in overrides:
             if override not in chosen:
                 key = override.key_or_group
-                if key in known or not (override.is_add() or "._" in key):
+                if key in known or not (override.is_add() or key.endswith(("._target_", "._partial_"))):
                     _check(override, known)
-                if key.endswith("._partial_") and type(override.value()) is not bool:
+                value = override.value()
+                if key.endswith("._partial_") and type(value) is not bool:
                     raise InputError(f"cannot use '{override.input_line}'; {key} is true or false")
-                OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise InputError(f"cannot use '{override.input_line}'; expected a finite number")
+                if key in known and _is_text(known[key], value):
+                    value = override.get_value_element_as_str()
+                OmegaConf.update(config, key, value, force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
@@ -192,7 +243,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     return config, {group: option for group, option in choices.items() if option}
 
 
-def _misread(words: Sequence[str], place: int) -> str:
+def _misread(verb: str, words: Sequence[str], place: int) -> str:
     """What to type instead of a word that is no key=value."""
     word, before, after = words[place], words[place - 1] if place else "", words[place + 1 :]
     bare = word.lstrip("-").strip(":=")
@@ -207,7 +258,7 @@ def _misread(words: Sequence[str], place: int) -> str:
     elif "=" in before:
         meant = f'a value with spaces stands in quotes: "{before} {word}"'
     else:
-        key = "image" if re.search(r"\.(jpe?g|png|webp|bmp|gif)$", word, re.IGNORECASE) else "target"
+        key = "image" if re.search(r"\.(jpe?g|png|webp|bmp|gif)$", word, re.IGNORECASE) else _ALONE.get(verb, "target")
         meant = f"{key}={word}"
     return f"cannot read '{word}'; expected key=value: {meant}"
 
@@ -255,6 +306,8 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
     field = known[key]
     default, told = field.default, _told(field)
     if value is None and (default is None or re.search("None|Optional", field.type) or field.type in ("", "Any")):
+        return
+    if key == "model" and isinstance(value, dict) and "_target_" in value:
         return
     fits = any(type(value) in _ACCEPTED[name][0] for name in told)
     if isinstance(value, dict) and not (_has_keys(field) or isinstance(default, Mapping)):

@@ -17,9 +17,14 @@ from ppgn.errors import unknown
 
 VERBS = (
     "sample",
+    "maximize",
     "inpaint",
     "edit",
     "facets",
+    "search",
+    "deconv",
+    "patches",
+    "dissect",
     "evaluate",
     "train",
     "import",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import torch
-
-import ppgn.model
-from ppgn import building, paths
+from ppgn import files, paths
 from ppgn.cli.help import table
 from ppgn.errors import InputError
 
@@ -17,17 +14,18 @@ def main(words: Sequence[str]) -> int:
     """Print the table -> exit status 0. Raises `InputError` where there are `words`."""
     if words:
         raise InputError(f"ppgn models takes no further words, but got '{' '.join(words)}'")
-    shipped = [("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *map(_row, ppgn.model.available())]
+    shipped = [_row(name, path) for name, path in files.shipped(files.MODEL).items()]
     conditions = [("CONDITION", "TARGET"), *((name, _first_comment(name)) for name in paths.options("condition"))]
-    print(table(shipped), table(conditions), sep="\n\n")
+    print(table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), table(conditions), sep="\n\n")
     return 0
 
 
-def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    with torch.device("meta"):  # shapes without weights
-        generator = building.build(entry["config"]["generator"], trust=())
-    code, image = ("x".join(map(str, shape)) for shape in (generator.code_shape, generator.signal_shape))
-    return entry["name"], code, image, f"{entry['bytes'] / 1e6:.1f} MB", entry["card"].get("description", "")
+def _row(name: str, path: Path) -> tuple[str, ...]:
+    """What a checkpoint says of itself; files of earlier versions tell no shapes."""
+    head = files.head(path, files.MODEL)
+    shapes = head.get("shapes", {"code": "?", "signal": "?"})
+    code, image = ("x".join(map(str, shapes[part])) for part in ("code", "signal"))
+    return name, code, image, f"{path.stat().st_size / 1e6:.1f} MB", head["card"].get("description", "")
 
 
 def _first_comment(condition: str) -> str:

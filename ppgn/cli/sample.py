@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,11 @@ def main(words: Sequence[str]) -> int:
     distributed.follow_parent()
     _, given, settings = configs.read("sample", words)
     named = settings["condition"]
-    if given.get("out") is None:
+    again = settings["config"]
+    if given.get("out") is None and again is not None:
+        place = Path(str(again)).expanduser()
+        given["out"] = f"{place.parent if place.suffix else place}-again"
+    elif given.get("out") is None:
         given["out"] = str(Path("outputs") / slug(named, *arguments.targets(given.get("target", named))))
     devices = arguments.whole("devices", settings["devices"])
     try:
@@ -32,7 +37,7 @@ def main(words: Sequence[str]) -> int:
             if given.get("shard") or status > 1:
                 return status
             given |= {"resume": True, "overwrite": False}  # what is left is to join the shares
-        run = sample(**given, progress=True)
+        run = sample(**given, progress=True, command=shlex.join(["ppgn", "sample", *words]))
     except KeyboardInterrupt as error:
         if error.args:
             print(f"ppgn: interrupted; {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ppgn import files
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.networks import _weights
@@ -144,7 +145,7 @@ def _read(given: Any) -> Tensor | Mapping[int, float]:
         return next(iter(tensors.values()))
     try:
         return torch.from_numpy(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, TypeError) as error:
+    except files.DAMAGED as error:
         raise InputError(
             f"direction '{given}': no such file, or none of a vector; give .safetensors or .npy"
         ) from error

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ppgn.model
-from ppgn import arguments, paths
+from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
 from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import Settings, walk
 from ppgn.inpainting.completion import size_of
 from ppgn.inpainting.photos import Photo, photos
-from ppgn.inpainting.results import Results, bar
+from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.networks import labels
@@ -34,6 +34,7 @@ SEEN = 512  # pixels a side, at most, of what condition and judge see of a photo
 NOTHING = 1 / 255  # RMS change of a pixel below which nothing has changed
 
 
+@folders.results(*FILES)
 def edit(
     # -- what to edit --
     image: Any,  # a photo of any size, or a folder of them; the largest square in its middle is worked on
@@ -61,7 +62,8 @@ def edit(
     # -- what comes out --
     # who gives a second opinion: an ImageNet classifier that takes no part, or module:Class; null is nobody
     judge: Any = "efficientnet_lite2",
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Edited:
     """Change each photo until the condition sees the target, and as little as that takes, a chain a seed -> `Edited`.
 

@@ -9,7 +9,19 @@ from ppgn.evaluation.inpainting import inpainting
 from ppgn.evaluation.places import places
 from ppgn.evaluation.reconstruction import reconstruction
 from ppgn.evaluation.samples import samples, variants
+from ppgn.evaluation.search import search
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.units import units
 
-__all__ = ["Table", "captions", "edits", "inpainting", "places", "reconstruction", "samples", "units", "variants"]
+__all__ = [
+    "Table",
+    "captions",
+    "edits",
+    "inpainting",
+    "places",
+    "reconstruction",
+    "samples",
+    "search",
+    "units",
+    "variants",
+]

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgn import building
+from ppgn import building, folders
 from ppgn.conditions import words
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics.accuracy import log_probs, marginal, ranks
 from ppgn.networks import captioner as captioners
@@ -22,6 +22,7 @@ from ppgn.networks.captioner import SentenceNetwork
 from ppgn.photographs import Photographs
 
 
+@folders.results(*FILES)
 def captions(
     model: Any = "natural64",
     data: Any = None,  # a folder like Flickr8k: val_images.npy and val_captions.jsonl, a line {"captions": [...]} each

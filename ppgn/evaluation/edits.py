@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgn import folders
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition, Samples
 from ppgn.editing.canvas import Canvas
@@ -19,7 +20,7 @@ from ppgn.editing.walk import Settings, walk
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel, classes_of, recognition
 from ppgn.evaluation.sources import Drawn, bar, side_of
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.generators.identity import Identity
 from ppgn.media import images
@@ -57,6 +58,7 @@ FIGURES = ("p", "judge_p", "top1", "top5", "psnr", "distance", "kid", "seconds")
 Way = Callable[[Tensor, Sequence[Condition], Callable[..., None]], Samples]  # photographs in [0, 1] -> edited ones
 
 
+@folders.results(*FILES)
 def edits(
     model: Any = "natural64",
     data: Any = None,

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgn import folders
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo
@@ -37,6 +38,7 @@ FIGURES = ("psnr", "distance", "kid", "top1", "top5", "seconds")
 Fill = Callable[[Tensor, Tensor, Callable[..., None]], Tensor]  # pictures, holes, what follows every step -> pictures
 
 
+@folders.results(*FILES)
 def inpainting(
     model: Any = "natural64",
     data: Any = None,

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgn import folders
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn, side_of
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics import accuracy
 from ppgn.networks import labels as class_names
@@ -26,6 +27,7 @@ SCENES = (
 )  # fmt: skip
 
 
+@folders.results(*FILES)
 def places(
     model: Any = "natural64",
     classes: Sequence[str | int] = SCENES,  # names of scenes, as the data tell them; by default 20 varied ones
@@ -43,6 +45,7 @@ def places(
     fitted to training photographs, takes for the scene. Intervals are over scenes. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
+    accuracy.check_library()
     table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ppgn import folders
 from ppgn.evaluation.sources import bar
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.media import images
 from ppgn.metrics import bootstrap, fidelity
@@ -21,6 +22,7 @@ BLURS = (32, 24, 16, 8)  # pixels a side that the originals go through
 SHOWN = 8  # pictures in a row of a grid
 
 
+@folders.results(*FILES)
 def reconstruction(
     model: Any = "natural64",
     data: Any = None,

@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 import yaml
 
-from ppgn import building, paths
+from ppgn import building, folders, paths
 from ppgn.contracts import Condition, Prior
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
 from ppgn.evaluation.sources import Drawn, Source, side_of
-from ppgn.evaluation.table import Table, plain
+from ppgn.evaluation.table import FILES, Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.model import UntrainedError
 from ppgn.networks import labels
@@ -34,6 +34,7 @@ VARIANTS = ("ppgn_x", "dgn_am", "dgn_am_released", "ppgn_h", "joint", "noiseless
 VARIANT_FIGURES = ("top1", "top5", "kid", "frechet", "density", "coverage", "within", "mixing", "seconds")
 
 
+@folders.results(*FILES)
 def samples(
     model: Any = "natural64",
     classes: Sequence[str | int] = CLASSES,  # names or indices; by default 40 varied classes of ImageNet
@@ -71,6 +72,7 @@ def samples(
     return table
 
 
+@folders.results(*FILES)
 def variants(
     model: Any = "natural64",
     classes: Sequence[str | int] = CLASSES,  # names or indices; by default 40 varied classes of ImageNet

@@ -11,11 +11,12 @@ from typing import Any
 
 from PIL import Image
 
-from ppgn import files, paths
+from ppgn import files, folders, paths
 from ppgn.media import images
 from ppgn.metrics import bootstrap
 from ppgn.metrics.bootstrap import Estimate
 
+FILES = ("evaluation.json", "grid*.png")  # by which a folder of results is known
 Figures = Mapping[str, Estimate | None]  # None: cannot be measured
 
 
@@ -43,14 +44,21 @@ class Table:
         if self.out is not None:
             self.save(self.out)
 
-    def save(self, folder: str | Path) -> None:
-        """Write evaluation.json and the pictures, NAME.png each. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write evaluation.json and the pictures, NAME.png each.
+
+        Raises `InputError` where the system refuses, and where another folder than `out` holds results that may not be
+        overwritten.
+        """
+        folder = Path(folder).expanduser()
+        if folder != self.out:
+            folders.check_free(folders.find(folder, *FILES), overwrite)
         rows = {name: plain({**figures, **self.facts[name]}) for name, figures in self.rows.items()}
         report = self.about | {"versions": files.versions(), "interval": bootstrap.LEVEL, "rows": rows}
         text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
-        paths.write(Path(folder) / "evaluation.json", text + "\n")
+        paths.write(folder / "evaluation.json", text + "\n")
         for name, grid in self.grids.items():
-            images.write(Path(folder) / f"{name}.png", grid)
+            images.write(folder / f"{name}.png", grid)
 
     def __str__(self) -> str:
         """Aligned columns, intervals in brackets, and below them what was skipped."""

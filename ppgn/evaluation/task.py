@@ -22,7 +22,8 @@ from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.photographs import Photographs
 
-FREE = ("model", "data", "batch_size", "device", "out", "progress", "trust")  # what decides no figure, or stands apart
+# What decides no figure, or stands apart.
+FREE = ("model", "data", "batch_size", "device", "out", "overwrite", "progress", "trust")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class Task:
     batch_size: int = 8  # pictures or chains at a time
     device: Any = "auto"  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False
-    out: Any = None  # a folder, to which every row is written as soon as it is measured
+    out: Any = None  # a folder, to which every row is written as soon as it is measured; one run at a time works there
+    overwrite: bool = False  # true replaces the results of an earlier run in `out`
 
     def begin(self, what: str, **more: Any) -> Table:
         """Check these arguments and `more`, the evaluation's own -> its table, still empty. Raises `InputError`."""

@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgn import folders
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.sources import Drawn
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics.look import look
 
 QUANTILE = 0.99  # of a unit's activation on photographs
 
 
+@folders.results(*FILES)
 def units(
     model: Any = "natural64",
     layers: Sequence[str] = ("blocks.2", "blocks.4", "blocks.6"),  # of the condition's network

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 import ppgn.model
-from ppgn import arguments, paths
+from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator, Medium, Samples
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.problem import Problem
-from ppgn.inpainting.results import Results, bar
+from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.inpainting.settings import Settings
 from ppgn.media import images, medium
 from ppgn.runs import describe
@@ -28,6 +28,7 @@ from ppgn.settings import as_config, called
 ALONE = "imagenet"  # the condition that asks for nothing where there is no target
 
 
+@folders.results(*FILES)
 def inpaint(
     # -- what to fill --
     image: Any,  # a photo of any size, or a folder of them
@@ -59,7 +60,8 @@ def inpaint(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Completed:
     """Fill a hole in each photo by one Markov chain a seed -> `Completed`; pixels outside the hole stay as they are.
 

@@ -17,13 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ppgn import files, paths
+from ppgn import files, folders, paths
 from ppgn.contracts import Samples
 from ppgn.errors import InputError
 from ppgn.media import images
 
 TILE = 256  # pixels that a picture takes at most in grid.png
 SHOWN = 12  # photos in grid.png
+FILES = ("report.json", "config.yaml", "grid.png", "*-seed-*.png")  # by which a folder of results is known
 
 
 class Results:
@@ -95,11 +96,16 @@ class Results:
         head = self.about | {"seeds": list(self.seeds), "seconds": round(self.seconds, 3)}
         return head | {"versions": files.versions(), "images": self.rows}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
-        if folder is not None:
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
+        if folder is not None and Path(folder).expanduser() != self.folder:
+            folder = Path(folder).expanduser()
+            folders.check_free(folders.find(folder, *FILES), overwrite)
             self._pictures = {file: self.picture(file) for file in self._pictures}
-            self.folder = Path(folder).expanduser()
+            self.folder = folder
         for file, picture in self._pictures.items():
             if picture is not None:
                 images.write(self._place / file, picture)

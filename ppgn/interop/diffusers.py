@@ -21,14 +21,13 @@ from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
+from ppgn.interop import conditioning
 from ppgn.interop.repository import PREFIX, repository, snapshot
 from ppgn.model import PPGN
 from ppgn.numerics.linear import alike
 from ppgn.priors.diffusion import Diffusion, Prediction
 
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderRAE", "AutoencoderKLFlux2")
-TEXTLESS = ("UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel")
-WITH_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
 SIZE = 256  # of pictures where a configuration says none
 ADVICE = "give a pipeline or an autoencoder of diffusers"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -51,10 +50,11 @@ def load(
 
     source: a folder, or "USER/NAME" of the Hugging Face hub, from where what is missing is downloaded: a pipeline, or
         an autoencoder alone, which comes without the prior. Without an autoencoder codes are pixels in [−1, 1].
+        Pipelines of DDPM, DiT, Stable Diffusion 1 to 3, SDXL, PixArt, FLUX.1 and FLUX.2 are known.
     revision: a branch, a tag or a commit; the commit is what the model keeps. size: of a picture's side, by default
         that of the training. prompt, negative, label: the text (for "" by default) or the class (none by default) that
-        is fixed inside the prior. guidance: how much more than what the network says without them. precision: of the
-        prior's network.
+        is fixed inside the prior. guidance: how much more than what the network says without them, or, where a network
+        was trained to be told it, as FLUX.1 dev, that. precision: of the prior's network.
 
     Raises `InputError` without the package, and for what is no such model.
     """
@@ -77,7 +77,9 @@ def load(
         config["priors"] = {"diffusion": {"_target_": f"{__name__}.diffusion", **settings}}
     card = {"name": named["source"], "revision": commit, "weights": "named, not held, by this file"}
     model = PPGN(generator, encoder, priors, config=config, card=card).eval().requires_grad_(False)
-    model.name = named["source"] if commit is None else f"{PREFIX}{named['source']}@{commit}"
+    wishes = {"prompt": prompt, "negative": negative or None, "label": label, "guidance": guidance, "size": size}
+    told = [f"{key}={value}" for key, value in wishes.items() if value is not None and (key, value) != ("guidance", 1)]
+    model.name = " ".join([named["source"] if commit is None else f"{PREFIX}{named['source']}@{commit}", *told])
     return model
 
 
@@ -97,7 +99,7 @@ class _Codes(nn.Module):
         folder, _ = snapshot(source, CONFIGS, revision)
         parts = _parts(folder)
         self.vae = _component(source, revision, parts["vae"], AUTOENCODERS) if "vae" in parts else None
-        trained = _config(folder, parts["network"])["sample_size"] if "network" in parts else None
+        trained = _config(folder, parts["network"]).get("sample_size") if "network" in parts else None
         kind, (mean, std) = type(self.vae).__name__, _statistics(self.vae)
         self.centred = kind != "AutoencoderRAE"  # pixels are in [−1, 1]
         self.patch = 2 if kind == "AutoencoderKLFlux2" else 1
@@ -179,23 +181,31 @@ def diffusion(
     parts = _parts(folder)
     if "network" not in parts:
         raise InputError(f"'{source}' has no UNet and no transformer; give the folder or the name of a pipeline")
-    network = _component(source, revision, parts["network"], (*TEXTLESS, *WITH_TEXT), getattr(torch, precision))
-    config, shape = network.config, tuple(code_shape)
-    trained = (config.in_channels, *[config.sample_size] * 2)
-    rigid = type(network).__name__ == "DiTTransformer2DModel"
+    kinds = (*conditioning.TEXTLESS, *conditioning.WITH_TEXT)
+    network = _component(source, revision, parts["network"], kinds, getattr(torch, precision))
+    kind, config, shape = type(network).__name__, network.config, tuple(code_shape)
+    added = getattr(config, "addition_embed_type", None)
+    if added not in (None, "text_time") or getattr(config, "encoder_hid_dim_type", None) not in (None, "text_proj"):
+        raise InputError(f"'{source}': its network wants more than a text ({added}), as pictures; take another")
+    trained = (conditioning.channels(network), *[getattr(config, "sample_size", None)] * 2)
+    rigid = kind == "DiTTransformer2DModel"
     if shape != trained if rigid else shape[0] != trained[0]:
         expected = f"{trained}" if rigid else f"{trained[0]} channels"
         raise InputError(f"'{source}': its network takes codes of {expected}, not {shape}; set size, or take another")
     prediction, alphas = _schedule(folder)
-    texts = type(network).__name__ in WITH_TEXT
-    if texts:
-        given, blank = _texts(source, revision, network, prompt or "", negative, shape, guidance)
-    else:
-        given, blank = _labels(network, label)
-    if (label is not None and texts) or (prompt is not None and not texts):
-        wanted = "reads texts, not classes: use prompt" if texts else "reads no texts: use label, or nothing"
+    reads = kind in conditioning.WITH_TEXT
+    if (label is not None and reads) or (prompt is not None and not reads):
+        wanted = "reads texts, not classes: use prompt" if reads else "reads no texts: use label, or nothing"
         raise InputError(f"'{source}' {wanted}")
-    return Diffusion(network, shape, prediction, alphas, given=given, blank=blank, guidance=guidance)
+    if reads:
+        size = tuple(side * _factor(folder) for side in shape[1:])
+        reader = _reader(source, revision)
+        setattr(reader, parts["network"], network)  # of which some ask for a width
+        given, blank = conditioning.texts(reader, network, prompt or "", negative, guidance, size)
+    else:
+        given, blank = conditioning.labels(network, label)
+    whole = conditioning.Tokens(network) if kind in conditioning.PATCHES else network
+    return Diffusion(whole, shape, prediction, alphas, given=given, blank=blank, guidance=guidance)
 
 
 def _package() -> ModuleType:
@@ -226,6 +236,30 @@ def _parts(folder: Path) -> dict[str, str]:
     return ({"vae": "vae"} if "vae" in there else {}) | ({"network": network} if network else {})
 
 
+def _factor(folder: Path) -> int:
+    """How many pixels of a pipeline's pictures make a code's side longer by one."""
+    config = _config(folder, "vae") if "vae" in _parts(folder) else {}
+    widths = config.get("decoder_block_out_channels") or config.get("block_out_channels") or [0]
+    factor: int = 2 ** (len(widths) - 1)
+    return factor * (2 if config.get("_class_name") == "AutoencoderKLFlux2" else 1)
+
+
+def _reader(source: str, revision: str | None) -> Any:
+    """A pipeline with nothing in it but what reads texts."""
+    try:
+        importlib.import_module("transformers")
+    except ImportError as error:
+        raise InputError(f"'{source}' reads texts, which takes another package: pip install transformers") from error
+    texts = ["tokenizer*/*", "text_encoder*/*.json", "text_encoder*/model*.safetensors"]
+    folder, _ = snapshot(source, [*CONFIGS, *texts], revision)
+    index = _config(folder, "", "model_index.json")
+    wanted = ("tokenizer", "text_encoder")
+    unneeded = [k for k, v in index.items() if isinstance(v, list) and not (v[0] and k.startswith(wanted))]
+    return _package().DiffusionPipeline.from_pretrained(
+        str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False, **dict.fromkeys(unneeded)
+    )
+
+
 def _component(
     source: str, revision: str | None, part: str, kinds: Sequence[str], precision: torch.dtype = torch.float32
 ) -> Any:
@@ -235,8 +269,9 @@ def _component(
     kind = str(_config(folder, part).get("_class_name", "no network"))
     if kind not in kinds:
         raise InputError(f"'{source}' has {kind} in '{part or '.'}'; expected {', '.join(kinds)}")
+    made = getattr(_package(), kind)
     try:
-        network = getattr(_package(), kind).from_pretrained(
+        network = made.from_pretrained(
             str(folder / part),
             torch_dtype=precision,
             use_safetensors=True,
@@ -276,56 +311,3 @@ def _schedule(folder: Path) -> tuple[Prediction, Tensor | None]:
     taken = inspect.signature(_package().DDPMScheduler.__init__).parameters
     scheduler = _package().DDPMScheduler(**{name: value for name, value in known.items() if name in taken})
     return prediction, scheduler.alphas_cumprod
-
-
-def _labels(network: Any, label: int | None) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-    """What a network of classes is given for a class, and for none."""
-    rigid = type(network).__name__ == "DiTTransformer2DModel"
-    classes = network.config.num_embeds_ada_norm if rigid else network.config.num_class_embeds
-    if label is not None and not 0 <= label < (classes or 0):
-        raise InputError(f"label={label}; expected {f'0 to {classes - 1}' if classes else 'none: it knows no classes'}")
-    if not rigid and label is None and classes:
-        raise InputError(f"its network wants a class; give label=0 to {classes - 1}")
-    blank = {"class_labels": torch.tensor([classes])} if rigid else None
-    return (blank or {}) if label is None else {"class_labels": torch.tensor([label])}, blank
-
-
-def _texts(
-    source: str, revision: str | None, network: Any, prompt: str, negative: str, shape: Shape, guidance: float
-) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-    """What a network of texts is given for a prompt, and for what stands against it: embeddings, one row each."""
-    try:
-        importlib.import_module("transformers")
-    except ImportError as error:
-        raise InputError(f"'{source}' reads texts, which takes another package: pip install transformers") from error
-    texts = ["tokenizer*/*", "text_encoder*/*.json", "text_encoder*/model*.safetensors"]
-    folder, _ = snapshot(source, [*CONFIGS, *texts], revision)
-    index = _config(folder, "", "model_index.json")
-    unneeded = [k for k, v in index.items() if isinstance(v, list) and not k.startswith(("tokenizer", "text_encoder"))]
-    pipeline = _package().DiffusionPipeline.from_pretrained(
-        str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False, **dict.fromkeys(unneeded)
-    )
-    words: dict[str, Any] = {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "do_classifier_free_guidance": guidance != 1,
-    }
-    taken = inspect.signature(pipeline.encode_prompt).parameters
-    words |= {name: None for name in ("prompt_2", "prompt_3") if name in taken}
-    words |= {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": guidance != 1}
-    with torch.no_grad():
-        found = pipeline.encode_prompt(**{name: value for name, value in words.items() if name in taken})
-    rows = list(found[:2]), list(found[2:4])  # embeddings and pooled ones: of the prompt, of what is against it
-
-    def given(which: int) -> dict[str, Tensor]:
-        row = {"encoder_hidden_states": rows[0][which]}
-        if getattr(network.config, "addition_embed_type", None) == "text_time":
-            side = float(shape[1] * 8)
-            row |= {"added_cond_kwargs.text_embeds": rows[1][which]}
-            row |= {"added_cond_kwargs.time_ids": torch.tensor([[side, side, 0, 0, side, side]])}
-        elif rows[1]:
-            row |= {"pooled_projections": rows[1][which]}
-        own = next(network.parameters()).dtype
-        return {name: value.to(own) for name, value in row.items()}
-
-    return given(0), given(1) if guidance != 1 else None

@@ -237,6 +237,7 @@ def import_model(
     # -- what comes out --
     # a .safetensors file, weights in half precision; null is named after the source, in this folder
     out: str | Path | None = None,
+    overwrite: bool = False,  # true replaces the file `out`
 ) -> Imported:
     """Turn published weights into one safetensors file of this package -> `Imported`.
 
@@ -268,6 +269,8 @@ def import_model(
     if path.suffix != ".safetensors":
         raise InputError(f"out={path} cannot be used; expected a name that ends in .safetensors")
     paths.check_writable(path.parent, source.path.stat().st_size)
+    if path.exists() and not overwrite:
+        raise InputError(f"'{path}' exists already; give overwrite=true to replace it, or another out=FILE")
     sources = [source] if encoder is None else [source, read(encoder)]
     if kind == "generator":
         made: Any = _model(sources, layer, size, pictures)

@@ -19,6 +19,7 @@ from ppgn.errors import InputError, nearest
 
 MOST_PIXELS = 64_000_000
 ANIMATED = (".webp", ".gif", ".png")
+TILE, SHEET = 256, 1280  # pixels of an image and of a whole sheet, about, where the scale is chosen
 LARGE = 1_000_000  # pixels of a picture that is packed fast: a PNG takes a fourth of the time and a tenth more room
 
 
@@ -130,18 +131,26 @@ def animate(path: str | Path, frames: Sequence[Image.Image], milliseconds: int =
 
 
 def grid(
-    images: Tensor, columns: int | None = None, gap: int = 2, captions: Sequence[str] | None = None
+    images: Tensor,
+    columns: int | None = None,
+    gap: int = 2,
+    captions: Sequence[str] | None = None,
+    scale: int | str = 1,
 ) -> Image.Image:
     """Images (N, 3, H, W), float or uint8, row by row on a white sheet `gap` pixels apart.
 
     Without `columns` the sheet is about square, at least as wide as high, and without a gap at its end if possible.
-    `captions` are written below the images, in as many lines as they have, shortened to an image's width.
+    `captions` are written below the images, in as many lines as they have, shortened to an image's width. `scale` is
+    how many times as large the images are shown, by Lanczos resampling; "auto" makes them about 256 pixels a side, and
+    smaller where the sheet would be wider than about 1,280.
     """
     count, _, height, width = images.shape
     root = math.ceil(math.sqrt(count))
     columns = columns or next((n for n in range(root, 2 * root) if count % n == 0), root)
     rows = math.ceil(count / columns)
-    font = ImageFont.load_default(max(10, width // 12))
+    times = max(1, round(min(TILE, SHEET / columns) / max(height, width))) if isinstance(scale, str) else scale
+    height, width = height * times, width * times
+    font = ImageFont.load_default(max(10, width // 14))
     line = sum(font.getmetrics()) if captions else 0  # type: ignore[union-attr]
     foot = line * max((text.count("\n") + 1 for text in captions or ()), default=0)
     down, right = height + foot + gap, width + gap
@@ -149,7 +158,8 @@ def grid(
     draw = ImageDraw.Draw(sheet)
     for i, image in enumerate(images):
         top, left = gap + i // columns * down, gap + i % columns * right
-        sheet.paste(to_pil(image), (left, top))
+        tile = to_pil(image)
+        sheet.paste(tile if times == 1 else tile.resize((width, height), Image.Resampling.LANCZOS), (left, top))
         for number, text in enumerate(captions[i].split("\n") if captions else ()):
             draw.text((left, top + height + number * line), _shortened(text, width, font), "black", font)
     return sheet

@@ -46,6 +46,11 @@ class Judge(nn.Module):
         return look(self.network, pictures, self.get_buffer("place"), self.batch_size).float()
 
 
+def check_library() -> None:
+    """Raise `InputError` unless a `Probe` can be fitted."""
+    library("sklearn", "a linear probe needs scikit-learn", "facets")
+
+
 class Probe:
     """A judge of one's own making: logistic regression on standardised features, (N, D) -> log p (N, K), float32, CPU.
 
@@ -54,7 +59,7 @@ class Probe:
     """
 
     def __init__(self, features: Tensor, labels: Sequence[int] | Tensor, strength: float = STRENGTH) -> None:
-        library("sklearn", "a linear probe needs scikit-learn", "facets")
+        check_library()
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler

@@ -125,6 +125,21 @@ def density_coverage(
     return density, estimate(lambda w: (w @ inside.T > 0).double().mean(1), resamples, centred=True)
 
 
+def realism(real: Tensor, k: int = 3) -> Callable[[Tensor], Tensor]:
+    """How real pictures are, features (M, D) -> (M,), beside features of `real` ones (N, D); from 1 on like these.
+
+    It is the largest quotient, over real rows, of the distance of a row to its k-th nearest other one and to the
+    picture; the half of the rows with the larger of these radii is left out. Raises `InputError` for k or fewer rows.
+    Source: Kynkäänniemi et al. 2019 (arXiv 1904.06991), section 5.
+    """
+    _check_rows(f"realism with k={k}", k + 1, real)
+    real = real.float().cpu()
+    radii = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
+    kept = radii <= radii.median()
+    real, radii = real[kept], radii[kept]
+    return lambda features: (radii / torch.cdist(features.float().cpu(), real).clamp_min(1e-12)).amax(dim=1)
+
+
 def _check_rows(what: str, least: int, *sets: Tensor) -> None:
     for features in sets:
         if len(features) < least:

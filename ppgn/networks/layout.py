@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from ppgn.contracts import Shape
+    from ppgn.contracts import Shape
 
 MOST_PREFIX = 8  # tokens in front of those of the patches: the class, distillation, registers
 

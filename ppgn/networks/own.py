@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ppgn import building
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
 from ppgn.networks import _weights, exported, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network, Preprocessing
@@ -50,6 +50,8 @@ def load(
         return name
     text = "" if isinstance(name, nn.Module) else str(name)
     suffix = Path(text).suffix
+    if name == "":
+        raise unknown("network", text, imagenet.available())
     if text.startswith(HUGGING_FACE):
         from ppgn.networks import huggingface
 
@@ -61,6 +63,8 @@ def load(
         network = _changed(imagenet.load(text, size, weights, classes, crop), None, mean, std)
     else:
         body, side, single = _body(name, text, suffix)
+        if isinstance(body, Network):
+            return load(body, size, weights, classes, labels, mean, std)
         if classes is not None:
             raise InputError(f"classes={classes} is for random weights of timm and torchvision; leave it out")
         if weights not in (None, "default"):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ppgn import files
 from ppgn.errors import InputError, unknown
 from ppgn.networks import _weights
 from ppgn.numerics.linear import linear
@@ -135,7 +136,7 @@ def _tensors(file: Path) -> Mapping[str, Tensor]:
     try:
         with np.load(file, allow_pickle=False) as held:
             return {name: torch.from_numpy(held[name]) for name in held.files}
-    except (OSError, ValueError) as error:
+    except files.DAMAGED as error:
         raise InputError(
             f"sparse autoencoder '{file}': not an .npz file of arrays; give W_enc, b_enc, b_dec"
         ) from error

@@ -46,5 +46,5 @@ def read(path: str | Path) -> torch.jit.ScriptModule:
             module: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
             return module
     except (RuntimeError, ValueError) as error:
-        advice = "save one with torch.jit.trace(...).save; a state dict is weights=FILE of a network, name=file.py:net"
+        advice = "save one with torch.jit.trace(...).save; a state dict is weights=FILE beside network=file.py:net"
         raise InputError(f"network '{path}': not a TorchScript file; {advice}") from error

@@ -57,8 +57,6 @@ class Langevin(Sampler):
             object.__setattr__(self, "clip", tuple(map(float, self.clip)))  # a configuration file writes lists
         for name in ("epsilon1", "epsilon2", "epsilon3"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "a number from 0 up, and finite")
-        for name in ("lr", "lr_end"):
-            self._check(name, math.isfinite(getattr(self, name)), "a finite number")
         self._check("decay", 0 < self.decay <= 1, "a number above 0, at most 1, which is none")
         self._check("reset_every", self.reset_every is None or self.reset_every >= 1, "1 or more, or null for none")
 

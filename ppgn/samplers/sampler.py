@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, Self, get_args, get_origin, get_type_hints
@@ -14,7 +15,7 @@ from ppgn.samplers.views import Jitter
 
 ClassGradient = Literal["full", "truncated"]
 KINDS: dict[type, tuple[type, str]] = {  # of settings: what they may be in fact
-    float: (numbers.Real, "a number"),
+    float: (numbers.Real, "a finite number"),
     int: (numbers.Integral, "a whole number"),
     bool: (bool, "true or false"),
 }
@@ -40,7 +41,8 @@ class Sampler(Kernel):
                 self._check(name, value in get_args(hint), f"one of: {', '.join(get_args(hint))}")
             elif hint in KINDS:
                 kind, expected = KINDS[hint]
-                self._check(name, isinstance(value, kind) and isinstance(value, bool) == (hint is bool), expected)
+                fine = isinstance(value, kind) and isinstance(value, bool) == (hint is bool)
+                self._check(name, fine and (hint is not float or math.isfinite(value)), expected)
         self._check("steps", self.steps >= 1, "1 or more")
         if self.views:
             Jitter(self.views, self.shift, self.zoom)

@@ -17,36 +17,59 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
+from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
-from ppgn.errors import InputError, library
+from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
 from ppgn.runs import describe
+from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
+from ppgn.visualize import embedding as embedded
+from ppgn.visualize.multifaceted import Multifaceted
+from ppgn.visualize.pictures import Pictures, excerpts
+from ppgn.visualize.pictures import drawings as drawn_by
+from ppgn.visualize.subject import Subject
 
-COMPONENTS = 50  # principal components that t-SNE sees, as published
-PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
+METHODS = ("ppgn", "mfv", "spread")
+SCHEDULES = ("released", "linear")
 SHOWN = 5  # pictures of a facet in its row of grid.png
+FILES = ("facets.json", "samples.safetensors", "grid.png", "config.yaml")
 
 
+@folders.results(*FILES)
 def facets(
     # -- what to draw --
     target: Any,  # the class, unit or sentence whose kinds of pictures are drawn
-    photographs: Any,  # a folder of pictures of it: files in it or below, or val_images.npy, uint8 (N, S, S, 3)
+    # a folder of pictures of it: files in it or below, or val_images.npy, uint8 (N, S, S, 3); spread needs none
+    photographs: Any = None,
     *,
     condition: Any = "imagenet",  # the network that judges: one of a single network
     k: int = 10,  # facets
     nearest: int = 15,  # pictures nearest a facet's centre, whose mean code its chains start from
     layer: str | None = None,  # whose features are grouped; null is the last before the outputs
+    embedding: str = "tsne",  # in which they are: tsne, umap (pip install umap-learn), opentsne (pip install openTSNE)
+    # of a hidden unit: so many of the pictures, those that excite it most, cropped to what it sees
+    highest: int = 300,
+    # -- how they are drawn --
+    # ppgn: chains from the mean code; mfv: gradient ascent from the mean picture, in pixels; spread: as ppgn, but the
+    # pictures are chains without a start
+    method: str = "ppgn",
+    drawings: int = 100,  # of spread, chains without a start
+    evaluations: int = 370,  # of mfv, looks of the network at an image, shared out to its phases
+    schedule: str = "released",  # of mfv: as the published code ran, or linear
+    side: int = 128,  # of mfv's images in pixels
     # -- how the chains walk --
     seeds: Any = "0-3",  # samples of each facet: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "annealed",  # the kernel and its settings
+    # the kernel and its settings; anchored holds a chain to its start, and gives way to annealed where the prior has
+    # no anchors
+    sampler: Any = "anchored",
     steps: int | None = None,  # null is the sampler's own number
     # how far to leave the mean code, above 0 to 1: the share of the steps that is walked, the last one
     strength: float = PHOTO_STRENGTH,
@@ -56,49 +79,89 @@ def facets(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Facets:
-    """Group photographs of a target by its network's features and draw each group, a chain a seed -> `Facets`.
+    """Group pictures of a target by its network's features and draw each group, an image a seed -> `Facets`.
 
-    photographs: a folder, several, or `ppgn.photographs.Photographs`. out: files are written there at the end; without
-    it nothing is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
+    photographs: a folder, several, or `ppgn.photographs.Photographs`; of a hidden unit (`conditions.unit.Unit`) those
+    that excite it most are cropped to its receptive field. out: files are written there at the end; without it nothing
+    is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
 
-    Raises `InputError` for what cannot be used, and where scikit-learn is not installed.
-    Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1.
+    Raises `InputError` for what cannot be used, and where scikit-learn or the embedding's library is not installed.
+    Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1, whose drawing is
+    method=mfv, from mean images.
     """
     given = dict(locals())
+    embedded.check(embedding)
     wanted = arguments.target(target, "facets are those of one target")
-    for name in ("k", "nearest", "batch_size"):
+    for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
+    for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
+        if given[name] not in known:
+            raise unknown(name, str(given[name]), known)
     where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker = walker_of(sampler, steps, arguments.share("strength", strength))
-    pictures = Photographs.find(photographs)
+    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
+    if photographs is None and method != "spread":
+        raise InputError("images is missing: add images=FOLDER, or method=spread, which needs none")
+    natural = None if method == "spread" else Photographs.find(photographs)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
     net = ppgn.model.load(model, where, trust)
-    chosen, side = net.choose_prior(prior, walker), cast(Generator, net.generator).signal_shape[-1]
+    sampler = net.suited(sampler, prior)
+    walker, full = walker_of(sampler, steps, strength), walker_of(sampler, steps, 1.0)
+    chosen = net.choose_prior(prior, walker)
     folder = None if out is None else Path(out).expanduser()
     if folder is not None:
         paths.check_writable(folder, 10_000_000)
-    config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
     bar = partial(tqdm, disable=not progress)
-    layer = layer or penultimate(network)
-    batches = [range(i, min(i + batch_size, len(pictures))) for i in range(0, len(pictures), batch_size)]
-    size = network.preprocessing.size or 224
-    read = (pictures.take(rows, size).to(where) / 255 for rows in bar(batches, desc="pictures"))
-    found = find(features(network, read, layer), k, nearest)
-    near = [pictures.take(facet.nearest, side) for facet in found]
+    size, layer = network.preprocessing.size or 224, layer or penultimate(network)
+
+    def batches(count: int) -> Iterable[range]:
+        rows = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+        return cast(Iterable[range], bar(rows, desc="pictures"))
+
+    draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
+    pictures: Photographs | Pictures
+    with enough_memory(where, batch_size):
+        if natural is None:
+            pictures = drawn_by(draw, drawings, sampler=full)
+        else:
+            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
+    config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
+    read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
+    found = find(features(network, read, layer), k, nearest, embedding=embedding)
+    seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
+    near = [pictures.take(facet.nearest, seen) for facet in found]
     drawn: list[Samples] = []
     for some in bar(near, desc="facets"):
-        code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
         with enough_memory(where, batch_size):
-            drawn.append(net.sample(made, chains, sampler=walker, prior=chosen, init=code, batch_size=batch_size))
+            if method == "mfv":
+                start = (some.float() / 255).mean(0, keepdim=True)
+                drawn.append(_climbed(made, start.to(where), chains, batch_size, evaluations, schedule))
+            else:
+                code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
+                drawn.append(draw(chains, sampler=walker, init=code))
     said = [describe(made, samples.images) for samples in drawn]
     names = [[pictures.name(row) for row in facet.nearest] for facet in found]
     done = Facets(folder, config, layer, found, near, Samples.concatenate(drawn), names, said)
     if folder is not None:
         done.save()
     return done
+
+
+def _climbed(
+    made: Any, start: Tensor, seeds: Sequence[int], batch_size: int, evaluations: int, schedule: Any
+) -> Samples:
+    """Images that excite a class or unit, climbed to from a mean picture (1, 3, S, S), one a seed."""
+    parts, side = [], start.shape[-1]
+    for batch in (seeds[i : i + batch_size] for i in range(0, len(seeds), batch_size)):
+        climb = Multifaceted(start.expand(len(batch), -1, -1, -1), schedule)
+        parts.append(climb(Subject(made, ""), Noise(batch, start.device), side, evaluations, lambda looks: None).cpu())
+    found = images.to_uint8(torch.cat(parts))
+    log_prob = torch.tensor([row["log_prob"] for row in describe(made, found)])
+    count = len(found)
+    return Samples(found, torch.empty(count, 0), log_prob, tuple(seeds), (0,) * count, (evaluations,) * count)
 
 
 @dataclass(frozen=True)
@@ -161,11 +224,16 @@ class Facets:
         head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
         return head | {"versions": files.versions(), "facets": rows}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these facets have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
@@ -200,21 +268,17 @@ def features(network: Network, batches: Iterable[Tensor], layer: str | None = No
     return torch.cat([values.flatten(2).mean(2) if values.dim() > 2 else values for values in read])
 
 
-def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0) -> list[Facet]:
+def find(features: Tensor, k: int = 10, nearest: int = 15, seed: int = 0, embedding: str = "tsne") -> list[Facet]:
     """Features (N, D) -> `k` facets, the largest first, each with its up to `nearest` rows next to the centroid.
 
-    PCA to 50 dimensions, t-SNE to 2, k-means there. Raises `InputError` below 2k pictures and without scikit-learn.
+    Those of k-means in the plane of `ppgn.visualize.embedding.embed`. Raises `InputError` below 2k pictures, for an
+    unknown embedding and without its library.
     """
-    library("sklearn.decomposition", "facets need scikit-learn", "facets")
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
+    embedded.check(embedding)
     count = len(features)
     if k < 1 or nearest < 1 or count < max(2 * k, 4):
         raise InputError(f"{count} pictures for k={k} facets; expected {max(2 * k, 4)} or more, or a smaller k")
-    reduced = PCA(min(COMPONENTS, *features.shape), random_state=seed).fit_transform(features.double().cpu().numpy())
-    tsne = TSNE(2, perplexity=min(PERPLEXITY, (count - 1) / 3), init="pca", random_state=seed)
-    return clusters(tsne.fit_transform(reduced), k, nearest, seed)
+    return clusters(embedded.embed(features, embedding, seed), k, nearest, seed)
 
 
 def clusters(points: np.ndarray, k: int, nearest: int, seed: int = 0) -> list[Facet]:

@@ -40,7 +40,7 @@ print(json.dumps({"file": key, "MB": size / 1e6, "seconds": seconds, "memory / s
 
 
 def measured(folder: Path, key: str, file: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", MEASURE, key, str(file), str(folder / "out.safetensors")]
+    command = [sys.executable, "-c", MEASURE, key, str(file), str(folder / f"{key}.safetensors")]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
 

@@ -28,6 +28,7 @@ def test_lists_every_class_with_its_synonyms_and_kinds(capsys: pytest.CaptureFix
         (["golden", "retriever"], 1, "207"),
         (["pattern=any"], 1, "215"),  # a part of a word
         (["cats"], 7, "281"),
+        (["207"], 1, "207"),  # an index
         (["coast", "condition=places"], 1, "35"),
     ],
 )
@@ -60,6 +61,10 @@ def test_refuses(words: list[str], message: str, capsys: pytest.CaptureFixture[s
     assert message in capsys.readouterr().err
 
 
-def test_needs_no_torch() -> None:
-    code = "import sys; from ppgn.cli import main; main(['classes', 'dog']); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+@pytest.mark.parametrize(
+    "words", [["classes", "dog"], ["classes", "coast", "condition=places"], ["models"], ["units"], ["sample", "--help"]]
+)
+def test_lists_need_no_torch(words: list[str]) -> None:
+    code = f"import sys; from ppgn.cli import main; sys.exit(main({words}) or 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,14 @@ def test_keys_of_the_condition_may_be_typed_alone() -> None:
     }
     with pytest.raises(InputError, match="unknown key 'layer'"):
         arguments("layer=blocks.4")  # imagenet has none
+
+
+@pytest.mark.parametrize("word", ["minutes=a", "images=1.5", "out=[a]", "codes={a:1}", "save_minutes=nan", "model=[1]"])
+def test_a_training_refuses_what_its_file_does_not_mean(word: str) -> None:
+    with pytest.raises(InputError, match=re.escape(word)):
+        config.compose("train_prior", ["data.names=[a]", "data.root=a", word])
+
+
+def test_a_training_takes_numbers_for_names() -> None:
+    made, _ = config.compose("train_prior", ["data.names=[a]", "data.root=a", "out=3", "name=7", "minutes=2"])
+    assert (made.out, made.codes, made.name, made.minutes) == ("3", "3/codes.safetensors", "7", 2)

@@ -29,6 +29,13 @@ def test_words_become_an_edited_photo(
     assert report["near"] == {"spread": 0.7, "pixels": 0.5, "features": 1.0}
     assert [edit["seed"] for edit in report["images"][0]["edits"]] == [0, 1]
     assert Path("outputs/edit-photo/photo-seed-1-difference.png").exists()
+    assert main(["edit", *words, "seeds=0"]) == 2
+    assert "overwrite=true" in capsys.readouterr().err
+    assert main(["edit", *words, "seeds=0", "overwrite=true"]) == 0
+    assert sorted(path.name for path in Path("outputs/edit-photo").glob("*-seed-*")) == [
+        "photo-seed-0-difference.png",
+        "photo-seed-0.png",
+    ]
 
 
 def test_a_missing_image_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

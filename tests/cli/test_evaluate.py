@@ -59,7 +59,8 @@ def test_the_default_system_draws_what_sample_draws(evaluate: Run, tiny: Path) -
 def test_an_experiment_sets_sampler_and_prior(evaluate: Run) -> None:
     assert evaluate("what=samples", "systems=[default]", "experiment=noiseless_joint") == 0
     named = json.loads(Path("out/evaluation.json").read_text())["rows"]["default"]
-    assert evaluate("what=samples", "systems=[default]", "sampler=ppgn", "prior=joint") == 0
+    assert evaluate("what=samples", "systems=[default]", "sampler=ppgn", "prior=joint") == 2
+    assert evaluate("what=samples", "systems=[default]", "sampler=ppgn", "prior=joint", "overwrite=true") == 0
     given = json.loads(Path("out/evaluation.json").read_text())["rows"]["default"]
     assert (named["kid"], named["p"]) == (given["kid"], given["p"])
 

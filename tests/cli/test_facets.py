@@ -32,7 +32,9 @@ def words(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
 STILL = ["sampler=ppgn", "sampler.epsilon1=0", "sampler.epsilon2=0", "sampler.epsilon3=0", "steps=1"]
 
 
-def test_every_facet_has_its_pictures_and_chains_from_their_mean_code(words: list[str], tiny: Path) -> None:
+def test_every_facet_has_its_pictures_and_chains_from_their_mean_code(
+    words: list[str], tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("sklearn", reason="the extra facets is not installed")
     assert main(["facets", *words, "images=pictures", "k=2", "nearest=3", *STILL]) == 0
     report = json.loads(Path("o/facets.json").read_text())
@@ -40,6 +42,8 @@ def test_every_facet_has_its_pictures_and_chains_from_their_mean_code(words: lis
     assert sorted(kinds, key=str) == [{0}, {1}]
     assert [facet["pictures"] for facet in report["facets"]] == [6, 6]
     assert [[sample["seed"] for sample in facet["samples"]] for facet in report["facets"]] == [[0, 1]] * 2
+    assert main(["facets", *words, "images=nothing", "k=2"]) == 2
+    assert "overwrite=true" in capsys.readouterr().err  # before anything is read
 
     saved = load_file("o/samples.safetensors")
     assert saved["facets"].tolist() == [0, 0, 1, 1]

@@ -76,9 +76,26 @@ ATTEMPTS = [  # what is typed after ppgn, and what the answer must say
     ("evaluate what=samples", "data=FOLDER"),
     ("train model", "generator"),
     ("facets target=teapot", "images="),
+    ("maximize layer=bn2", "unit="),
+    ("maximize layer=bn2 unit=5000", "0 to 1279"),
+    ("maximize unit=goldfish method=deepdream", "lucid"),
     ("units layer=conv9", "conv_head"),
     ("units network=resnet18", "timm/resnet18"),
     ("classes unicorn", "nearest"),
+    ("generate goldfish", "ppgn sample target=NAME"),
+    ("list", "ppgn models"),
+    ("version", "ppgn --version"),
+    ("-x", "ppgn --help"),
+    ("sample target=goldfish width=512", "ppgn models"),
+    ("sample target=goldfish cfg=7.5", "sampler.epsilon2="),
+    ("sample target=goldfish negative=blur", "~imagenet:b"),
+    ("sample target=goldfish help=true", "--help"),
+    ("sample target=goldfish format=png", "export=folder"),
+    ("sample target=3 network=wrong.py:net", "is no Python, line 1"),
+    ("inpaint image=photo.jpg hole=center", "mask=center"),
+    ("units network=", "efficientnet_lite0"),
+    ("units efficientnet_lite0", "network=efficientnet_lite0"),
+    ("import generator.caffemodel", "generator=generator.caffemodel"),
 ]
 
 MINE = """
@@ -97,6 +114,7 @@ def test_one_line_names_the_right_words(
     typed: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "nets.py").write_text(MINE)
+    (tmp_path / "wrong.py").write_text("def (:")
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(typed)) == 2
     said = capsys.readouterr()

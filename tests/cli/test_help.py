@@ -43,7 +43,7 @@ def test_overview_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-@pytest.mark.parametrize("verb", ["sample", "inpaint", "facets", "units"])
+@pytest.mark.parametrize("verb", ["sample", "inpaint", "facets", "maximize", "units"])
 def test_a_command_has_every_key_that_it_takes(verb: str) -> None:
     _, known, own = fields.command(verb, {})
     assert known or verb == "units"

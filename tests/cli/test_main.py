@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -32,6 +33,17 @@ def test_help_imports_nothing_slow(words: list[str]) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     assert len(run.stdout) > 4
+
+
+@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_do_not_spin_unless_a_user_wants_it(
+    own: str | None, policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["--version"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == policy
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

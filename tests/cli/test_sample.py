@@ -38,9 +38,11 @@ def report(folder: str) -> Any:
 
 
 def test_writes_grid_samples_report_and_config(sample: Run, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sample("target=2") == 0
+    assert sample("target=2", "scale=1") == 0
     out = Path("outputs/torchscript-2")
-    assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
+    names = ["config.yaml", "grid.png", "images", "report.json", "samples.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    assert sorted(p.name for p in (out / "images").iterdir()) == [f"seed-000{seed}.png" for seed in range(4)]
 
     saved = load_file(out / "samples.safetensors")
     assert saved["images"].shape == (4, 3, 16, 16)
@@ -51,9 +53,13 @@ def test_writes_grid_samples_report_and_config(sample: Run, tiny: Path, capsys: 
 
     grid = np.array(Image.open(out / "grid.png"))
     assert torch.equal(torch.from_numpy(grid[2:18, 2:18]).permute(2, 0, 1), saved["images"][0])
+    assert torch.equal(images.to_uint8(images.read(out / "images" / "seed-0003.png")), saved["images"][3])
 
     said = report("outputs/torchscript-2")
     assert said["condition"] == "torchscript"
+    assert said["command"].startswith("ppgn sample model=")
+    assert said["command"].endswith(" target=2 scale=1")
+    assert said["judge"] is None
     assert (said["target"], said["steps"], said["seeds"], said["failed"]) == (2, 6, [0, 1, 2, 3], [])
     assert said["chain_steps_per_second"] == pytest.approx(4 * 6 / said["seconds"], rel=0.01)
     assert said["mean_prob"] == pytest.approx(sum(row["prob"] for row in said["samples"]) / 4)
@@ -71,6 +77,25 @@ def test_writes_grid_samples_report_and_config(sample: Run, tiny: Path, capsys: 
     assert f"mean p(2) {said['mean_prob']:.2f} -> outputs/torchscript-2" in captured.out
     assert "2 seen: " in captured.err
     assert "4/4 samples" in captured.err
+
+
+def test_a_run_is_repeated_by_its_configuration(sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample("target=[1,3]", "out=o", "sampler=ppgn", "sampler.epsilon2=2", "thin=3", "labels=true") == 0
+    assert main(["sample", "config=o/config.yaml"]) == 0
+    first, again = (load_file(f"{out}/samples.safetensors") for out in ("o", "o-again"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert Path("o/grid.png").read_bytes() == Path("o-again/grid.png").read_bytes()
+    assert main(["sample", "config=o", "seeds=3-4", "out=p", "sampler.epsilon2=1"]) == 0
+    assert OmegaConf.load("p/config.yaml").sampler.epsilon2 == 1
+    assert report("p")["seeds"] == [3, 4]
+    assert main(["sample", "config=o/config.yaml", "out=q", "sampler=annealed"]) == 0
+    assert report("q")["sampler"] == "annealed"
+    capsys.readouterr()
+    Path("strange.yaml").write_text("[1, 2]")
+    Path("other.yaml").write_text("image: photo.jpg")
+    for file, said in (("none.yaml", "none.yaml"), ("strange.yaml", "list"), ("other.yaml", "image")):
+        assert main(["sample", f"config={file}"]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_is_what_the_python_interface_samples(sample: Run, tiny: Path) -> None:
@@ -105,13 +130,15 @@ def test_compiled_networks_draw_the_same_and_the_report_says_so(
 
 
 def test_a_chain_through_targets_has_a_row_per_seed_and_a_column_per_target(sample: Run) -> None:
-    assert sample("target=[0,3,1]", "seeds=0-1") == 0
+    assert sample("target=[0,3,1]", "seeds=0-1", "scale=1") == 0
     said = report("outputs/torchscript-0-3-1")
     assert said["target"] == [0, 3, 1]
     assert [row["target"] for row in said["samples"]] == [0, 3, 1] * 2
     assert [row["step"] for row in said["samples"]] == [6, 12, 18] * 2
     assert all(dict(row["top5"])[str(row["target"])] == pytest.approx(row["prob"]) for row in said["samples"])
     assert Image.open("outputs/torchscript-0-3-1/grid.png").size == (3 * 18 + 2, 2 * 18 + 2)
+    names = [f"seed-000{seed}-{place}.png" for seed in range(2) for place in range(3)]
+    assert sorted(path.name for path in Path("outputs/torchscript-0-3-1/images").iterdir()) == names
 
 
 def test_a_chain_through_targets_loads_its_network_once(sample: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +257,9 @@ def test_labels_and_an_animation_of_all_seeds(sample: Run) -> None:
     assert plain.width == labelled.width
     assert plain.height < labelled.height
     with Image.open("o/chain.webp") as animation:
-        assert (animation.n_frames, animation.size) == (2, plain.size)  # after steps 4 and 6
+        assert (animation.n_frames, animation.size) == (2, labelled.size)  # after steps 4 and 6
         animation.seek(1)
-        difference = np.abs(np.asarray(animation.convert("RGB"), float) - np.asarray(plain, float))
+        difference = np.abs(np.asarray(animation.convert("RGB"), float) - np.asarray(labelled, float))
     assert difference.mean() < 16
 
 

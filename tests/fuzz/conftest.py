@@ -17,11 +17,18 @@ from torch import nn
 
 from ppgn.model import PPGN
 from tests.conftest import CONFIG
+from tests.fuzz.command import SEEN
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 settings.register_profile("ci", max_examples=200, derandomize=True, database=None, **common)
 settings.register_profile("long", max_examples=5000, **common)
 settings.load_profile("ci")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How much was tried."""
+    for what, count in sorted(SEEN.items()):
+        terminalreporter.write_line(f"{count} {what}")
 
 
 @pytest.fixture(scope="session")

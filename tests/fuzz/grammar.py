@@ -13,6 +13,7 @@ TINY = ["model=small.safetensors", "condition=torchscript", "condition.path=clas
 TINY += ["device=cpu", "steps=2", "seeds=0-1"]
 TRAIN = ["data.root=arrays", "data.names=[set]", "steps=1", "trainer.accelerator=cpu", "data.batch_size=4"]
 ENCODING = ["model=model.safetensors", *TINY[1:]]
+RANDOM = ["network=torchvision/resnet18", "weights=null", "size=32", "device=cpu"]
 # Commands that work, or would if `data` were given, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
     "sample": [
@@ -22,6 +23,7 @@ WORKING: dict[str, list[list[str]]] = {
     ],
     "inpaint": [[*ENCODING, "target=1", "image=photo.png"], [*ENCODING, "target=1", "image=photo.png", "mask=random"]],
     "facets": [[*ENCODING, "target=1", "images=photos", "k=2", "nearest=2"]],
+    "maximize": [[*RANDOM, "unit=1", "layer=layer3", "method=[maco,pixels]", "seeds=0", "side=32", "evaluations=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [
         ["prior", *TRAIN, "prior=image_dae", "prior.widths=[4,4]", "model=null", "size=16"],
@@ -110,7 +112,21 @@ FILES += [
     "/dev/zero",
 ]
 # Keys whose large values are work, not mistakes; and keys that would leave this process or the machine.
-COUNTS = {"steps", "views", "seeds", "size", "n", "count", "warmup", "corrections", "rounds", "previews", "epochs"}
+COUNTS = {
+    "evaluations",
+    "side",
+    "steps",
+    "views",
+    "seeds",
+    "size",
+    "n",
+    "count",
+    "warmup",
+    "corrections",
+    "rounds",
+    "previews",
+    "epochs",
+}
 LEAVES = {"devices", "num_nodes", "compile", "strategy", "minutes", "workers", "network", "name", "profiler", "logger"}
 
 
@@ -160,6 +176,6 @@ def commands(draw: st.DrawFn) -> list[str]:
         change = draw(st.sampled_from(["value"] * 8 + ["typo", "below", "add", "force", "delete", "bare"]))
         value = draw(values(key, field))
         typed = {"typo": key[:-1], "below": f"{key}.a", "add": f"+{key}", "force": f"++{key}.a", "delete": f"~{key}"}
-        words = [word for word in words if word.partition("=")[0] != key]
+        words = [word for word in words if word.partition("=")[0] != key or "=" not in word]
         words.append(key if change == "bare" else f"{typed.get(change, key)}={value}")
     return [verb, *words, *draw(st.sampled_from([[]] * 30 + [["--help"], ["--multirun"], ["word"], ["--seeds=3"]]))]

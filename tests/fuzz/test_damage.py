@@ -26,7 +26,7 @@ from ppgn.networks import _weights, captioner, labels
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.photographs import Photographs
 from ppgn.samplers.annealed import Annealed
-from tests.fuzz.command import command, place
+from tests.fuzz.command import SEEN, command, place
 
 TYPES = ["F16", "BF16", "I16", "F32", "I32", "U8", "F8_E4M3"]
 
@@ -81,10 +81,12 @@ def _header(data: bytes, change: Callable[[str], str]) -> bytes:
 
 def _refused(load: Callable[[Path], Any], path: Path) -> tuple[bool, Any]:
     """Whether a file is refused, in one line that names it or its folder, and what was loaded if not."""
+    SEEN["damaged files"] += 1
     try:
         return False, load(path)
     except InputError as error:
         said = str(error)
+    SEEN["damaged files refused by name"] += 1
     assert path.name in said or str(path.parent) in said, said
     assert "\n" not in said
     return True, None
@@ -211,7 +213,9 @@ def test_what_a_run_goes_on_from(
             for other, data in stopped.items():
                 (folder / "o" / other).write_bytes(change(data) if other == name else data)
             status, _, said = command([*RUN, "resume=true"])
+            SEEN["damaged files"] += change is damage
             if status:
+                SEEN["damaged files refused by name"] += 1
                 assert name in said[0] or "'o'" in said[0]
                 return
             found.append(load_file(folder / "o" / "samples.safetensors"))

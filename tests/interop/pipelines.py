@@ -22,11 +22,11 @@ def unet(channels: int = 4, kind: str = "UNet2DModel", **more: Any) -> Any:
     return getattr(diffusers, kind)(in_channels=channels, out_channels=channels, **sizes, **places, **more)
 
 
-def dit() -> Any:
+def dit(classes: int = 10) -> Any:
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     sizes = {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 1, "sample_size": 8, "patch_size": 2}
-    net = diffusers.DiTTransformer2DModel(in_channels=4, out_channels=8, num_embeds_ada_norm=10, **sizes)
+    net = diffusers.DiTTransformer2DModel(in_channels=4, out_channels=8, num_embeds_ada_norm=classes, **sizes)
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.1)
     return net

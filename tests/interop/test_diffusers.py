@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +21,7 @@ from ppgn.errors import InputError
 from ppgn.interop.diffusers import load
 from ppgn.priors.diffusion import Diffusion
 from tests.interop.pipelines import dit, kl, pipeline, reader, tiny, unet
+from tests.interop.whole import made
 
 pytest.importorskip("diffusers")
 NOTHING = torch.zeros(0)
@@ -144,37 +149,6 @@ def test_a_text_is_fixed_inside_the_prior(tmp_path: Path) -> None:
     assert not torch.allclose(said[0], said[1])
 
 
-@pytest.mark.parametrize("kind", ["UNet2DConditionModel", "SD3Transformer2DModel"])
-def test_pooled_texts_go_where_the_network_wants_them(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    diffusers, _ = pytest.importorskip("diffusers"), pytest.importorskip("transformers")
-    if kind == "UNet2DConditionModel":  # as SDXL's
-        embedding = {"addition_embed_type": "text_time", "addition_time_embed_dim": 2}
-        network = unet(kind=kind, cross_attention_dim=8, projection_class_embeddings_input_dim=6 + 12, **embedding)
-    else:
-        sizes = {"num_layers": 1, "attention_head_dim": 8, "num_attention_heads": 2, "joint_attention_dim": 8}
-        places = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4, "pos_embed_max_size": 8}
-        network = diffusers.SD3Transformer2DModel(**sizes, **places, caption_projection_dim=16, pooled_projection_dim=6)
-    place = pipeline(tmp_path, network, tiny(), diffusers.FlowMatchEulerDiscreteScheduler())
-
-    class Reader:
-        """Writes the length of a text in every number of its embeddings."""
-
-        def encode_prompt(self, prompt: str, prompt_2: None, device: str, negative_prompt: str) -> Any:
-            sizes = [len(text) / 10 for text in (prompt, negative_prompt)]
-            return tuple(torch.full(shape, size) for shape in ((1, 5, 8), (1, 6)) for size in sizes)
-
-    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *args, **words: Reader())
-    h = torch.randn(2, 4, 8, 8)
-
-    def residual(prompt: str) -> Tensor:
-        return load(place, prompt=prompt).priors["diffusion"].residual(h, NOTHING)  # type: ignore[no-any-return, operator]
-
-    assert torch.equal(residual("cat"), residual("dog"))
-    assert not torch.allclose(residual("cat"), residual("cats"))
-
-
 def test_it_is_saved_by_reference_and_loads_where_that_is_trusted(folder: Path, tmp_path: Path) -> None:
     net, file = load(folder, label=1), tmp_path / "model.safetensors"
     net.save(file)
@@ -222,6 +196,23 @@ def test_on_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "drawn" / "grid.png").is_file()
 
 
+def test_what_the_readme_shows(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    made("sd").save_pretrained(tmp_path / "sd")
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.jpg")
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    section = readme.partition("## Other people's generators")[2].partition("\n## ")[0]
+    commands = re.findall(r"^ppgn ((?:sample|inpaint) .*hf:[^#\n]*)", section, re.MULTILINE)
+    assert len(commands) == 5
+    for number, command in enumerate(commands):
+        words = shlex.split(command.replace("hf:facebook/DiT-XL-2-256", str(folder)))
+        words = [re.sub('hf:stable-diffusion-v1-5/[^"]*', str(tmp_path / "sd"), word) for word in words]
+        assert main([*words, "seeds=0", "steps=2", "device=cpu", f"out=drawn{number}"]) == 0
+        assert (tmp_path / f"drawn{number}").is_dir()
+
+
 def test_models_that_cannot_be_are_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="cannot be read"):
@@ -239,7 +230,7 @@ def test_models_that_cannot_be_are_refused(folder: Path, tmp_path: Path, monkeyp
     with pytest.raises(InputError, match="UNet2DModel"):
         load(written(unet(), tmp_path / "unet"))
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(InputError, match="pip install"):
+    with pytest.raises(InputError, match=r"^a model of diffusers needs another package: pip install"):
         load(folder)
 
 

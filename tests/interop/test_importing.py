@@ -326,9 +326,8 @@ def test_a_network_alone_carries_its_class_names(tmp_path: Path) -> None:
     synsets = ["n01440764 tench, Tinca tinca", "n01443537 goldfish", "n01484850 shark"]
     assert load_network(path, synsets).labels == ("tench, Tinca tinca", "goldfish", "shark")
     caffemodel(path, written.caffenet(WIDTHS, 365))
-    assert (places.load("caffenet", weights=import_model(network=path, out=done.path).path).labels or ())[
-        0
-    ] == "airfield"
+    import_model(network=path, out=done.path, overwrite=True)
+    assert (places.load("caffenet", weights=done.path).labels or ())[0] == "airfield"
     with pytest.raises(InputError, match="are Caffe's; type ppgn import network="):
         imagenet.load("caffenet", weights=path)
 
@@ -369,4 +368,6 @@ def test_what_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_licence_of_one_s_own(tmp_path: Path) -> None:
     path = caffemodel(tmp_path / "n.caffemodel", written.caffenet(WIDTHS, 3))
     done = import_model(network=path, licence="mine alone", out=tmp_path / "n.safetensors")
+    with pytest.raises(InputError, match="overwrite=true"):
+        import_model(network=path, out=done.path)
     assert files.head(done.path, importing.NETWORK_FORMAT)["card"]["licence"] == "mine alone"

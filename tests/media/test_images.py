@@ -153,6 +153,17 @@ def test_to_uint8_rounds_and_clips() -> None:
     assert images.to_uint8(levels)[0, 0].tolist() == [0, 0, 1, 255, 255]
 
 
+@pytest.mark.parametrize(("count", "side", "expected"), [(1, 64, 256), (8, 64, 256), (64, 64, 128), (4, 300, 300)])
+def test_few_tiles_are_shown_large_and_many_smaller(count: int, side: int, expected: int) -> None:
+    picture = torch.linspace(0, 1, side).expand(3, side, side)
+    sheet = images.grid(picture.expand(count, 3, side, side), scale="auto")
+    columns = (sheet.width - 2) // (expected + 2)
+    assert sheet.width == columns * (expected + 2) + 2
+    tile = np.asarray(sheet)[2 : 2 + expected, 2 : 2 + expected, 0].astype(float)
+    shown = np.interp(np.arange(expected), (np.arange(side) + 0.5) * expected / side - 0.5, np.linspace(0, 255, side))
+    assert np.abs(tile - shown).max() < 6
+
+
 def test_grey_pictures_are_shown_as_colour(tmp_path: Path) -> None:
     images.write(tmp_path / "grey.png", torch.full((1, 4, 5), 0.2))
     torch.testing.assert_close(images.read(tmp_path / "grey.png"), torch.full((3, 4, 5), 0.2))

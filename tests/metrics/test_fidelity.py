@@ -199,3 +199,13 @@ def test_the_interval_of_kid_over_classes_holds_the_figure() -> None:
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.value < found.high
+
+
+def test_realism_is_the_largest_quotient_of_radius_and_distance() -> None:
+    real = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
+    radii = {0: 1.0, 1: 1.0, 2: 1.0}  # to the nearest; that of 10 is 8, above the median
+    points = torch.tensor([[0.5], [4.0], [11.0]])
+    expected = [max(r / abs(p - x) for x, r in radii.items()) for p in points.flatten().tolist()]
+    assert torch.allclose(fidelity.realism(real, k=1)(points), torch.tensor(expected))
+    with pytest.raises(InputError, match="realism"):
+        fidelity.realism(real[:3])

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import ppgn
+from ppgn.conditions import words
 from ppgn.errors import InputError
+from ppgn.media.sound import Sound
 from ppgn.model import PPGN, load
 from ppgn.networks import digits
 
@@ -67,3 +70,19 @@ def test_a_checkpoint_holds_the_classifier(tmp_path: Path, spectrograms: torch.T
     again = load(tmp_path / "model.safetensors")
     assert torch.allclose(again.encode(spectrograms), model.encode(spectrograms), atol=0.05)
     assert again.generator.signal_shape == (1, 64, 64)
+
+
+def test_conditions_are_named_in_words(spectrograms: torch.Tensor) -> None:
+    settings = {"digit": {"network.weights": None}, "speaker": {"network.weights": None}}
+    both = words.condition("digit:7 & speaker:theo", settings=settings)
+    terms = [words.condition(name, target, settings[name]) for name, target in (("digit", "seven"), ("speaker", 4))]
+    assert [term.name for term in terms] == ["seven", "theo"]
+    assert both(spectrograms).shape == (3,)
+
+
+def test_the_model_that_comes_along_says_seven(tmp_path: Path) -> None:
+    run = ppgn.sample("seven", condition="digits", model="digits", seeds=[3], out=tmp_path / "o")
+    assert (tmp_path / "o" / "sounds" / "seed00000003-0.wav").is_file()
+    heard = Sound().restore(Sound().read(tmp_path / "o" / "sounds" / "seed00000003-0.wav")[None])
+    assert float(words.condition("digit:7")(heard).exp()) > 0.5
+    assert run.images.shape == (1, 3, 64, 64)

@@ -163,3 +163,12 @@ def test_a_network_has_its_own_preprocessing() -> None:
     assert own.load(network) is network
     with pytest.raises(InputError, match="has its preprocessing"):
         own.load(network, size=16)
+
+
+def test_what_makes_a_network_with_its_preprocessing_is_taken_as_it_is() -> None:
+    network = own.load("ppgn.networks.digits:load")
+    assert network.labels is not None
+    assert "hidden" in network.layers()
+    assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 10)
+    with pytest.raises(InputError, match="preprocessing"):
+        own.load("ppgn.networks.digits:load", size=32)

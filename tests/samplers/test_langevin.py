@@ -214,7 +214,7 @@ def test_gaussian_posterior_against_its_closed_form() -> None:
         ({"normalize": "rms"}, "normalize is 'rms'; expected one of: drift, condition, none"),
         ({"schedule": "once"}, "schedule is 'once'; expected one of: chain, target"),
         ({"epsilon1": -1.0}, "epsilon1 is -1.0; expected a number from 0 up"),
-        ({"epsilon3": float("nan")}, "epsilon3 is nan; expected a number from 0 up"),
+        ({"epsilon3": float("nan")}, "epsilon3 is nan; expected a finite number"),
         ({"clip": (1.0, 1.0)}, r"clip is \[1.0, 1.0\]; expected \[low, high\]"),
         ({"clip": [1.0]}, r"clip is \[1.0\]; expected"),
         ({"clip": 3.0}, "clip is 3.0; expected"),

@@ -50,7 +50,7 @@ def test_the_command_lines_name_stands_for_the_class_and_repeats_no_value(name: 
         ({"steps": 0}, "steps is 0"),
         ({"steps": 2.5}, "steps is 2.5; expected a whole number"),
         ({"views": True}, "views is True"),
-        ({"zoom": "much"}, "zoom is 'much'; expected a number"),
+        ({"zoom": "much"}, "zoom is 'much'; expected a finite number"),
         ({"class_gradient": "half"}, "class_gradient is 'half'.*full, truncated"),
         ({"views": -1}, "views of 1 or more"),
         ({"views": 1, "zoom": 0.5}, "zoom"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import warnings
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,3 +55,25 @@ def test_the_learning_rate_grows_and_falls() -> None:
     assert rates[20] == pytest.approx(0)
     assert warmed_cosine(30, 4, 20) == pytest.approx(0)
     assert warmed_cosine(0, 0, 0) == pytest.approx(1)
+
+
+def test_an_optimizer_that_refuses_its_settings_is_one_error() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2))]
+    assert command.optimizer_of(torch.optim.AdamW, parameters).param_groups[0]["params"] == parameters
+    for wrong in ({"lr": -1}, {"lr": "fast"}, {"rate": 1}):
+        with pytest.raises(InputError, match=r"cannot build training\.optimizer"):
+            command.optimizer_of(partial(torch.optim.AdamW, **wrong), parameters)
+
+
+def test_counts_that_cannot_be_are_refused() -> None:
+    for wrong in ({"seed": -1}, {"export_every": 0}, {"training": {"log_every": 0}}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            command.prepare(OmegaConf.create({"seed": 0, **wrong}))
+
+
+def test_a_missing_extra_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    logger = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger"}
+    with pytest.raises(InputError, match=r"pip install 'ppgn\[train\]'"):
+        command.prepare(OmegaConf.create({"seed": 0, "trainer": {"logger": logger}}))
+    command.prepare(OmegaConf.create({"seed": 0, "trainer": {"logger": None}}))

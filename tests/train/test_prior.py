@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 import ppgn.model
-from ppgn import building
+from ppgn import building, folders
 from ppgn.cli import config as configs
 from ppgn.cli import main
 from ppgn.model import PPGN
@@ -265,3 +265,38 @@ def test_the_average_is_a_copy_until_its_warmup_is_over(root, tmp_path):
         return any(not torch.equal(value, averaged[k]) for k, value in module.prior.state_dict().items())
 
     assert [differs(steps) for steps in (1, 2, 4)] == [False, False, True]
+
+
+def test_a_finished_training_is_replaced_if_one_says_so(root, tmp_path, capsys):
+    words = [*TINY, f"data.root={root}", f"model={root}/tiny0.safetensors", f"out={tmp_path}", "steps=1", *SMALL]
+    assert main(["train", "prior", *words]) == 0
+    with folders.locked(tmp_path):
+        assert main(["train", "prior", *words]) == 2
+    assert "another run" in capsys.readouterr().err
+    assert main(["train", "prior", *words, "resume=false"]) == 2
+    assert "resume=true to go on with it, overwrite=true" in capsys.readouterr().err
+    before = (tmp_path / "last.ckpt").read_bytes()
+    assert main(["train", "prior", *words, "resume=false", "overwrite=true", "seed=3"]) == 0
+    assert before != (tmp_path / "last.ckpt").read_bytes()
+    mixture = [word for word in words if word not in SMALL] + ["prior=mixture", "prior.components=2"]
+    assert main(["train", "prior", *mixture, "resume=false"]) == 2
+
+
+def test_a_damaged_state_is_refused_by_name(root, tmp_path, capsys):
+    words = [*TINY, f"data.root={root}", f"model={root}/tiny0.safetensors", f"out={tmp_path}", "steps=1", *SMALL]
+    assert main(["train", "prior", *words]) == 0
+    expected = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    data, random = (tmp_path / "last.ckpt").read_bytes(), np.random.default_rng(0)
+    flips = [int(at) for at in random.integers(len(data), size=12)]
+    damaged = [data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :] for at in flips] + [data[: flips[0]], b"", b"PK\3\4"]
+    for wrong in damaged:
+        (tmp_path / "last.ckpt").write_bytes(wrong)
+        capsys.readouterr()
+        status = main(["train", "prior", *words])
+        said = capsys.readouterr().err
+        assert status in (0, 2)
+        assert status == 0 or ("last.ckpt" in said and said.count("\n") == 1)
+        if status == 0:  # what was changed is of no account, as between the parts of the archive
+            found = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+            assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    assert main(["train", "prior", *words, "resume=false", "overwrite=true"]) == 0

@@ -1,0 +1,1 @@
+"""Codes that evolve by scores without a gradient: of a neuron, a model, a web service, a person."""

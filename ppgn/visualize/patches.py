@@ -1,0 +1,214 @@
+"""The photographs that excite a unit most, what of them it sees, and what in that it responds to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ppgn import arguments, files, paths
+from ppgn.errors import InputError
+from ppgn.media import images
+from ppgn.networks import own
+from ppgn.photographs import Photographs
+from ppgn.visualize import attribution, receptive_field
+from ppgn.visualize.attribution import Attribution
+
+SHARE = 0.005  # of all places at which a unit exceeds its threshold
+DIM = 0.2  # brightness outside a mask
+KINDS = ("photo", "patch", "map", "mask")
+FIELDS = 20  # photographs over which an effective receptive field is averaged
+
+
+def patches(
+    # -- what to look for, and where --
+    data: Any,  # photographs: a folder of files or of val_images.npy, uint8 (N, S, S, 3), or several folders
+    unit: Any,  # its number; of the outputs also a class name; a list of several
+    *,
+    # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
+    network: Any = "efficientnet_lite1",
+    size: int | None = None,  # side of its input in pixels; null: what suits the network
+    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    layer: str | None = None,  # one that `ppgn units` lists; null is the last, whose units are the classes
+    n: int = 9,  # patches of each unit
+    method: str = "guided",  # of the maps: deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated
+    count: int | None = None,  # photographs to look at, spread evenly; null is all
+    # -- on which machine --
+    batch_size: int = 32,
+    device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    progress: bool = False,
+    # -- what comes out --
+    out: Any = None,  # a folder
+) -> Patches:
+    """Find the photographs that excite units most, one patch each, as wide as the receptive field -> `Patches`.
+
+    Beside every patch stand its map by `method` and the photograph, dimmed where the unit is below the threshold that
+    it exceeds at 0.5 % of all places. Where the receptive field is larger than half the image, patches are the
+    square around the place that holds 90 % of the gradient.
+
+    Raises `InputError` for what cannot be used, and for fewer photographs than patches.
+    Source: Zeiler and Fergus 2014 (arXiv 1311.2901), figure 2; masks: Bau et al. 2017 (arXiv 1704.05796).
+    """
+    given = dict(locals())
+    for name in ("n", "batch_size"):
+        arguments.whole(name, given[name])
+    (named,) = attribution.methods(method)
+    where = arguments.device(device)
+    found = attribution.units(own.load(network, size, weights), layer, unit, "max", where)
+    pictures = Photographs.find(data)
+    rows = list(range(len(pictures))) if count is None else pictures.rows(arguments.whole("count", count))
+    if len(rows) < n:
+        raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
+    if out is not None:
+        paths.check_writable(Path(out).expanduser(), 10_000_000)
+    net, where_in, side = attribution.inner(found[0]), found[0].layer, attribution.side_of(found[0])
+    grid = receptive_field.grid(net, where_in)
+    numbers = [one.index for one in found]
+    peaks, places, top = [], [], torch.zeros(len(numbers), 0)
+    most = max(1, int(SHARE * len(rows) * max(1, grid.height * grid.width)))
+    for start in tqdm(range(0, len(rows), batch_size), desc="photographs", disable=not progress):
+        x = pictures.take(rows[start : start + batch_size], side).to(where) / 255
+        with torch.no_grad():
+            values = receptive_field.maps(net, where_in, x, grid)[:, :, numbers].cpu().float()  # (B, P, units)
+        best = values.max(1)
+        peaks.append(best.values)
+        places.append(best.indices)
+        top = torch.cat([top, values.flatten(0, 1).T], dim=1)
+        top = top.topk(min(most + 1, top.shape[1])).values
+    strongest = torch.cat(peaks).T.topk(max(n, min(FIELDS, len(rows))))
+    rank_place = torch.cat(places).T.gather(1, strongest.indices)
+    of_units = []
+    for number, one in enumerate(found):
+        chosen, at = [rows[row] for row in strongest.indices[number]], rank_place[number]
+        seen = pictures.take(chosen, side).to(where) / 255
+        field = receptive_field.of(net, where_in, one.index, seen[:FIELDS], at[:FIELDS])
+        shown = range(n)
+        explain: Attribution = attribution.METHODS[named]
+        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in tqdm(shown, desc=one.name, disable=not progress)]
+        with torch.no_grad():
+            activity = receptive_field.maps(net, where_in, seen[:n], grid)[:, :, one.index].cpu().float()
+        threshold = float(top[number, -1])
+        of_units.append(
+            Found(
+                name=one.name,
+                threshold=threshold,
+                field=field,
+                files=[pictures.name(row) for row in chosen[:n]],
+                activations=strongest.values[number, :n].tolist(),
+                places=at[:n].tolist(),
+                pictures=seen[:n].cpu(),
+                maps=torch.stack(every),
+                masks=_masks(activity, grid.height, grid.width, threshold, side),
+            )
+        )
+    config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
+    config |= {"n": n, "method": named}
+    done = Patches(None if out is None else Path(out).expanduser(), config, of_units)
+    if out is not None:
+        done.save()
+    return done
+
+
+def _masks(activity: Tensor, height: int, width: int, threshold: float, side: int) -> Tensor:
+    """Activations (N, P) -> where they exceed the threshold, enlarged, boolean (N, S, S)."""
+    plane = activity.view(len(activity), 1, height or 1, width or 1)
+    enlarged = F.interpolate(plane, (side, side), mode="bilinear", align_corners=False)[:, 0]
+    return enlarged > threshold
+
+
+@dataclass(frozen=True)
+class Found:
+    """The patches of one unit, the strongest first; pictures and maps (N, 3, S, S), masks (N, S, S)."""
+
+    name: str
+    threshold: float
+    field: receptive_field.Field
+    files: Sequence[str]
+    activations: Sequence[float]
+    places: Sequence[int]
+    pictures: Tensor
+    maps: Tensor
+    masks: Tensor
+
+    def images(self) -> dict[str, Tensor]:
+        """Of each of `KINDS` uint8 (N, 3, S, S): photographs with the field's frame, patches, maps, masks."""
+        side, found = self.pictures.shape[-1], {kind: list[Tensor]() for kind in KINDS}
+        for picture, seen, mask, place in zip(self.pictures, self.maps, self.masks, self.places, strict=True):
+            box = self.field.at(place)
+            found["photo"].append(_framed(picture, box))
+            found["patch"].append(images.fit(box.crop(picture), (side, side)))
+            found["map"].append(images.fit(attribution.shown(box.crop(seen, 0.0)), (side, side)))
+            found["mask"].append(picture * (DIM + (1 - DIM) * mask))
+        return {kind: images.to_uint8(torch.stack(every)) for kind, every in found.items()}
+
+    def report(self) -> dict[str, Any]:
+        """What report.json says of the unit."""
+        rows = []
+        for file, value, place in zip(self.files, self.activations, self.places, strict=True):
+            box = self.field.at(place)
+            said = {"top": box.top, "left": box.left, "bottom": box.bottom, "right": box.right}
+            rows.append({"file": file, "activation": value, "place": place, "box": said})
+        box = self.field.box
+        field = {"side": max(box.bottom - box.top, box.right - box.left), "effective": self.field.effective}
+        return {"unit": self.name, "threshold": self.threshold, "field": field, "patches": rows}
+
+
+def _framed(picture: Tensor, box: receptive_field.Box) -> Tensor:
+    """A picture (3, S, S) with the frame of a box, red, as far as it is inside."""
+    side, framed = picture.shape[-1], picture.clone()
+    top, left, bottom, right = (min(max(edge, 0), side) for edge in (box.top, box.left, box.bottom, box.right))
+    red = torch.tensor([1.0, 0, 0])[:, None]
+    for row in {top, max(bottom - 1, 0)}:
+        framed[:, min(row, side - 1), left:right] = red
+    for column in {left, max(right - 1, 0)}:
+        framed[:, top:bottom, min(column, side - 1)] = red
+    return framed
+
+
+@dataclass(frozen=True, repr=False)
+class Patches:
+    """The patches of units; `save` writes grid.png, UNIT/RANK-KIND.png, report.json and config.yaml."""
+
+    folder: Path | None
+    config: Mapping[str, Any]
+    found: Sequence[Found]
+
+    def __repr__(self) -> str:
+        return f"Patches({len(self.found)} units of {self.config['layer']}, {self.config['count']} photographs)"
+
+    def grid(self) -> Image.Image:
+        """Of every unit four rows, one for each of `KINDS`, the strongest left."""
+        rows: list[Tensor] = []
+        texts: list[str] = []
+        for one in self.found:
+            for kind, every in one.images().items():
+                rows.append(every)
+                values = [f"{one.name}: {value:.2f}" for value in one.activations]
+                texts += values if kind == "photo" else [kind if kind != "map" else self.config["method"]] * len(every)
+        return images.grid(torch.cat(rows), columns=len(rows[0]), captions=texts)
+
+    def report(self) -> dict[str, Any]:
+        """What report.json says."""
+        return {**self.config, "versions": files.versions(), "units": [one.report() for one in self.found]}
+
+    def save(self, folder: str | Path | None = None) -> None:
+        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+        place = self.folder if folder is None else Path(folder).expanduser()
+        if place is None:
+            raise InputError("these patches have no folder; give one: save(FOLDER)")
+        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        images.write(place / "grid.png", self.grid())
+        for one in self.found:
+            for kind, every in one.images().items():
+                for rank, picture in enumerate(every, 1):
+                    images.write(place / one.name.replace("/", "-") / f"{rank}-{kind}.png", picture)

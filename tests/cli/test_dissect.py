@@ -1,0 +1,56 @@
+"""`ppgn dissect` in words is `ppgn.dissect`, and what cannot be used is one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppgn.cli import main
+
+sys.path.append(str(Path(__file__).parents[1] / "visualize"))
+from test_concepts import write_pack
+
+NET = """
+from torch import nn
+net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+"""
+WORDS = ["network=nets.py:net", "size=32", "device=cpu", "permutations=3", "side=8"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NET)
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (12, 128, 128, 3), dtype=np.uint8)
+    write_pack(tmp_path / "pack", pictures, draw.integers(0, 3, (12, 128, 128), dtype=np.uint8), [0] * 12)
+    Path("photos").mkdir()
+
+
+def test_writes_a_report() -> None:
+    pytest.importorskip("matplotlib", reason="the extra toolbox is not installed")
+    assert main(["dissect", *WORDS, "layer=1", "data=pack", "least.object=12", "least.colour=1", "out=o"]) == 0
+    report = json.loads(Path("o/report.json").read_text())
+    assert (report["units"], report["pictures"], report["permutations"]) == (4, 13, 3)
+    assert report["categories"]["object"]["concepts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["layer=1", "data=photos"], "has no labels"),
+        (["layer=1", "data=pack", "least.colour=99"], "no concept has enough"),
+        (["layer=3", "data=pack"], "has no places"),
+        (["layer=1", "data=pack", "count=14"], "14 pictures needed"),
+        (["layer=1"], "data is missing"),
+    ],
+)
+def test_refuses(more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dissect", *WORDS, *more, "out=o"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.strip().count("\n") == 0
