@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 import yaml
@@ -20,11 +20,11 @@ from ppgn import arguments, files, paths
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, library, unknown
 from ppgn.media import images
-from ppgn.networks import labels, own
-from ppgn.networks.network import Network
+from ppgn.networks import own
 from ppgn.photographs import square
 from ppgn.visualize.receptive_field import GREY
-from ppgn.visualize.rectifiers import ruled, uncapped
+from ppgn.visualize.rectifiers import ruled
+from ppgn.visualize.subject import inner, side_of, units
 
 CONTRAST = (0.02, 0.98)  # quantiles of a map's values, but for zeros, that the ends of the grey scale show
 DELETED = 0.1  # the share of the squares, a sixteenth of the side each, that turn grey to see who needs them
@@ -95,41 +95,6 @@ def deconv(
     if out is not None:
         done.save()
     return done
-
-
-def units(seen: Network, layer: str | None, unit: Any, position: Any, device: torch.device) -> list[Unit]:
-    """Units by number, or outputs by name, as activations at a position, without a ceiling. Raises `InputError`."""
-    if layer is None:
-        shapes = seen.layer_shapes() if seen.layers() else {}
-        if not shapes:
-            raise InputError(f"the layers of {seen.name} cannot be read; give a network that is a PyTorch module")
-        layer = next(reversed(shapes))
-    wanted = [one for one in arguments.targets(unit) if one is not None]
-    if not wanted:
-        raise InputError("unit is missing: add unit=NUMBER")
-    seen = uncapped(seen, layer)
-    named = seen.labels is not None and seen.layer_shapes().get(layer) == (seen.classes,)
-    found: list[Unit] = []
-    for one in wanted:
-        index: Any = one
-        if named and not str(one).strip().isdecimal():
-            index = labels.find(seen.labels, one, seen.classes)
-        made = Unit(seen, layer, index, position, "activation") if not found else found[0].with_target(index)
-        with torch.no_grad():  # refuses an unknown layer or position before the work begins
-            made(torch.zeros(1, 3, side_of(made), side_of(made)))
-        made.name = labels.short(seen.labels)[made.index] if named and seen.labels else f"unit {made.index}"
-        found.append(made.to(device).eval().requires_grad_(False))
-    return found
-
-
-def inner(unit: Unit) -> Network:
-    """The network that a unit is in."""
-    return cast(Network, unit.network.body.network)
-
-
-def side_of(unit: Unit) -> int:
-    """The pixels of a side that the network of a unit looks at."""
-    return inner(unit).preprocessing.size or 224
 
 
 def methods(wanted: Any) -> list[str]:

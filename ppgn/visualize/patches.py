@@ -22,6 +22,7 @@ from ppgn.networks import own
 from ppgn.photographs import Photographs
 from ppgn.visualize import attribution, receptive_field
 from ppgn.visualize.attribution import Attribution
+from ppgn.visualize.subject import inner, side_of, units
 
 SHARE = 0.005  # of all places at which a unit exceeds its threshold
 DIM = 0.2  # brightness outside a mask
@@ -63,14 +64,14 @@ def patches(
         arguments.whole(name, given[name])
     (named,) = attribution.methods(method)
     where = arguments.device(device)
-    found = attribution.units(own.load(network, size, weights), layer, unit, "max", where)
+    found = units(own.load(network, size, weights), layer, unit, "max", where)
     pictures = Photographs.find(data)
     rows = list(range(len(pictures))) if count is None else pictures.rows(arguments.whole("count", count))
     if len(rows) < n:
         raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
     if out is not None:
         paths.check_writable(Path(out).expanduser(), 10_000_000)
-    net, where_in, side = attribution.inner(found[0]), found[0].layer, attribution.side_of(found[0])
+    net, where_in, side = inner(found[0]), found[0].layer, side_of(found[0])
     grid = receptive_field.grid(net, where_in)
     numbers = [one.index for one in found]
     peaks, places, top = [], [], torch.zeros(len(numbers), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -87,29 +87,58 @@ def _ceiling(module: nn.Module | None) -> float | None:
     return float(module.max_val) if isinstance(module, nn.Hardtanh) and module.min_val == 0 else None
 
 
-@torch.no_grad()
+class StraightThrough(nn.Module):
+    """min(max(x, 0), ceiling) with the gradient of x."""
+
+    def __init__(self, ceiling: float) -> None:
+        super().__init__()
+        self.ceiling = ceiling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x + (x.clamp(0, self.ceiling) - x).detach()
+
+
 def uncapped(network: Network, layer: str) -> Network:
     """The network whose `layer`, if it ends in a rectifier with a ceiling as ReLU6 has, ends in one without.
 
     At the ceiling the strongest activations are all alike and have no gradient. It is a copy; one that has nothing to
     lift, or where more than the ceiling would change, is given back as it is. The layers in front keep theirs.
     """
+    return _ended(network, layer, lambda ceiling: None if ceiling == float("inf") else nn.ReLU())
+
+
+def opened(network: Network, layer: str) -> Network:
+    """A copy of a network that computes the same, but whose `layer` has a gradient behind a shut rectifier at its end.
+
+    A network whose layer does not end in a module nn.ReLU or nn.ReLU6 is given back as it is.
+    """
+    return _ended(network, layer, StraightThrough)
+
+
+@torch.no_grad()
+def _ended(network: Network, layer: str, other: Callable[[float], nn.Module | None]) -> Network:
+    """A copy whose `layer` ends in what `other` makes of its rectifier's ceiling, the same below the ceiling.
+
+    The network itself where the layer ends in no rectifier, where `other` makes nothing, and where more would change.
+    """
     if layer not in network.layers():
         return network
     copy = deepcopy(network)
-    module: nn.Module | None = copy.body.get_submodule(layer)
-    outer, name = copy.body.get_submodule(layer.rpartition(".")[0]), layer.rpartition(".")[2]
-    while module is not None and len(module._modules):
-        outer, name = module, [*module._modules][-1]
-        module = module._modules[name]
-    ceiling = _ceiling(module)
-    if ceiling is None or ceiling == float("inf"):
+    parent, _, name = layer.rpartition(".")
+    outer = copy.body.get_submodule(parent)
+    while len(outer.get_submodule(name)._modules):
+        outer = outer.get_submodule(name)
+        name = [*outer._modules][-1]
+    ceiling = _ceiling(outer._modules[name])
+    made = None if ceiling is None else other(ceiling)
+    if made is None:
         return network
-    outer._modules[name] = nn.ReLU()
+    outer._modules[name] = made
     side = network.preprocessing.size or 224
     noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.preprocessing.gain)
     mine, theirs = (each.features(noise, [layer])[layer] for each in (copy, network))
-    return copy if torch.equal(mine.clamp(max=ceiling), theirs) else network
+    return copy if torch.allclose(mine.clamp(max=ceiling), theirs, atol=1e-5) else network
 
 
 @torch.no_grad()

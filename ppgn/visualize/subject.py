@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppgn import arguments
 from ppgn.conditions.classifier import Classifier
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
-from ppgn.networks import layout, own
+from ppgn.errors import InputError
+from ppgn.networks import labels, own
 from ppgn.networks.network import Network
+from ppgn.visualize.rectifiers import opened, uncapped
 
 
 @dataclass(frozen=True)
@@ -57,56 +57,50 @@ def subject(
     if layer is None:
         if position != "center":
             raise InputError(f"position={position} needs layer=NAME; classes have no positions")
-        condition = Classifier(seen, asked)
-        named = condition.name if seen.labels else f"class {condition.name}"
-        return _ready(condition, f"{seen.name} {named}", device)
-    shapes = seen.layer_shapes()
-    if shapes and layer not in shapes:
-        raise unknown(f"layer of {seen.name}", str(layer), shapes, hint="ppgn units lists them")
-    found = layout.of(shapes.get(layer, ()))
-    if found is not None and str(found) == "-" and position != "center":
-        raise InputError(f"position={position}: layer '{layer}' of {seen.name} has no positions; leave it out")
-    condition = Unit(opened(seen, layer), layer, asked, position)
-    return _ready(condition, f"{seen.name} {layer} unit {condition.index}", device)
+        output = Classifier(seen, asked).to(device).eval().requires_grad_(False)
+        return Subject(output, f"{seen.name} {output.name if seen.labels else f'class {output.name}'}")
+    (condition,) = units(opened(seen, layer), layer, asked, position, torch.device(device), "softmax")
+    return Subject(condition, f"{seen.name} {layer} {condition.name}")
 
 
-class StraightThrough(nn.Module):
-    """min(max(x, 0), ceiling) with the gradient of x."""
+def units(
+    seen: Network, layer: str | None, unit: Any, position: Any, device: torch.device, score: str = "activation"
+) -> list[Unit]:
+    """Units of a layer by number, or outputs by name, as `Unit` has position and score, without a ceiling.
 
-    def __init__(self, ceiling: float) -> None:
-        super().__init__()
-        self.ceiling = ceiling
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of any shape."""
-        return x + (x.clamp(0, self.ceiling) - x).detach()
-
-
-def opened(network: Network, layer: str) -> Network:
-    """A copy of a network that computes the same, but whose `layer` has a gradient behind a shut rectifier at its end.
-
-    A network whose layer does not end in a module nn.ReLU or nn.ReLU6 is given back as it is.
+    Raises `InputError`.
     """
-    if layer not in network.layers():
-        return network
-    copy = deepcopy(network)
-    outer, name = copy.body.get_submodule(layer.rpartition(".")[0]), layer.rpartition(".")[2]
-    while len(outer._modules[name]._modules):  # type: ignore[union-attr]
-        outer = outer._modules[name]  # type: ignore[assignment]
-        name = [*outer._modules][-1]
-    last = outer._modules[name]
-    if isinstance(last, nn.ReLU):
-        outer._modules[name] = StraightThrough(float("inf"))
-    elif isinstance(last, nn.Hardtanh) and last.min_val == 0:
-        outer._modules[name] = StraightThrough(float(last.max_val))
-    else:
-        return network
-    side = network.preprocessing.size or 224
-    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.preprocessing.gain)
-    with torch.no_grad():
-        mine, theirs = (each.features(noise, [layer])[layer] for each in (copy, network))
-    return copy if torch.allclose(mine, theirs, atol=1e-5) else network
+    if layer is None:
+        shapes = seen.layer_shapes() if seen.layers() else {}
+        if not shapes:
+            raise InputError(f"the layers of {seen.name} cannot be read; give a network that is a PyTorch module")
+        layer = next(reversed(shapes))
+    wanted = [one for one in arguments.targets(unit) if one is not None]
+    if not wanted:
+        raise InputError("unit is missing: add unit=NUMBER")
+    seen = uncapped(seen, layer)
+    shape = seen.layer_shapes().get(layer)
+    if shape and len(shape) == 1 and position not in ("center", "mean", "max"):
+        raise InputError(f"position={position}: layer '{layer}' of {seen.name} has no positions; leave it out")
+    named = seen.labels is not None and shape == (seen.classes,)
+    found: list[Unit] = []
+    for one in wanted:
+        index: Any = one
+        if named and not str(one).strip().isdecimal():
+            index = labels.find(seen.labels, one, seen.classes)
+        made = Unit(seen, layer, index, position, score) if not found else found[0].with_target(index)
+        with torch.no_grad():  # refuses an unknown layer or position before the work begins
+            made(torch.zeros(1, 3, side_of(made), side_of(made)))
+        made.name = labels.short(seen.labels)[made.index] if named and seen.labels else f"unit {made.index}"
+        found.append(made.to(device).eval().requires_grad_(False))
+    return found
 
 
-def _ready(condition: Classifier, name: str, device: torch.device | str) -> Subject:
-    return Subject(condition.to(device).eval().requires_grad_(False), name)
+def inner(unit: Unit) -> Network:
+    """The network that a unit is in."""
+    return cast(Network, unit.network.body.network)
+
+
+def side_of(unit: Unit) -> int:
+    """The pixels of a side that the network of a unit looks at."""
+    return inner(unit).preprocessing.size or 224

@@ -14,7 +14,8 @@ from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.visualize.attribution import METHODS, check, methods, shown, units
+from ppgn.visualize.attribution import METHODS, check, methods, shown
+from ppgn.visualize.subject import units
 
 SIDE = 16
 OURS = ("deconvnet", "guided", "gradient")
