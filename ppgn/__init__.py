@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
     from ppgn.visualize.attribution import deconv
     from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.inversion import invert
     from ppgn.visualize.maximization import maximize
     from ppgn.visualize.patches import patches
 
@@ -52,6 +53,7 @@ __all__ = [
     "facets",
     "import_model",
     "inpaint",
+    "invert",
     "load",
     "maximize",
     "open_samples",
@@ -72,6 +74,7 @@ _HOMES = {
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
+    "invert": "ppgn.visualize.inversion",
     "load": "ppgn.model",
     "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",
