@@ -51,6 +51,16 @@ def test_auto_is_the_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
         arguments.device("cuda:2")
 
 
+def test_names() -> None:
+    assert arguments.names("layer", ["a", 3, "a"]) == ["a", "3"]
+    assert arguments.names("method", "all", {"a": 1, "b": 2}) == ["a", "b"]
+    for value in ([], None, 1.5, True, {"a": 1}, [["a"]]):
+        with pytest.raises(InputError, match="names"):
+            arguments.names("method", value, ["a"])
+    with pytest.raises(InputError, match="unknown method 'c'"):
+        arguments.names("method", ["a", "c"], ["a", "b"])
+
+
 def test_whole_numbers_and_shares() -> None:
     assert (arguments.whole("n", 0, 0), arguments.share("p", 1)) == (0, 1.0)
     for value in (0, 1.0, True, None, "1"):

@@ -96,7 +96,8 @@ class _ReadOut(nn.Module):
         if isinstance(position, int):
             known = position >= 0
         else:
-            known = position in POSITIONS or (len(position) == 2 and all(type(p) is int and p >= 0 for p in position))
+            pair = isinstance(position, Sequence) and len(position) == 2
+            known = position in POSITIONS or (pair and all(type(p) is int and p >= 0 for p in position))
         if not known:
             expected = f"expected {', '.join(POSITIONS)}, [y,x] or the number of a token"
             raise InputError(f"position {position} of a unit: {expected}")

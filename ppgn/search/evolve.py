@@ -35,7 +35,7 @@ def evolve(
     target: Any = None,  # what to ask of the condition, by name or by index
     # a folder for pictures out and scores in: generation-0000/0000.png, ... as soon as they are drawn; then the search
     # waits for scores.csv beside them, lines PICTURE,SCORE
-    exchange: Any = None,
+    exchange: str | Path | None = None,
     timeout: float = 86400.0,  # seconds to wait for one scores.csv
     repeats: int = 1,  # how often a noisy score is asked about the same pictures; the mean counts
     # -- how the codes evolve --

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ppgn import arguments, files, folders, paths
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, library, unknown
+from ppgn.errors import InputError, library
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.photographs import square
@@ -53,7 +53,7 @@ def deconv(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     layer: str | None = None,  # one that `ppgn units` lists; null is the last, whose units are the classes
     position: Any = "max",  # where the unit is read: max is where it is strongest, or center, mean, [y,x]
     # deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated; a list of several; all
@@ -75,7 +75,8 @@ def deconv(
     and "guided" of a network whose rectifiers cannot be replaced. Source: the survey of Nguyen, Yosinski and Clune 2019
     (arXiv 1904.08939); each method names its own.
     """
-    names = methods(method)
+    names = arguments.names("method", method, METHODS)
+    arguments.whole("seed", seed, 0)
     where = arguments.device(device)
     first, *others = units(own.load(network, size, weights), layer, unit, position, where)
     picture = square((image if isinstance(image, Tensor) else images.read(image))[None], side_of(first))
@@ -98,17 +99,6 @@ def deconv(
     if out is not None:
         done.save()
     return done
-
-
-def methods(wanted: Any) -> list[str]:
-    """Names of methods: one, a list, or "all". Raises `InputError` for an unknown one."""
-    names = list(METHODS) if wanted == "all" else [wanted] if isinstance(wanted, str) else list(wanted)
-    for name in names:
-        if name not in METHODS:
-            raise unknown("method", str(name), [*METHODS, "all"])
-    if not names:
-        raise InputError(f"method=[] is empty; give one of {', '.join(METHODS)}")
-    return names
 
 
 def gradient(unit: Unit, image: Tensor, seed: int = 0) -> Tensor:

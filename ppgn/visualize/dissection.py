@@ -44,7 +44,7 @@ def dissect(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     count: int | None = None,  # pictures, at random; null is all
     # -- of a generator --
     model: Any = None,  # dissect the generator of a model instead, by what a segmenter sees in its drawings
@@ -79,8 +79,11 @@ def dissect(
     given = dict(locals())
     for name in ("side", "permutations", "batch_size", "drawings", "removed", "concepts"):
         arguments.whole(name, given[name])
-    if least and (unfit := [name for name in least if name not in LEAST]):
-        raise InputError(f"least.{unfit[0]}: unknown category; expected one of {', '.join(LEAST)}")
+    arguments.whole("seed", seed, 0)
+    for name, number in (least or {}).items():
+        if name not in LEAST:
+            raise InputError(f"least.{name}: unknown category; expected one of {', '.join(LEAST)}")
+        arguments.whole(f"least.{name}", number, 0)
     if model is not None:
         options = {"model": model, "segmenter": segmenter, "concepts": concepts, "drawings": drawings, "count": count}
         options |= {"removed": removed, "side": side, "seed": seed, "batch_size": batch_size}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import arguments, files, folders, paths
 from ppgn.contracts import Generator, Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.metrics import fidelity
 from ppgn.model import PPGN
@@ -124,7 +124,7 @@ def invert(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     # -- how --
     # regularised: descent from noise; decoder: through a model's encoder and generator; both: descent from the
     # decoder's picture; a list of several; all
@@ -151,10 +151,7 @@ def invert(
     Raises `InputError` for what cannot be used. Sources: `Objective`; decoder: Dosovitskiy & Brox 2016 (arXiv
     1506.02753), with the losses of arXiv 1602.02644.
     """
-    layers, ways = _names("layer", layer), _names("method", METHODS if method == "all" else method)
-    for name in ways:
-        if name not in METHODS:
-            raise unknown("method", name, [*METHODS, "all"])
+    layers, ways = arguments.names("layer", layer), arguments.names("method", method, METHODS)
     for key, number, least in (("steps", steps, 1), ("seed", seed, 0), ("side", 8 if side is None else side, 8)):
         arguments.whole(key, number, least)
     if side is not None and side > MOST_SIDE:
@@ -200,14 +197,6 @@ def invert(
     if out is not None:
         inverted.save()
     return inverted
-
-
-def _names(key: str, value: Any) -> list[str]:
-    """One word or several, each once. Raises `InputError` for anything else."""
-    listed = list(value) if isinstance(value, list | tuple) else [value]
-    if not listed or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in listed):
-        raise InputError(f"{key}={value} cannot be used; expected a name, or a list of names")
-    return list(dict.fromkeys(map(str, listed)))
 
 
 def _decoder(model: Any, device: torch.device) -> PPGN:

@@ -211,10 +211,7 @@ def maximize(
     least = {"evaluations": 2, "side": 32, "batch_size": 1}
     for key, low in least.items():
         arguments.whole(key, config[key], low)
-    listed = ALL if method is None else method if isinstance(method, list | tuple) else [method]
-    if not listed or not all(isinstance(one, str) for one in listed):
-        raise InputError(f"method={method} cannot be used; expected a method or a list of them: {', '.join(ALL)}")
-    wanted = list(dict.fromkeys(listed))
+    wanted = arguments.names("method", ALL if method is None else method)
     shown = subject(unit, network=network, size=size, weights=weights, layer=layer, position=position, device=where)
     natural = None if data is None else Photographs.find(data)
     if method is None and natural is None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ppgn import arguments, files, folders, paths
-from ppgn.errors import InputError
+from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.photographs import Photographs
@@ -40,7 +40,7 @@ def patches(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     layer: str | None = None,  # one that `ppgn units` lists; null is the last, whose units are the classes
     n: int = 9,  # patches of each unit
     method: str = "guided",  # of the maps: deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated
@@ -65,7 +65,8 @@ def patches(
     given = dict(locals())
     for name in ("n", "batch_size"):
         arguments.whole(name, given[name])
-    (named,) = attribution.methods(method)
+    if method not in list(attribution.METHODS):
+        raise unknown("method", str(method), attribution.METHODS)
     where = arguments.device(device)
     found = units(own.load(network, size, weights), layer, unit, "max", where)
     pictures = Photographs.find(data)
@@ -96,7 +97,7 @@ def patches(
         seen = pictures.take(chosen, side).to(where) / 255
         field = receptive_field.of(net, where_in, one.index, seen[:FIELDS], at[:FIELDS])
         shown = range(n)
-        explain: Attribution = attribution.METHODS[named]
+        explain: Attribution = attribution.METHODS[method]
         every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in tqdm(shown, desc=one.name, disable=not progress)]
         with torch.no_grad():
             activity = receptive_field.maps(net, where_in, seen[:n], grid)[:, :, one.index].cpu().float()
@@ -115,7 +116,7 @@ def patches(
             )
         )
     config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
-    config |= {"n": n, "method": named}
+    config |= {"n": n, "method": method}
     done = Patches(None if out is None else Path(out).expanduser(), config, of_units)
     if out is not None:
         done.save()
