@@ -25,6 +25,7 @@ VERBS = (
     "deconv",
     "patches",
     "dissect",
+    "card",
     "evaluate",
     "train",
     "import",

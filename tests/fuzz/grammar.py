@@ -14,6 +14,7 @@ TINY += ["device=cpu", "steps=2", "seeds=0-1"]
 TRAIN = ["data.root=arrays", "data.names=[set]", "steps=1", "trainer.accelerator=cpu", "data.batch_size=4"]
 ENCODING = ["model=model.safetensors", *TINY[1:]]
 RANDOM = ["network=torchvision/resnet18", "weights=null", "size=32", "device=cpu"]
+CARD = ["layer=layer3", "data=photos", "n=1", "k=0", "seeds=0", "side=32", "evaluations=2", "model=model.safetensors"]
 # Commands that work, or would if `data` were given, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
     "sample": [
@@ -24,6 +25,7 @@ WORKING: dict[str, list[list[str]]] = {
     "inpaint": [[*ENCODING, "target=1", "image=photo.png"], [*ENCODING, "target=1", "image=photo.png", "mask=random"]],
     "facets": [[*ENCODING, "target=1", "images=photos", "k=2", "nearest=2"]],
     "maximize": [[*RANDOM, "unit=1", "layer=layer3", "method=[maco,pixels]", "seeds=0", "side=32", "evaluations=2"]],
+    "card": [[*RANDOM, *CARD, "unit=1"], [*RANDOM, *CARD, "units=0-1", "n=2", "k=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [
         ["prior", *TRAIN, "prior=image_dae", "prior.widths=[4,4]", "model=null", "size=16"],
