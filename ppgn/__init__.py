@@ -33,6 +33,7 @@ if _TYPE_CHECKING:
     from ppgn.visualize.card import card
     from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
+    from ppgn.visualize.inversion import invert
     from ppgn.visualize.maximization import maximize
     from ppgn.visualize.patches import patches
 
@@ -54,6 +55,7 @@ __all__ = [
     "facets",
     "import_model",
     "inpaint",
+    "invert",
     "load",
     "maximize",
     "open_samples",
@@ -75,6 +77,7 @@ _HOMES = {
     "facets": "ppgn.visualize.facets",
     "import_model": "ppgn.interop.importing",
     "inpaint": "ppgn.inpainting",
+    "invert": "ppgn.visualize.inversion",
     "load": "ppgn.model",
     "maximize": "ppgn.visualize.maximization",
     "open_samples": "ppgn.shards",

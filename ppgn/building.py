@@ -187,8 +187,11 @@ def part(group: str, given: Any, **more: Any) -> Any:
 
 
 def parameters(target: str) -> Mapping[str, inspect.Parameter]:
-    """The parameters of what a name stands for."""
-    return inspect.signature(locate(target)).parameters
+    """The parameters of what a name stands for. Raises `InputError` where that is nothing to be built."""
+    made = locate(target)
+    if not callable(made):
+        raise InputError(f"'{target}' is {made!r}, nothing that can be built; give module:Class or file.py:Class")
+    return inspect.signature(made).parameters
 
 
 def merged(node: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

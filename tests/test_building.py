@@ -167,5 +167,11 @@ def test_what_has_to_be_a_number_is_one(value: Any) -> None:
     assert build({"_target_": f"{__name__}:sized", "size": 2.5, "other": None}) == (2.5, None)
 
 
+def test_what_cannot_be_built_has_no_parameters() -> None:
+    assert list(building.parameters(f"{__name__}:sized")) == ["size", "other"]
+    with pytest.raises(InputError, match="nothing that can be built"):
+        building.parameters("math:pi")
+
+
 def sized(size: float, other: int | None = None) -> tuple[Any, Any]:
     return size, other

@@ -135,7 +135,7 @@ def test_an_array_is_read_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
     np.save(path, np.arange(6).reshape(2, 3))
     assert files.array(path).tolist() == files.array(path, mmap_mode="r").tolist() == [[0, 1, 2], [3, 4, 5]]
     data = path.read_bytes()
-    for wrong in (b"", data[:40], data.replace(b"(2, 3)", b"(2, 3 "), data.replace(b"(2, 3)", b"(2,\n3)"), b"PK\3\4"):
+    for wrong in (b"", data[:40], data.replace(b"(2, 3)", b"(2, 3 "), b"PK\3\4"):
         path.write_bytes(wrong)
         with pytest.raises(InputError, match=r"a\.npy"):
             files.array(path)

@@ -106,6 +106,7 @@ def test_installed_wheel_samples_from_another_directory(environment: Path, tmp_p
     assert sorted(path.name for path in out.iterdir()) == [
         "config.yaml",
         "grid.png",
+        "images",
         "report.json",
         "samples.safetensors",
     ]

@@ -28,7 +28,7 @@ slow = {"hydra", "omegaconf", "lightning", "sklearn", "gradio", "captum", "matpl
 assert not slow, slow
 """
 
-NAMES |= {"maximize"}
+NAMES |= {"maximize", "invert"}
 
 
 def test_dir_shows_the_public_names_and_nothing_else() -> None:

@@ -19,7 +19,7 @@ from ppgn import paths, sampling
 from ppgn.cli import config, help, main
 from ppgn.media import images
 
-VERBS = ("sample", "inpaint", "edit", "facets", "deconv", "patches", "dissect", "card", "evaluate")
+VERBS = ("sample", "inpaint", "edit", "facets", "invert", "deconv", "patches", "dissect", "card", "evaluate")
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 SHOWN = "".join(text for language, text in BLOCKS if language != "python")
@@ -27,7 +27,7 @@ COMMANDS = [
     (verb, command.strip())
     for text in (SHOWN, *(help.command([name, "--help"]).rpartition("\nexample")[2] for name in VERBS))
     for verb, command in re.findall(
-        r"\bppgn (sample|inpaint|edit|facets|deconv|patches|dissect|card|evaluate) ([^#\n\[]*=[^#\n]*)", text
+        r"\bppgn (sample|inpaint|edit|facets|invert|deconv|patches|dissect|card|evaluate) ([^#\n\[]*=[^#\n]*)", text
     )
 ]
 EXTEND = re.findall(r"^\| [^|]+ \|.*\| `((?:condition|prior|sampler|model)=.*)` \|$", README, re.MULTILINE)
@@ -77,6 +77,7 @@ QUICK = {
     "inpaint": ("seeds=0", "steps=2", "out=out", "context.imputations=2"),
     "edit": ("seeds=0", "steps=2", "out=out", "judge=null"),
     "facets": ("seeds=0", "steps=2", "out=out", "k=2", "nearest=2"),
+    "invert": ("steps=2", "out=out"),
 }
 
 

@@ -22,6 +22,7 @@ VERBS = (
     "edit",
     "facets",
     "search",
+    "invert",
     "deconv",
     "patches",
     "dissect",

@@ -37,10 +37,10 @@ class Anchored(Annealed):
     sigma_max: float = 0.5  # noise level at the start
     sigma_min: float = 0.05
     epsilon1: float = 1.0  # weight of the pull back to the anchor: 1 is exact
-    epsilon2: float = 2.0
+    epsilon2: float = 1.0
     fade: bool = True
     spread: float = 0.5  # standard deviation of codes around their anchor
-    variety: float = 8.0  # how many anchors there are, in effect, for one target: at least
+    variety: float = 24.0  # how many anchors there are, in effect, for one target: at least
 
     def __post_init__(self) -> None:
         super().__post_init__()

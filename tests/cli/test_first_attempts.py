@@ -79,6 +79,8 @@ ATTEMPTS = [  # what is typed after ppgn, and what the answer must say
     ("maximize layer=bn2", "unit="),
     ("maximize layer=bn2 unit=5000", "0 to 1279"),
     ("maximize unit=goldfish method=deepdream", "lucid"),
+    ("invert image=photo.jpg", "layer="),
+    ("invert image=nowhere.jpg layer=bn2", "nowhere.jpg"),
     ("units layer=conv9", "conv_head"),
     ("units network=resnet18", "timm/resnet18"),
     ("classes unicorn", "nearest"),

@@ -25,6 +25,7 @@ WORKING: dict[str, list[list[str]]] = {
     "inpaint": [[*ENCODING, "target=1", "image=photo.png"], [*ENCODING, "target=1", "image=photo.png", "mask=random"]],
     "facets": [[*ENCODING, "target=1", "images=photos", "k=2", "nearest=2"]],
     "maximize": [[*RANDOM, "unit=1", "layer=layer3", "method=[maco,pixels]", "seeds=0", "side=32", "evaluations=2"]],
+    "invert": [[*RANDOM, "image=photo.png", "layer=layer3", "model=model.safetensors", "method=all", "steps=2"]],
     "card": [[*RANDOM, *CARD, "unit=1"], [*RANDOM, *CARD, "units=0-1", "n=2", "k=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [

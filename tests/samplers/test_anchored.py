@@ -110,7 +110,7 @@ def test_chains_go_on_where_they_stopped(tmp_path) -> None:  # type: ignore[no-u
 
 def test_given_its_anchors_it_is_annealed_under_the_prior_near_them() -> None:
     anchor, seeds = CODES[:2], [1, 2]
-    plain = Annealed(sigma_max=0.5, sigma_min=0.05, epsilon2=2.0, fade=True)
+    plain = Annealed(sigma_max=0.5, sigma_min=0.05, epsilon2=1.0, fade=True)
     here = run_chains([target()], Anchored(), Noise(seeds, dtype=torch.float64), steps=6, init=anchor)
     there = run_chains([target().near(anchor, 0.5)], plain, Noise(seeds, dtype=torch.float64), steps=6, init=anchor)
     assert torch.equal(here.codes, there.codes)
