@@ -23,13 +23,7 @@ def main(words: Sequence[str]) -> int:
     """
     distributed.follow_parent()
     _, given, settings = configs.read("sample", words)
-    named = settings["condition"]
-    again = settings["config"]
-    if given.get("out") is None and again is not None:
-        place = Path(str(again)).expanduser()
-        given["out"] = f"{place.parent if place.suffix else place}-again"
-    elif given.get("out") is None:
-        given["out"] = str(Path("outputs") / slug(named, *arguments.targets(given.get("target", named))))
+    given["out"] = folder(given, settings) if given.get("out") is None else given["out"]
     devices = arguments.whole("devices", settings["devices"])
     try:
         if devices > 1:
@@ -63,6 +57,17 @@ def _together(words: Sequence[str], given: dict[str, Any], devices: int, oversub
             runs.clear(folder, job, given.get("overwrite", False))
     with folders.locked(folder, f"devices-{number}of{count}"):
         return distributed.Processes(words, devices, where, folder, (number, count)).run()
+
+
+def folder(given: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Where the results go if nobody says: named after condition, network and targets, or after the run repeated."""
+    if settings["config"] is not None:
+        place = Path(str(settings["config"])).expanduser()
+        return f"{place.parent if place.suffix else place}-again"
+    named, condition = settings["condition"], given.get("condition")
+    network = (condition.get("network") or {}).get("name") if isinstance(condition, dict) else None
+    who = [network] if network and named == "imagenet" else [named, *filter(None, [network])]
+    return str(Path("outputs") / slug(*who, *arguments.targets(given.get("target", named))))
 
 
 def slug(*words: Any) -> str:

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, library, unknown
 from ppgn.media import images
@@ -29,6 +29,7 @@ from ppgn.visualize.subject import inner, side_of, units
 CONTRAST = (0.02, 0.98)  # quantiles of a map's values, but for zeros, that the ends of the grey scale show
 DELETED = 0.1  # the share of the squares, a sixteenth of the side each, that turn grey to see who needs them
 DRAWS = 8  # of as many random squares beside them
+FILES = ("report.json", "grid.png", "maps.safetensors", "config.yaml")
 TRIES = 5  # of random weights, until one lets the unit say anything
 
 
@@ -43,6 +44,7 @@ class Attribution(Protocol):
         """One image (1, 3, S, S) in [0, 1] at the network's size -> its map, (1, 3, S, S), signed."""
 
 
+@folders.results(*FILES)
 def deconv(
     # -- what to explain --
     image: Any,  # a photograph
@@ -61,7 +63,8 @@ def deconv(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Attributions:
     """Show what in a photograph units of a network respond to, a map per unit and method -> `Attributions`.
 
@@ -283,11 +286,16 @@ class Attributions:
         enlarged = torch.stack([images.to_uint8(images.fit(row / 255, (224, 224))) for row in rows])
         return images.grid(enlarged, columns=len(rows) // len({unit for unit, _ in self.maps}), captions=texts)
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these maps have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         tensors = {f"{unit} {method}": seen for (unit, method), seen in self.maps.items()}
         paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
         files.save(place / "maps.safetensors", {"picture": self.picture} | tensors, "ppgn-maps-1")

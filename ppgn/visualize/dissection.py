@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.networks import own
@@ -31,9 +31,11 @@ from ppgn.visualize.rectifiers import uncapped
 
 SHOWN, TOP = 12, 9  # units in top.png, and pictures of each
 DIM = 0.2  # brightness outside a mask
+FILES = ("units.csv", "report.json", "config.yaml", "top.png", "concepts.png", "tests.png")
 WARNING = "its output is linear: no unit is a preferred axis; dissect a layer behind a rectifier"
 
 
+@folders.results(*FILES, *intervention.FILES)
 def dissect(
     # -- what to dissect, with which pictures --
     layer: str,  # one that `ppgn units` lists, with places
@@ -61,7 +63,8 @@ def dissect(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Dissection | intervention.Interventions:
     """Name the units of a layer by the concepts whose pixels they light up at -> `Dissection`.
 
@@ -197,11 +200,16 @@ class Dissection:
         said |= {"as_it_is": self.found.counts(), "rotated": self.rotated.counts()}
         return said | {"categories": self.by_category()}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("this dissection has no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         rows, text = self.rows(), io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()

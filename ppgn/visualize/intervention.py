@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.contracts import Generator
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
@@ -36,6 +36,7 @@ MOST = 400  # drawings on which units are chosen, others than those that are mea
 FEW = 200  # of those measured, for the curve
 RANDOM = 3  # sets of random units beside them
 SHOWN = 8  # pictures in edits.png
+FILES = ("units.csv", "report.json", "config.yaml", "curve.png", "edits.png")
 
 
 def generator(
@@ -227,11 +228,16 @@ class Interventions:
         head = {**self.config, "versions": files.versions(), "units": len(self.found.thresholds)}
         return head | {"dissection": self.found.counts(), "counts": list(self.counts), "concepts": list(self.results)}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these interventions have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         lines = ["unit,label,iou,chance,detector\n"]
         each = zip(self.found.labels, self.found.best, self.found.chance, self.found.detectors, strict=True)
         for unit, (label, iou, chance, detector) in enumerate(each):

@@ -211,7 +211,10 @@ def maximize(
     least = {"evaluations": 2, "side": 32, "batch_size": 1}
     for key, low in least.items():
         arguments.whole(key, config[key], low)
-    wanted = [method] if isinstance(method, str) else list(dict.fromkeys(method or ALL))
+    listed = ALL if method is None else method if isinstance(method, list | tuple) else [method]
+    if not listed or not all(isinstance(one, str) for one in listed):
+        raise InputError(f"method={method} cannot be used; expected a method or a list of them: {', '.join(ALL)}")
+    wanted = list(dict.fromkeys(listed))
     shown = subject(unit, network=network, size=size, weights=weights, layer=layer, position=position, device=where)
     natural = None if data is None else Photographs.find(data)
     if method is None and natural is None:

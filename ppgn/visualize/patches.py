@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ppgn import arguments, files, paths
+from ppgn import arguments, files, folders, paths
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.networks import own
@@ -27,9 +27,11 @@ from ppgn.visualize.subject import inner, side_of, units
 SHARE = 0.005  # of all places at which a unit exceeds its threshold
 DIM = 0.2  # brightness outside a mask
 KINDS = ("photo", "patch", "map", "mask")
+FILES = ("report.json", "grid.png", "config.yaml", *(f"*/[0-9]*-{kind}.png" for kind in KINDS))
 FIELDS = 20  # photographs over which an effective receptive field is averaged
 
 
+@folders.results(*FILES)
 def patches(
     # -- what to look for, and where --
     data: Any,  # photographs: a folder of files or of val_images.npy, uint8 (N, S, S, 3), or several folders
@@ -48,7 +50,8 @@ def patches(
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     progress: bool = False,
     # -- what comes out --
-    out: Any = None,  # a folder
+    out: Any = None,  # a folder; one run at a time works there
+    overwrite: bool = False,  # true replaces the results of an earlier run in `out`
 ) -> Patches:
     """Find the photographs that excite units most, one patch each, as wide as the receptive field -> `Patches`.
 
@@ -109,6 +112,7 @@ def patches(
                 pictures=seen[:n].cpu(),
                 maps=torch.stack(every),
                 masks=_masks(activity, grid.height, grid.width, threshold, side),
+                peaks=torch.cat(peaks)[:, number],
             )
         )
     config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
@@ -128,7 +132,10 @@ def _masks(activity: Tensor, height: int, width: int, threshold: float, side: in
 
 @dataclass(frozen=True)
 class Found:
-    """The patches of one unit, the strongest first; pictures and maps (N, 3, S, S), masks (N, S, S)."""
+    """The patches of one unit, the strongest first; pictures and maps (N, 3, S, S), masks (N, S, S).
+
+    `peaks` is the unit's highest activation in every photograph that was looked at, in their order.
+    """
 
     name: str
     threshold: float
@@ -139,6 +146,7 @@ class Found:
     pictures: Tensor
     maps: Tensor
     masks: Tensor
+    peaks: Tensor
 
     def images(self) -> dict[str, Tensor]:
         """Of each of `KINDS` uint8 (N, 3, S, S): photographs with the field's frame, patches, maps, masks."""
@@ -201,11 +209,16 @@ class Patches:
         """What report.json says."""
         return {**self.config, "versions": files.versions(), "units": [one.report() for one in self.found]}
 
-    def save(self, folder: str | Path | None = None) -> None:
-        """Write all files into `folder`, by default that of `out`. Raises `InputError` where the system refuses."""
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
         place = self.folder if folder is None else Path(folder).expanduser()
         if place is None:
             raise InputError("these patches have no folder; give one: save(FOLDER)")
+        if place != self.folder:
+            folders.check_free(folders.find(place, *FILES), overwrite)
         paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
         paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
         images.write(place / "grid.png", self.grid())

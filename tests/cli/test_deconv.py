@@ -37,7 +37,7 @@ def test_writes_maps_of_every_unit() -> None:
 
 
 def test_a_smooth_network_has_a_gradient_but_no_deconvnet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["deconv", *WORDS, "network=silu.py:net", "unit=1", "method=gradient", "out=o"]) == 0
+    assert main(["deconv", *WORDS, "network=silu.py:net", "unit=1", "method=gradient"]) == 0
     capsys.readouterr()
     assert main(["deconv", *WORDS, "network=silu.py:net", "unit=1", "out=o"]) == 2
     assert "silu in 1" in capsys.readouterr().err

@@ -33,10 +33,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_writes_a_report() -> None:
     pytest.importorskip("matplotlib", reason="the extra toolbox is not installed")
-    assert main(["dissect", *WORDS, "layer=1", "data=pack", "least.object=12", "least.colour=1", "out=o"]) == 0
+    words = ["dissect", *WORDS, "layer=1", "data=pack", "least.object=12", "least.colour=1", "out=o"]
+    assert main(words) == 0
     report = json.loads(Path("o/report.json").read_text())
     assert (report["units"], report["pictures"], report["permutations"]) == (4, 13, 3)
     assert report["categories"]["object"]["concepts"] == 2
+    assert main(words) == 2
+    assert main([*words, "overwrite=true"]) == 0
 
 
 @pytest.mark.parametrize(

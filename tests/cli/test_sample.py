@@ -20,7 +20,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import ppgn
+from ppgn.cli import config as configs
 from ppgn.cli import main
+from ppgn.cli.sample import folder
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.media import images
@@ -503,3 +505,16 @@ def test_an_unknown_prior_is_refused_before_anything_is_drawn(sample: Run, monke
 
     monkeypatch.setattr(PPGN, "sample", drawn)
     assert sample("target=0", "prior=jiont") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["target=goldfish"], "imagenet-goldfish"),
+        (["target=3", "network=mine.py:net"], "mine-py-net-3"),
+        (["condition=unit", "network=torchvision/resnet18", "layer=a", "target=2"], "unit-torchvision-resnet18-2"),
+    ],
+)
+def test_the_folder_says_what_was_asked_of_whom(words: list[str], named: str) -> None:
+    _, given, settings = configs.read("sample", words)
+    assert folder(given, settings).removeprefix("outputs/") == named

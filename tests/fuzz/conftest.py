@@ -18,6 +18,7 @@ from torch import nn
 from ppgn.model import PPGN
 from tests.conftest import CONFIG
 from tests.fuzz.command import SEEN
+from tests.visualize.test_concepts import write_pack
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 settings.register_profile("ci", max_examples=200, derandomize=True, database=None, **common)
@@ -51,6 +52,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
         lines = [json.dumps({"captions": ["a dog runs", "two cats"]})] * 12
         (folder / "arrays" / "set" / f"{split}_captions.jsonl").write_text("\n".join(lines))
     (folder / "arrays" / "set" / "classes.json").write_text(json.dumps(["sea", "snow", "sand"]))
+    labels = np.arange(4, dtype=np.uint8).repeat(64 * 128).reshape(2, 128, 128)
+    write_pack(folder / "pack", labels[..., None].repeat(3, 3) * 60, labels % 3, [0, 1])
     (folder / "words.txt").write_text("words")
     (folder / "mine.py").write_text("import torch\nclass Red(torch.nn.Module):\n    def forward(self, x):\n"
                                     "        return x[:, 0].mean((1, 2))\n")  # fmt: skip

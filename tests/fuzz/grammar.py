@@ -14,6 +14,10 @@ TINY += ["device=cpu", "steps=2", "seeds=0-1"]
 TRAIN = ["data.root=arrays", "data.names=[set]", "steps=1", "trainer.accelerator=cpu", "data.batch_size=4"]
 ENCODING = ["model=model.safetensors", *TINY[1:]]
 RANDOM = ["network=torchvision/resnet18", "weights=null", "size=32", "device=cpu"]
+SEARCH = ["generations=2", "population=3", "batch_size=2", "device=cpu", "timeout=1"]
+LEAST = ["least.object=1", "least.colour=1", "least.scene=1", "least.texture=1"]
+CARD = ["layer=layer3", "data=photos", "n=1", "k=0", "seeds=0", "side=32", "evaluations=2", "method=gradient"]
+CARD += ["model=model.safetensors"]
 # Commands that work, or would if `data` were given, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
     "sample": [
@@ -25,6 +29,14 @@ WORKING: dict[str, list[list[str]]] = {
     "facets": [[*ENCODING, "target=1", "images=photos", "k=2", "nearest=2"]],
     "maximize": [[*RANDOM, "unit=1", "layer=layer3", "method=[maco,pixels]", "seeds=0", "side=32", "evaluations=2"]],
     "invert": [[*RANDOM, "image=photo.png", "layer=layer3", "model=model.safetensors", "method=all", "steps=2"]],
+    "search": [
+        [*SEARCH, "score=mine.py:Red", "method=genetic", "model=small.safetensors"],
+        [*SEARCH, "target=1", *ENCODING[:4]],
+    ],
+    "deconv": [[*RANDOM, "image=photo.png", "layer=layer3", "unit=1", "method=gradient"]],
+    "patches": [[*RANDOM, "data=photos", "layer=layer3", "unit=[1,2]", "n=2", "method=gradient"]],
+    "dissect": [[*RANDOM, *LEAST, "data=pack", "layer=layer1", "permutations=2", "side=8"]],
+    "card": [[*RANDOM, *CARD, "unit=1"], [*RANDOM, *CARD, "units=0-1", "n=2", "k=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [
         ["prior", *TRAIN, "prior=image_dae", "prior.widths=[4,4]", "model=null", "size=16"],
@@ -127,8 +139,13 @@ COUNTS = {
     "rounds",
     "previews",
     "epochs",
+    "generations",
+    "population",
+    "repeats",
+    "permutations",
 }
 LEAVES = {"devices", "num_nodes", "compile", "strategy", "minutes", "workers", "network", "name", "profiler", "logger"}
+LEAVES |= {"timeout", "segmenter"}
 
 
 def keys(verb: str, words: list[str]) -> dict[str, fields.Field]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -151,6 +152,10 @@ def test_a_row_per_unit_a_map_per_method(tmp_path: Path) -> None:
         "report.json",
         "config.yaml",
     }
+    with pytest.raises(InputError, match="overwrite"):
+        ppgn.deconv(tmp_path / "photo.png", 2, **options, out=tmp_path / "o")
+    ppgn.deconv(tmp_path / "photo.png", 2, **options, out=tmp_path / "o", overwrite=True)
+    assert len(json.loads((tmp_path / "o/report.json").read_text())["maps"]) == 2
     assert done.grid().width == 3 * 226 + 2
     alone = ppgn.deconv(tmp_path / "photo.png", 5, **options)
     assert torch.equal(alone.maps["unit 5", "guided"], done.maps["unit 5", "guided"])

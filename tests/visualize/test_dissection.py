@@ -61,6 +61,8 @@ def test_finds_the_unit_that_looks_at_something(pack: Concepts, tmp_path: Path) 
     assert (rows[0]["second"], rows[0]["object"]) == ("ground", "square")
     for name in ("concepts.png", "tests.png", "top.png", "config.yaml"):
         assert (tmp_path / "o" / name).stat().st_size > 0
+    with pytest.raises(InputError, match="overwrite"):
+        ppgn.dissect("1", pack, **options, out=tmp_path / "o")
     dimmed = done.tops[0]
     assert dimmed[:, 0].amax((1, 2)).min() > 220  # the square is inside the mask
     assert dimmed[:, 1].float().mean() < 20  # the rest is not

@@ -53,6 +53,13 @@ def test_the_strongest_places_one_in_each_photograph(folder: Path) -> None:
     report = json.loads((folder / "o/report.json").read_text())
     assert report["units"][0]["patches"][1]["box"] == {"top": 4, "left": 8, "bottom": 6, "right": 10}
     assert (folder / "o/unit 1/3-mask.png").exists()
+    given = {"network": reds(), "layer": "1", "n": 2, "device": "cpu", "out": folder / "o"}
+    with pytest.raises(InputError, match="overwrite"):
+        ppgn.patches(folder, 0, **given)
+    with pytest.raises(InputError, match="overwrite"):
+        ppgn.patches(folder, 0, **given | {"out": None}).save(folder / "o")
+    ppgn.patches(folder, 0, **given, overwrite=True)
+    assert len([*(folder / "o").glob("unit */*.png")]) == 2 * 4
 
 
 def test_the_threshold_is_the_exact_quantile_and_masks_lie_above_it(folder: Path) -> None:
