@@ -21,11 +21,11 @@ from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
+from ppgn.drawn import describe
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
-from ppgn.runs import describe
 from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config

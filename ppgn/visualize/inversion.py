@@ -124,7 +124,7 @@ def invert(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     # -- how --
     # regularised: descent from noise; decoder: through a model's encoder and generator; both: descent from the
     # decoder's picture; a list of several; all
