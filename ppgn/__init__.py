@@ -30,6 +30,7 @@ if _TYPE_CHECKING:
     from ppgn.search.searching import Search
     from ppgn.shards import open_samples
     from ppgn.visualize.attribution import deconv
+    from ppgn.visualize.card import card
     from ppgn.visualize.dissection import dissect
     from ppgn.visualize.facets import facets
     from ppgn.visualize.inversion import invert
@@ -44,6 +45,7 @@ __all__ = [
     "Sampler",
     "Search",
     "__version__",
+    "card",
     "condition",
     "deconv",
     "dissect",
@@ -65,6 +67,7 @@ _HOMES = {
     "PPGN": "ppgn.model",
     "InputError": "ppgn.errors",
     "Sampler": "ppgn.samplers.sampler",
+    "card": "ppgn.visualize.card",
     "condition": "ppgn.conditions.words",
     "Search": "ppgn.search.searching",
     "deconv": "ppgn.visualize.attribution",

@@ -14,13 +14,13 @@ MOST_SEEDS = 1_000_000
 _RANGE = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
 
 
-def seeds(value: int | str | Iterable[int | str]) -> tuple[int, ...]:
+def seeds(value: int | str | Iterable[int | str], name: str = "seeds") -> tuple[int, ...]:
     """Seeds as people write them: 3, "0-15", "0-3,8,10-12", [1, 4, 9] or range(8) -> (0, 1, 2, ...), in that order.
 
     Raises `InputError` for anything but whole numbers from 0 on, for a seed given twice, and for more than a million.
     """
     if isinstance(value, range) and len(value) > MOST_SEEDS:
-        raise InputError(f"seeds={value} are more than {MOST_SEEDS:,} chains; start several runs")
+        raise InputError(f"{name}={value} are more than {MOST_SEEDS:,} chains; start several runs")
     listed = [value] if isinstance(value, int | str) or not isinstance(value, Iterable) else list(value)
     shown = ",".join(map(str, listed))
     found: dict[int, None] = {}
@@ -28,15 +28,16 @@ def seeds(value: int | str | Iterable[int | str]) -> tuple[int, ...]:
         match = _RANGE.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last >= 2**63:
-            raise InputError(f"cannot read seeds '{part.strip()}'; expected 0-15, [1,4,9], 3 or 0-3,8,10-12")
+            raise InputError(f"cannot read {name} '{part.strip()}'; expected 0-15, [1,4,9], 3 or 0-3,8,10-12")
         if last - first >= MOST_SEEDS - len(found):
-            raise InputError(f"seeds={shown} are more than {MOST_SEEDS:,} chains; start several runs")
+            raise InputError(f"{name}={shown} are more than {MOST_SEEDS:,} chains; start several runs")
         again = next((seed for seed in range(first, last + 1) if seed in found), None)
         if again is not None:
-            raise InputError(f"seed {again} is given twice in seeds={shown}; give every seed once")
+            one = name.removesuffix("s")
+            raise InputError(f"{one} {again} is given twice in {name}={shown}; give every {one} once")
         found |= dict.fromkeys(range(first, last + 1))
     if not found:
-        raise InputError("seeds are none; expected 0-15, [1,4,9], 3 or 0-3,8,10-12")
+        raise InputError(f"{name} are none; expected 0-15, [1,4,9], 3 or 0-3,8,10-12")
     return tuple(found)
 
 

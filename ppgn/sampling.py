@@ -26,6 +26,7 @@ from ppgn import arguments, building, folders, paths, runs, second_opinion, shar
 from ppgn import progress as progress_
 from ppgn.conditions import words
 from ppgn.contracts import Generator
+from ppgn.drawn import caption
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
 from ppgn.model import PPGN, unanchored
@@ -257,7 +258,7 @@ def _frame(run: Run, moment: Sequence[tuple[Tensor, Tensor, int]]) -> Image.Imag
     captions = None
     if run.labels:
         said = ((run.conditions[target], value) for _, log_p, target in moment for value in log_p.tolist())
-        captions = [runs.caption(condition, {"log_prob": value}) for condition, value in said]
+        captions = [caption(condition, {"log_prob": value}) for condition, value in said]
     signals = torch.cat([signals for signals, _, _ in moment])
     return images.grid(run.medium.show(signals), captions=captions, scale=run.scale)
 

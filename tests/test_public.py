@@ -14,7 +14,7 @@ import ppgn
 NAMES = {"PPGN", "InputError", "Sampler", "condition", "evaluate", "facets", "inpaint", "load", "sample", "__version__"}
 NAMES |= {"open_samples", "import_model", "edit"}
 NAMES |= {"Search", "evolve"}
-NAMES |= {"open_samples", "import_model", "edit", "deconv", "patches", "dissect"}
+NAMES |= {"open_samples", "import_model", "edit", "deconv", "patches", "dissect", "card"}
 LAZY = """
 import sys
 import ppgn
@@ -23,6 +23,7 @@ assert "torch" not in sys.modules
 ppgn.load
 assert "torch" in sys.modules
 ppgn.sample, ppgn.inpaint, ppgn.facets, ppgn.evaluate, ppgn.condition, ppgn.deconv, ppgn.patches, ppgn.dissect
+ppgn.card
 slow = {"hydra", "omegaconf", "lightning", "sklearn", "gradio", "captum", "matplotlib"} & set(sys.modules)
 assert not slow, slow
 """

@@ -19,7 +19,7 @@ from ppgn import paths, sampling
 from ppgn.cli import config, help, main
 from ppgn.media import images
 
-VERBS = ("sample", "inpaint", "edit", "facets", "invert", "deconv", "patches", "dissect", "evaluate")
+VERBS = ("sample", "inpaint", "edit", "facets", "invert", "deconv", "patches", "dissect", "card", "evaluate")
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 SHOWN = "".join(text for language, text in BLOCKS if language != "python")
@@ -27,7 +27,7 @@ COMMANDS = [
     (verb, command.strip())
     for text in (SHOWN, *(help.command([name, "--help"]).rpartition("\nexample")[2] for name in VERBS))
     for verb, command in re.findall(
-        r"\bppgn (sample|inpaint|edit|facets|invert|deconv|patches|dissect|evaluate) ([^#\n\[]*=[^#\n]*)", text
+        r"\bppgn (sample|inpaint|edit|facets|invert|deconv|patches|dissect|card|evaluate) ([^#\n\[]*=[^#\n]*)", text
     )
 ]
 EXTEND = re.findall(r"^\| [^|]+ \|.*\| `((?:condition|prior|sampler|model)=.*)` \|$", README, re.MULTILINE)

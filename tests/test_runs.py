@@ -15,7 +15,7 @@ from ppgn import paths, shards
 from ppgn.contracts import Samples
 from ppgn.errors import InputError
 from ppgn.media.medium import Signals
-from ppgn.runs import Run, caption, describe
+from ppgn.runs import Run
 from tests.tiny import TinyCondition
 
 
@@ -80,16 +80,6 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         run(tmp_path).load()
 
 
-def test_its_repr_is_short_and_says_what_it_holds() -> None:
-    one = run(None)
-    assert "0 samples" in repr(one)
-    one.add(samples((1, 2)), 1.0, 1)
-    assert len(repr(one)) < 100
-    assert "2 samples of bright" in repr(one)
-    assert one.seeds == (1, 2)
-    assert len(one) == 2
-
-
 def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> None:
     one = run(None)
     one.add(samples((1,)), 1.0, 1)
@@ -98,16 +88,6 @@ def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> N
     one.save(tmp_path / "later")
     names = ["config.yaml", "grid.png", "images", "report.json", "samples.safetensors"]
     assert sorted(path.name for path in (tmp_path / "later").iterdir()) == names
-
-
-def test_conditions_that_say_nothing_are_silent() -> None:
-    pictures = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
-    assert describe(TinyCondition(0), pictures) == [{}, {}, {}]
-
-
-def test_a_caption_is_probability_and_name() -> None:
-    assert caption(Bright(0), {"log_prob": -1.0, "prob": 0.25}) == "0.25 bright"
-    assert caption(Bright(0), {"log_prob": None}) == "bright"
 
 
 def test_many_samples_go_into_shards_that_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,13 +142,6 @@ def test_a_batch_of_many_samples_is_split_between_seeds(tmp_path: Path, monkeypa
     one.save()
     assert [part.walked for part in one.parts] == [(0, 1), (2, 3), (4,)]
     assert (one.seconds, one.seeds) == (2.0, seeds)
-
-
-def test_the_grid_shows_64_at_most(tmp_path: Path) -> None:
-    one, other = run(None), run(None)
-    one.add(samples(tuple(range(100))), 1.0, 1)
-    other.add(samples(tuple(range(64))), 1.0, 1)
-    assert one.grid().size == other.grid().size
 
 
 def test_up_to_64_pictures_have_files_of_their_own(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_seed_counts_once_wherever_a_run_was_interrupted(tmp_path: Path, kept:
     alone = (tmp_path / "samples.safetensors").read_bytes()
     one = drawn(tmp_path / "b", range(12))
     one.save()
-    for path in (tmp_path / "b").iterdir():
+    for path in filter(Path.is_file, (tmp_path / "b").iterdir()):
         path.replace(tmp_path / path.name)
     if kept:
         (tmp_path / "samples.safetensors").write_bytes(alone)

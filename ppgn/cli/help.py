@@ -26,6 +26,7 @@ VERBS = (
     "deconv",
     "patches",
     "dissect",
+    "card",
     "evaluate",
     "train",
     "import",

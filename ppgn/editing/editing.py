@@ -17,6 +17,7 @@ import ppgn.model
 from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Samples
+from ppgn.drawn import describe
 from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import Settings, walk
 from ppgn.inpainting.completion import size_of
@@ -26,7 +27,6 @@ from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.networks import labels
 from ppgn.photographs import square
-from ppgn.runs import describe
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ppgn.contracts import Condition
+from ppgn.drawn import describe
 from ppgn.evaluation.sources import Drawn, Source, grid
 from ppgn.evaluation.table import Table
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
-from ppgn.runs import describe
 
 # Pictures uint8 (N, 3, H, W) and the number of what each asks for (N,) -> values (N,) by name.
 Judge = Callable[[Tensor, Tensor], Mapping[str, Tensor]]

@@ -15,13 +15,13 @@ import ppgn.model
 from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator, Medium, Samples
+from ppgn.drawn import describe
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.problem import Problem
 from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.inpainting.settings import Settings
 from ppgn.media import images, medium
-from ppgn.runs import describe
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 

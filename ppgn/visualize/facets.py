@@ -21,11 +21,11 @@ from ppgn import arguments, files, folders, paths
 from ppgn.conditions import words
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
+from ppgn.drawn import describe
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
-from ppgn.runs import describe
 from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
@@ -84,9 +84,10 @@ def facets(
 ) -> Facets:
     """Group pictures of a target by its network's features and draw each group, an image a seed -> `Facets`.
 
-    photographs: a folder, several, or `ppgn.photographs.Photographs`; of a hidden unit (`conditions.unit.Unit`) those
-    that excite it most are cropped to its receptive field. out: files are written there at the end; without it nothing
-    is written until `Facets.save`. progress: bars on stderr. The others are as in `ppgn.sampling.sample`.
+    photographs: a folder, several, `ppgn.photographs.Photographs` or `ppgn.visualize.pictures.Pictures`; of a hidden
+    unit (`conditions.unit.Unit`) those that excite it most are cropped to its receptive field. out: files are written
+    there at the end; without it nothing is written until `Facets.save`. progress: bars on stderr. The others are as in
+    `ppgn.sampling.sample`.
 
     Raises `InputError` for what cannot be used, and where scikit-learn or the embedding's library is not installed.
     Source: Multifaceted Feature Visualization (Nguyen et al. 2016, arXiv 1602.03616), algorithm 1, whose drawing is
@@ -104,7 +105,9 @@ def facets(
     walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
     if photographs is None and method != "spread":
         raise InputError("images is missing: add images=FOLDER, or method=spread, which needs none")
-    natural = None if method == "spread" else Photographs.find(photographs)
+    natural = None
+    if method != "spread":
+        natural = photographs if isinstance(photographs, Pictures) else Photographs.find(photographs)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
     net = ppgn.model.load(model, where, trust)

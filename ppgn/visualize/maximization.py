@@ -228,7 +228,7 @@ def maximize(
             bar.update(rows * looks)
 
         for name, way in ways.items():
-            bar.set_description(name)
+            bar.set_description(f"{name} images")  # "ppgn: " begins what is said of an error
             parts = []
             for batch in (chains[i : i + batch_size] for i in range(0, len(chains), batch_size)):
                 x = way(shown, Noise(batch, where), side, evaluations, partial(told, len(batch)))

@@ -113,6 +113,7 @@ def patches(
                 pictures=seen[:n].cpu(),
                 maps=torch.stack(every),
                 masks=_masks(activity, grid.height, grid.width, threshold, side),
+                peaks=torch.cat(peaks)[:, number],
             )
         )
     config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
@@ -132,7 +133,10 @@ def _masks(activity: Tensor, height: int, width: int, threshold: float, side: in
 
 @dataclass(frozen=True)
 class Found:
-    """The patches of one unit, the strongest first; pictures and maps (N, 3, S, S), masks (N, S, S)."""
+    """The patches of one unit, the strongest first; pictures and maps (N, 3, S, S), masks (N, S, S).
+
+    `peaks` is the unit's highest activation in every photograph that was looked at, in their order.
+    """
 
     name: str
     threshold: float
@@ -143,6 +147,7 @@ class Found:
     pictures: Tensor
     maps: Tensor
     masks: Tensor
+    peaks: Tensor
 
     def images(self) -> dict[str, Tensor]:
         """Of each of `KINDS` uint8 (N, 3, S, S): photographs with the field's frame, patches, maps, masks."""

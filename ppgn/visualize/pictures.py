@@ -41,7 +41,11 @@ class Pictures:
 
 @torch.no_grad()
 def excerpts(
-    photographs: Photographs, unit: Unit, count: int, batches: Callable[[int], Iterable[range]], device: torch.device
+    photographs: Photographs | Pictures,
+    unit: Unit,
+    count: int,
+    batches: Callable[[int], Iterable[range]],
+    device: torch.device,
 ) -> Pictures:
     """What a hidden unit sees where it is highest in each of the `count` photographs that excite it most.
 

@@ -82,7 +82,7 @@ def test_two_processes_draw_what_one_draws_though_one_is_killed(tiny: Path, tmp_
     assert "process 2 of 2 was killed" in err
     assert said.count("5 samples in ") == 1
     assert_same(tmp_path / "one", out)
-    names = ["config.yaml", "grid.png", "report.json", "samples.safetensors"]
+    names = ["config.yaml", "grid.png", "images", "report.json", "samples.safetensors"]
     assert sorted(path.name for path in out.iterdir()) == names
 
 

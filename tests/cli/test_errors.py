@@ -31,7 +31,7 @@ BAD = [
     (("target=1", "condition=imagnet"), "unknown condition 'imagnet'; nearest: imagenet"),
     (("target=1", "sampler=realesed"), "unknown sampler 'realesed'; nearest: released"),
     (("target=1", "prior=jiont"), "unknown prior 'jiont'; nearest: joint"),
-    (("target=1", "condition=xyz"), "unknown condition 'xyz'; for example: caption, direction, imagenet"),
+    (("target=1", "condition=xyz"), "unknown condition 'xyz'; for example: caption, digit, digits"),
     (("condition=imagnet:castle & places:beach",), "unknown condition 'imagnet'; nearest: imagenet"),
     (("condition=torchscript:1 &",), "cannot read condition=torchscript:1 & at its end; expected NAME:TARGET"),
     (("target=1", "strength=0.5"), "strength=0.5 needs init=FILE"),

@@ -50,7 +50,16 @@ def test_the_table_is_printed_and_written(evaluate: Run, capsys: pytest.CaptureF
 def test_the_default_system_draws_what_sample_draws(evaluate: Run, tiny: Path) -> None:
     assert evaluate("what=samples", "systems=[default]") == 0
     words = [f"model={tiny}/model.safetensors", "condition=torchscript", f"condition.path={tiny}/classifier.ts"]
-    words += ["condition.size=16", "steps=2", "seeds=0-1", "batch_size=2", "device=cpu", "target=0", "out=sampled"]
+    words += [
+        "condition.size=16",
+        "steps=2",
+        "seeds=0-1",
+        "batch_size=2",
+        "device=cpu",
+        "target=0",
+        "out=sampled",
+        "scale=1",
+    ]
     assert main(["sample", *words]) == 0
     grid, alone = (np.array(Image.open(path)) for path in ("out/grid_default.png", "sampled/grid.png"))
     assert np.array_equal(grid[18:36], alone[:18])
@@ -129,7 +138,7 @@ def test_bad_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("what", "keys"),
     [
-        ("samples", ["data=null", "n=2000", "seeds=0-7", "systems=[default,", "sampler.epsilon2=2.0"]),
+        ("samples", ["data=null", "n=2000", "seeds=0-7", "systems=[default,", "sampler.epsilon2=1.0"]),
         ("places", ["n=3000", "condition=places", "seeds=0-1", "prior=null"]),
         ("variants", ["experiment=[...]", "models=null"]),
         ("captions", ["count=30", "judge=null", "n=100"]),

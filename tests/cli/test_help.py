@@ -56,7 +56,7 @@ def test_parts_have_their_options_and_those_that_are_chosen_their_keys() -> None
     assert all(option in text for group in ("condition", "sampler") for option in paths.options(group))
     assert "noiseless_joint" in text
     assert "natural64_gpu" not in text
-    assert "sampler.epsilon2=2.0 " in text
+    assert "sampler.epsilon2=1.0 " in text
     assert "condition.network.name=efficientnet_lite1" in text
     chosen = keys("sample", "sampler=mala", "condition=unit")
     assert {"sampler.step_size", "condition.layer"} <= {*chosen}

@@ -39,6 +39,7 @@ def test_layers_by_all_methods(tiny: Path, capsys: pytest.CaptureFixture[str]) -
         (["layer=layer1", "image=none.png"], "no image file"),
         (["layer=layer1", "method=bith"], "both"),
         (["layer=layer1", "steps=none"], "steps"),
+        (["layer=layer1", "weights=[]"], "weights"),
         ([], "layer"),
     ],
 )

@@ -25,10 +25,10 @@ from ppgn.cli import main
 from ppgn.cli.sample import folder
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
+from ppgn.drawn import caption
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
-from ppgn.runs import caption
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 

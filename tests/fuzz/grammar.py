@@ -16,6 +16,8 @@ ENCODING = ["model=model.safetensors", *TINY[1:]]
 RANDOM = ["network=torchvision/resnet18", "weights=null", "size=32", "device=cpu"]
 SEARCH = ["generations=2", "population=3", "batch_size=2", "device=cpu", "timeout=1"]
 LEAST = ["least.object=1", "least.colour=1", "least.scene=1", "least.texture=1"]
+CARD = ["layer=layer3", "data=photos", "n=1", "k=0", "seeds=0", "side=32", "evaluations=2", "method=gradient"]
+CARD += ["model=model.safetensors"]
 # Commands that work, or would if `data` were given, within a second or so.
 WORKING: dict[str, list[list[str]]] = {
     "sample": [
@@ -34,6 +36,7 @@ WORKING: dict[str, list[list[str]]] = {
     "deconv": [[*RANDOM, "image=photo.png", "layer=layer3", "unit=1", "method=gradient"]],
     "patches": [[*RANDOM, "data=photos", "layer=layer3", "unit=[1,2]", "n=2", "method=gradient"]],
     "dissect": [[*RANDOM, *LEAST, "data=pack", "layer=layer1", "permutations=2", "side=8"]],
+    "card": [[*RANDOM, *CARD, "unit=1"], [*RANDOM, *CARD, "units=0-1", "n=2", "k=2"]],
     "evaluate": [["device=cpu", "steps=1", "seeds=0", "model=small.safetensors"]],
     "train": [
         ["prior", *TRAIN, "prior=image_dae", "prior.widths=[4,4]", "model=null", "size=16"],
