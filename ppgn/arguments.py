@@ -64,14 +64,14 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 def names(key: str, value: Any, known: Iterable[str] | None = None) -> list[str]:
     """A name or a list of them, each once, of those `known`, which are "all". Raises `InputError` for anything else."""
-    choices = None if known is None else list(known)
+    choices = list(known or ())
     wanted = choices if choices and value == "all" else value
     listed = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
     if not listed or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in listed):
         raise InputError(f"{key}={value} cannot be used; expected a name, or a list of names")
     found = list(dict.fromkeys(map(str, listed)))
-    for name in found if choices else ():
-        if name not in choices:
+    for name in found:
+        if choices and name not in choices:
             raise unknown(key, name, [*choices, "all"])
     return found
 
