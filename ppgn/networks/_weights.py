@@ -14,7 +14,7 @@ from ppgn.errors import InputError
 
 def read(file: str | Path) -> Mapping[str, Tensor]:
     """The state dict in a file; nothing but tensors is ever unpickled. Raises `InputError` where there is none."""
-    path = Path(file).expanduser()
+    path = Path(str(file)).expanduser()
     if not path.is_file():
         raise InputError(f"weights '{path}': no such file; give the path of a .safetensors or .pth file")
     try:

@@ -60,7 +60,7 @@ class Concepts:
         """
         if isinstance(root, Concepts):
             return root
-        folder = Path(root).expanduser()
+        folder = Path(str(root)).expanduser()
         if not folder.is_dir():
             raise InputError(f"no folder '{folder}'; give a pack of concepts, with index.csv and label sheets in it")
         if not (folder / "index.csv").is_file() or not (folder / "concepts.csv").is_file():

@@ -84,6 +84,7 @@ def test_warns_where_the_layer_is_linear(pack: Concepts, capsys: pytest.CaptureF
         ({"layer": "1", "least": {"part": 1}}, "unknown category"),
         ({"layer": "1", "least": {"object": "many"}}, "least.object=many"),
         ({"layer": "1", "data": "nowhere"}, "no folder"),
+        ({"layer": "1", "data": []}, "no folder"),
         ({"layer": "1", "permutations": 0}, "permutations=0"),
     ],
 )
