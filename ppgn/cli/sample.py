@@ -72,5 +72,5 @@ def folder(given: dict[str, Any], settings: dict[str, Any]) -> str:
 
 def slug(*words: Any) -> str:
     """A short name for a folder that says what was asked for."""
-    text = "-".join(re.sub(r"\W+", "-", str(word).lower()).strip("-") for word in dict.fromkeys(words))
+    text = "-".join(re.sub(r"\W+", "-", word.lower()).strip("-") for word in dict.fromkeys(map(str, words)))
     return text[:80].strip("-")

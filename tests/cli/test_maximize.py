@@ -43,6 +43,7 @@ def test_a_class_is_named_and_the_pictures_are_the_function_s() -> None:
         (["layer=fc", "unit=1", "position=[0,0]"], "no positions"),
         (["layer=layer3", "unit=1", "position=[9,9]"], "outside"),
         (["unit=1", "method=makko"], "maco"),
+        (["unit=[]"], "empty"),
         ([], "unit"),
     ],
 )
