@@ -334,6 +334,8 @@ def load(
     """
     if isinstance(name, PPGN):
         return name.to(device)
+    if not isinstance(name, str | Path | Mapping):
+        raise InputError(f"model={'null' if name is None else name} cannot be used; give a name or a file")
     if isinstance(name, Mapping):
         made = building.build(name)
         return (made if isinstance(made, PPGN) else PPGN(made)).to(device).eval().requires_grad_(False)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ppgn import paths
 from ppgn.contracts import Generator, Medium
+from ppgn.errors import InputError
 from ppgn.media import images
 
 LINES = 4  # rows of a signal that are drawn as lines; more of them are a heat map
@@ -23,7 +24,9 @@ HEIGHT = 128  # of a line
 
 def of(generator: Generator) -> Medium:
     """The generator's `medium`; without one (3, H, W) and (1, H, W) are `Pictures`, all else is `Signals`."""
-    shape = generator.signal_shape
+    shape = getattr(generator, "signal_shape", None)
+    if shape is None:
+        raise InputError(f"{type(generator).__name__} is no generator: it has no signal_shape; give another model")
     pictures = len(shape) == 3 and shape[0] in (1, 3)
     return cast(Medium, getattr(generator, "medium", Pictures() if pictures else Signals()))
 

@@ -68,7 +68,8 @@ class Sampler(Kernel):
         if isinstance(kernel, Sampler):
             return kernel
         if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
-            raise InputError(f"{type(kernel).__name__} is no sampler; expected init and step (ppgn.contracts.Kernel)")
+            given = "null" if kernel is None else type(kernel).__name__
+            raise InputError(f"{given} is no sampler; expected init and step (ppgn.contracts.Kernel)")
         known = {item.name: getattr(kernel, item.name) for item in fields(Sampler) if hasattr(kernel, item.name)}
         return _Outside(kernel=kernel, **known)
 
