@@ -6,7 +6,9 @@ import contextlib
 import re
 import shlex
 import warnings
+import wave
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,8 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     ".caffemodel": "which their release downloads",
     "model=released.safetensors": "which their release downloads",
     "model=hf:": "a download of gigabytes",
+    'source: "hf:': "a download of gigabytes",
+    "data=concepts-128": "a pack of pictures with named pixels",
     "tests/benchmarks": "# medians of runs in turn",
 }
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
@@ -78,6 +82,7 @@ QUICK = {
     "edit": ("seeds=0", "steps=2", "out=out", "judge=null"),
     "facets": ("seeds=0", "steps=2", "out=out", "k=2", "nearest=2"),
     "invert": ("steps=2", "out=out"),
+    "card": ("seeds=0", "evaluations=2", "k=0", "n=1", "out=out"),
 }
 
 
@@ -86,8 +91,11 @@ def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands name: a photo, pictures of a thing, networks and vectors."""
     folder = tmp_path_factory.mktemp("materials")
     draw = torch.Generator().manual_seed(0)
-    for name in ("photo.jpg", *(f"teapots/{number}.jpg" for number in range(6))):
+    for name in ("photo.jpg", *(f"{name}/{number}.jpg" for name in ("teapots", "photos") for number in range(9))):
         images.write(folder / name, torch.rand(3, 64, 64, generator=draw))
+    with wave.open(str(folder / "seven.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(torch.randint(-9999, 9999, (8000,), dtype=torch.int16, generator=draw).numpy().tobytes())
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch would rather have torch.export
         patched.syspath_prepend(str(folder))
@@ -123,12 +131,12 @@ def test_every_line_runs_or_says_what_it_needs(
     kept = [word for word in words if word.partition("=")[0] not in replaced]
     assert program == "ppgn"
     assert main([*kept, *quick]) == 0
-    assert not quick or next(Path().rglob("*.png"))
+    assert not quick or next(chain(Path().rglob("*.png"), Path().rglob("*.wav")))
 
 
 @pytest.mark.parametrize(("verb", "command"), COMMANDS)
 def test_commands_are_understood(verb: str, command: str) -> None:
-    words = shlex.split(command)
+    words = [word for word in shlex.split(command) if not word.startswith("config=")]  # a run's, which is not here
     if "--multirun" in words:
         words.remove("--multirun")
         words = [f"{key}={first}" for key, (first, *_) in map(config.values, words)]

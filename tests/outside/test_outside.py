@@ -31,7 +31,7 @@ CONFIG = {
 def beside_mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The current folder is the one of mine.py, which is nowhere else to be found."""
     monkeypatch.chdir(HERE)
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(HERE)])
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not (Path(place) / "mine.py").exists()])
     monkeypatch.delitem(sys.modules, "mine", raising=False)
 
 
