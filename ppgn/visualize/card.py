@@ -58,10 +58,10 @@ def card(
     # efficientnet_lite0..2, timm/NAME, torchvision/NAME, huggingface/NAME, file.py:NAME, FILE.pt2
     network: Any = "efficientnet_lite1",
     size: int | None = None,  # side of its input in pixels; null: what suits the network
-    weights: Any = "default",  # null: random; or the path of a state dict, .safetensors or .pth
+    weights: str | Path | None = "default",  # null: random; or the path of a state dict, .safetensors or .pth
     position: Any = "center",  # at which images are drawn for it: center, [y,x], a token's number, class, mean, max
     # -- what stands on the page --
-    dissection: Any = None,  # a folder that `ppgn dissect` wrote for this layer
+    dissection: str | Path | None = None,  # a folder that `ppgn dissect` wrote for this layer
     count: int | None = None,  # photographs to look at, spread evenly; null is all
     n: int = 9,  # photographs that excite it most
     method: str = "guided",  # of their maps: deconvnet, guided, gradient, smoothgrad, occlusion, gradcam, integrated
@@ -135,7 +135,7 @@ def card(
     return done
 
 
-def _dissected(folder: Any, network: str, layer: str) -> dict[str, list[str]]:
+def _dissected(folder: str | Path | None, network: str, layer: str) -> dict[str, list[str]]:
     """What a report of `ppgn dissect` says of every unit, by number; empty without one. Raises `InputError`."""
     if folder is None:
         return {}
