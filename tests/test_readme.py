@@ -82,6 +82,7 @@ QUICK = {
     "edit": ("seeds=0", "steps=2", "out=out", "judge=null"),
     "facets": ("seeds=0", "steps=2", "out=out", "k=2", "nearest=2"),
     "invert": ("steps=2", "out=out"),
+    "maximize": ("seeds=0", "evaluations=2", "out=out"),
     "card": ("seeds=0", "evaluations=2", "k=0", "n=1", "out=out"),
 }
 
