@@ -32,7 +32,7 @@ def drawn(folder: Path, seeds: range = range(21), job: str = "", medium: Any = N
     one = run(folder, medium=medium)
     one.job = job
     for seed in seeds:
-        one.add(samples((seed,)), 1.0, 7)
+        one.add(one.part(samples((seed,)), 7), 1.0)
     return one
 
 
