@@ -83,10 +83,10 @@ def evolve(
         device=device,
         trust=trust,
     )
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     with ExitStack() as held:
         if folder is not None:
-            paths.check_writable(folder, 10_000_000)
+            paths.check_writable(folder, folders.LEAST)
             held.enter_context(folders.locked(folder))
             if resume and (folder / STATE).is_file():
                 search.load(folder / STATE)

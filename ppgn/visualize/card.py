@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 import ppgn.model
@@ -110,12 +109,12 @@ def card(
     config |= {"model": called("model", model), "data": natural.root, "photographs": len(rows), "seeds": list(chains)}
     config |= {"dissection": None if dissection is None else str(dissection)}
     config |= {key: given[key] for key in ("position", "n", "method", "k", "evaluations", "side")}
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     options: dict[str, Any] = {"device": where, "progress": progress}
     with nullcontext() if folder is None else folders.locked(folder):
         done = Cards(folder, config, {})
         if folder is not None:
-            paths.check_writable(folder, 10_000_000)
+            paths.check_writable(folder, folders.LEAST)
             for earlier in folder.glob(f"unit-*/{UNIT[-1]}") if overwrite else ():
                 earlier.unlink()
             done.pages.update(done.standing(list(wanted)))
@@ -308,7 +307,7 @@ class Page:
             body += f"<h2>{escape(section.title)}</h2>\n" + "".join(f"<p>{escape(x)}</p>\n" for x in section.lines)
             body += _image(_png(picture), f"{section.title} of {title}") + "\n" if picture else ""
         made = {"page.png": _png(_drawn(title, sections)), "strip.png": _png(strip)}
-        made["report.json"] = json.dumps(report, indent=1, ensure_ascii=False).encode()
+        made["report.json"] = paths.as_json(report).encode()
         return Page(made | {"page.html": _html(title, body).encode()})
 
     def read(self, name: str) -> bytes:
@@ -344,17 +343,13 @@ class Cards:
             return {}
         places = {number: self.folder / _name(number) for number in numbers}
         found = {number: Page({}, place) for number, place in places.items() if (place / UNIT[-1]).exists()}
-        if found and (self.folder / "config.yaml").read_text(encoding="utf-8") != self._said():
+        if found and (self.folder / "config.yaml").read_text(encoding="utf-8") != paths.as_yaml(self.config):
             raise InputError(f"'{self.folder}' holds pages of other settings; give overwrite=true or another out")
         return found
 
-    def _said(self) -> str:
-        text: str = yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True)
-        return text
-
     def write(self, folder: Path, number: int) -> None:
         """Write the page of a unit, and keep it there from now on."""
-        paths.write(folder / "config.yaml", self._said())
+        paths.write(folder / "config.yaml", paths.as_yaml(self.config))
         for name in UNIT:
             paths.write(folder / _name(number) / name, self.pages[number].read(name))
         if folder == self.folder:
@@ -379,11 +374,8 @@ class Cards:
 
         Raises `InputError` where the system refuses, and where another folder holds pages but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these pages have no folder; give one: save(FOLDER)")
+        place = folders.chosen(self.folder, folder, overwrite, "config.yaml", f"unit-*/{UNIT[-1]}")
         if place != self.folder:
-            folders.check_free(folders.find(place, "config.yaml", f"unit-*/{UNIT[-1]}"), overwrite)
             for number in self.pages:
                 self.write(place, number)
         if len(self.pages) > 1:

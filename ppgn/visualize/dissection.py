@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -101,8 +99,6 @@ def dissect(
     if not counts.any():
         need = ", ".join(f"{name} {number}" for name, number in (LEAST | dict(least or {})).items())
         raise InputError(f"{len(pack)} pictures: no concept has enough ({need}); give more, or a smaller least")
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     bar = partial(tqdm, disable=not progress)
     with tempfile.TemporaryDirectory(prefix="ppgn-") as scratch:
         shape = (len(pack), grid.units, grid.height, grid.width)
@@ -124,7 +120,7 @@ def dissect(
         tops = _tops(activations, pack, found)
     config = {"layer": layer, "data": pack.root, "network": net.name, "pictures": len(pack), "side": side}
     config |= {"permutations": permutations, "least": LEAST | dict(least or {}), "seed": seed}
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     done = Dissection(folder, config, pack.names, pack.categories, counts, found, rotated, axes, tops)
     if folder is not None:
         done.save()
@@ -208,18 +204,14 @@ class Dissection:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("this dissection has no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         rows, text = self.rows(), io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         paths.write(place / "units.csv", text.getvalue())
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         images.write(place / "top.png", self.grid())
         for name, chart in self.charts().items():
             paths.write(place / f"{name}.png", chart)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -114,9 +112,7 @@ def facets(
     sampler = net.suited(sampler, prior)
     walker, full = walker_of(sampler, steps, strength), walker_of(sampler, steps, 1.0)
     chosen = net.choose_prior(prior, walker)
-    folder = None if out is None else Path(out).expanduser()
-    if folder is not None:
-        paths.check_writable(folder, 10_000_000)
+    folder = folders.of(out)
     bar = partial(tqdm, disable=not progress)
     size, layer = network.preprocessing.size or 224, layer or penultimate(network)
 
@@ -232,17 +228,13 @@ class Facets:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these facets have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         files.save(place / "samples.safetensors", tensors, "ppgn-facets-1")
-        paths.write(place / "facets.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "facets.json", paths.as_json(self.report()))
         images.write(place / "grid.png", self.grid())
 
 

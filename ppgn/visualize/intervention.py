@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,8 +74,6 @@ def generator(
     for name in asked:
         if name not in names:
             raise unknown("concept of the segmenter", name, names)
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     pixels = cast(Generator, net.generator).signal_shape[-1]
     seeing = own.load(segmenter, None if isinstance(segmenter, nn.Module) else SEEN)
     probe, quality, held = fit(
@@ -132,7 +128,7 @@ def generator(
     config |= {"removed": removed, "segmenter": seeing.name, "seed": seed}
     config |= {"segmenter_mean_iou": mean_quality, "segmenter_ious": dict(zip(names, quality.tolist(), strict=True))}
     edits = _edits(scene, codes, before, results, names, orders[0][:removed], units)
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     done = Interventions(folder, config, seen, found, counts, results, edits)
     if folder is not None:
         done.save()
@@ -233,18 +229,14 @@ class Interventions:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these interventions have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         lines = ["unit,label,iou,chance,detector\n"]
         each = zip(self.found.labels, self.found.best, self.found.chance, self.found.detectors, strict=True)
         for unit, (label, iou, chance, detector) in enumerate(each):
             lines.append(f"{unit},{self.seen.names[int(label)]},{iou:.5f},{chance:.5f},{bool(detector)}\n")
         paths.write(place / "units.csv", "".join(lines))
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         if self.results:
             images.write(place / "edits.png", self.grid())
             paths.write(place / "curve.png", self.chart())

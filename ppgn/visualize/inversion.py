@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -167,8 +165,6 @@ def invert(
     net = _decoder(model, where) if {"decoder", "both"} & set(ways) else None
     edge = side or (_shape(net)[-1] if net else seen.preprocessing.size or 224)
     picture = square(photo[None], edge)
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     x = picture.to(where) / 255
     objectives = {name: Objective(seen, name, x, tv) for name in layers}
     starts = {"regularised": noise(edge, [seed], where)} if "regularised" in ways else {}
@@ -193,7 +189,7 @@ def invert(
     config |= {"layer": layers, "network": seen.name, "size": seen.preprocessing.size, "method": ways}
     config |= {"model": (net.name or "given") if net else None, "side": edge}
     config |= {"steps": steps, "rate": rate, "tv": tv, "seed": seed}
-    inverted = Inverted(None if out is None else Path(out).expanduser(), config, picture[0], found, rows)
+    inverted = Inverted(folders.of(out), config, picture[0], found, rows)
     if out is not None:
         inverted.save()
     return inverted
@@ -248,17 +244,13 @@ class Inverted:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these images have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         for (layer, method), picture in self.images.items():
             images.write(place / "images" / f"{layer.replace('/', '-')}-{method}.png", picture)
         images.write(place / "grid.png", self.grid())
         said = {**self.config, "versions": files.versions(), "images": list(self.rows)}
-        paths.write(place / "report.json", json.dumps(said, indent=1, ensure_ascii=False))
+        paths.write(place / "report.json", paths.as_json(said))
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -73,8 +71,6 @@ def patches(
     rows = list(range(len(pictures))) if count is None else pictures.rows(arguments.whole("count", count))
     if len(rows) < n:
         raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     net, where_in, side = inner(found[0]), found[0].layer, side_of(found[0])
     grid = receptive_field.grid(net, where_in)
     numbers = [one.index for one in found]
@@ -118,7 +114,7 @@ def patches(
         )
     config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
     config |= {"n": n, "method": method}
-    done = Patches(None if out is None else Path(out).expanduser(), config, of_units)
+    done = Patches(folders.of(out), config, of_units)
     if out is not None:
         done.save()
     return done
@@ -215,13 +211,9 @@ class Patches:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these patches have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         images.write(place / "grid.png", self.grid())
         for one in self.found:
             for kind, every in one.images().items():
