@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,28 +18,16 @@ from typing import Any
 import pytest
 
 from ppgn.cli import main
+from tests.engines.lost import workers
 from tests.engines.test_processes import assert_same, linux, start, wait, words
 
 Run = Callable[..., int]
 pytest.importorskip("ray", reason="the extra cluster is not installed")
 
 
-def workers(parent: int) -> list[int]:
-    """The actors among the descendants of a process."""
-    found, waiting = [], [parent]
-    while waiting:
-        number = waiting.pop()
-        try:
-            waiting += map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())
-            found += [number] * Path(f"/proc/{number}/cmdline").read_text().startswith("ray::_Worker")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[tuple[str, int]]:
-    """A cluster of two cores on this machine alone: its address, and the process that runs it."""
+@pytest.fixture
+def head() -> Iterator[str]:
+    """The address of a cluster of two cores on this machine alone."""
     folder = tempfile.mkdtemp(prefix="ray")
     line = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=0", "--num-cpus=2"]
     line += ["--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={folder}"]
@@ -48,27 +37,34 @@ def head() -> Iterator[tuple[str, int]]:
     process = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     told = Path(folder) / "ray_current_cluster"
     assert wait(lambda: told.exists() and told.read_text(), 100)
-    yield told.read_text().strip(), process.pid
+    yield told.read_text().strip()
     process.terminate()
     process.wait(30)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @linux
-def test_nothing_is_lost_where_a_worker_is_killed(tiny: Path, tmp_path: Path, head: tuple[str, int]) -> None:
-    address, process = head
+def test_nothing_is_lost_where_a_worker_is_killed(tiny: Path, tmp_path: Path) -> None:
     steps, out = "steps=200", tmp_path / "many"
-    run = start(tiny, steps, f"cluster={address}", "workers=2", f"out={out}")
+    run = start(tiny, steps, "cluster=local", "workers=2", f"out={out}")
     assert main(words(tiny, steps, f"out={tmp_path / 'one'}")) == 0
-    assert wait(lambda: list(out.glob("chains-*")))
+    assert wait(lambda: list(out.glob("chains-*")), 200)
     time.sleep(random.random())
-    os.kill(workers(process)[0], signal.SIGKILL)
+    os.kill(workers(run.pid)[0], signal.SIGKILL)
     said, err = run.communicate(timeout=200)
     assert run.returncode == 0, err
     assert "another goes on with its seeds" in err
-    assert said.count("5 samples in ") == 1
-    assert len(said.splitlines()) == 1
+    assert said.count("5 samples in ") == len(said.splitlines()) == 1
     assert_same(tmp_path / "one", out)
+
+
+def test_a_cluster_that_is_there_is_used(tiny: Path, tmp_path: Path, head: str) -> None:
+    run = start(tiny, "steps=4", f"cluster={head}", f"out={tmp_path / 'many'}")
+    assert main(words(tiny, "steps=4", f"out={tmp_path / 'one'}")) == 0
+    _, err = run.communicate(timeout=200)
+    assert run.returncode == 0, err
+    assert_same(tmp_path / "one", tmp_path / "many")
+    assert json.loads((tmp_path / "many" / "report.json").read_text())["workers"] == 2
 
 
 def test_what_cannot_be_is_one_line(
