@@ -165,7 +165,7 @@ def _planned(given: dict[str, Any]) -> _Plan:
     folder = None if given["out"] is None else Path(given["out"]).expanduser()
     animation = _animation(given["animate"], folder, given["resume"] or bool(given["shard"]))
     _check(given, folder, job)
-    said = progress_.say if given["progress"] else len
+    said = partial(progress_.say, shown=given["progress"])
     said(f"loading the condition {called('condition', condition)}")
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     said(f"loading the model {called('model', given['model'])}")
@@ -231,6 +231,7 @@ def _walk(plan: _Plan) -> None:
     half = torch.autocast(where.type, torch.bfloat16, enabled=plan.given["precision"] == "bfloat16")
     with half, plan.watch:
         try:
+            progress_.follower().begun(run)
             _draw(plan.walk, run, batches, plan.watch, where)
         except KeyboardInterrupt:
             if run.folder is None:

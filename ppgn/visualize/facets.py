@@ -14,7 +14,6 @@ import torch
 import yaml
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -26,6 +25,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
@@ -117,7 +117,7 @@ def facets(
     folder = None if out is None else Path(out).expanduser()
     if folder is not None:
         paths.check_writable(folder, 10_000_000)
-    bar = partial(tqdm, disable=not progress)
+    bar = partial(Bar, disable=not progress)
     size, layer = network.preprocessing.size or 224, layer or penultimate(network)
 
     def batches(count: int) -> Iterable[range]:

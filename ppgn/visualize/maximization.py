@@ -15,7 +15,6 @@ import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -25,6 +24,7 @@ from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
 from ppgn.visualize.multifaceted import Multifaceted
 from ppgn.visualize.parametrization import Fourier, Phase, Pixels
@@ -222,7 +222,7 @@ def maximize(
     if folder is not None:
         paths.check_writable(folder, 10_000_000)
     total = len(wanted) * len(chains) * evaluations
-    with tqdm(total=total, unit="look", disable=not progress) as bar:
+    with Bar(total=total, unit="look", disable=not progress) as bar:
 
         def told(rows: int, looks: int) -> None:
             bar.update(rows * looks)

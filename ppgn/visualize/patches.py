@@ -13,13 +13,13 @@ import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ppgn import arguments, files, folders, paths
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.visualize import attribution, receptive_field
 from ppgn.visualize.attribution import Attribution
 from ppgn.visualize.subject import inner, side_of, units
@@ -80,7 +80,7 @@ def patches(
     numbers = [one.index for one in found]
     peaks, places, top = [], [], torch.zeros(len(numbers), 0)
     most = max(1, int(SHARE * len(rows) * max(1, grid.height * grid.width)))
-    for start in tqdm(range(0, len(rows), batch_size), desc="photographs", disable=not progress):
+    for start in Bar(range(0, len(rows), batch_size), desc="photographs", disable=not progress):
         x = pictures.take(rows[start : start + batch_size], side).to(where) / 255
         with torch.no_grad():
             values = receptive_field.maps(net, where_in, x, grid)[:, :, numbers].cpu().float()  # (B, P, units)
@@ -98,7 +98,7 @@ def patches(
         field = receptive_field.of(net, where_in, one.index, seen[:FIELDS], at[:FIELDS])
         shown = range(n)
         explain: Attribution = attribution.METHODS[method]
-        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in tqdm(shown, desc=one.name, disable=not progress)]
+        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in Bar(shown, desc=one.name, disable=not progress)]
         with torch.no_grad():
             activity = receptive_field.maps(net, where_in, seen[:n], grid)[:, :, one.index].cpu().float()
         threshold = float(top[number, -1])
