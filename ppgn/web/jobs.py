@@ -1,4 +1,4 @@
-"""Work that pages ask for: one job at a time on each device, in order; events for whoever watches; an end at any step."""
+"""Work that pages ask for: a job at a time on each device, in order; it tells what it does and ends at any step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OVER = (DONE, FAILED, CANCELLED)
 
 
 class Cancelled(KeyboardInterrupt):
-    """Raised inside a job that is to end; what a run has finished is kept, as when it is interrupted from a keyboard."""
+    """Raised inside a job that is to end; what a run has finished is kept, as at an interruption by keyboard."""
 
 
 class Job:

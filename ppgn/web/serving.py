@@ -133,7 +133,7 @@ def application(place: Place, queue: jobs.Queue, *, key: str = "", host: str = "
 
 
 class _Guard:
-    """Lets through what a page of this server asks for: no other site's, no other name's, and with a key no stranger's."""
+    """Lets through what a page of this server asks for: no other site, no other name, and with a key no stranger."""
 
     def __init__(self, inner: Asgi, key: str, host: str) -> None:
         self.inner, self.key, self.host = inner, key, host
