@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,7 @@ import torch
 
 import ppgn
 from ppgn import progress
-from ppgn.progress import Watch
+from ppgn.progress import Frames, Seen, Steps, Watch
 from tests.outside.mine import Red
 
 
@@ -43,35 +44,55 @@ def test_a_log_file_is_told_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert file.getvalue() == ""
 
 
+def log(*p: float) -> list[float]:
+    return [math.log(value) for value in p]
+
+
 def test_the_bar_counts_samples_and_tells_how_much_of_the_target_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    with Watch("imagenet", ["goldfish", "lion"], 0, True, lambda x: x) as watch:
-        watch.begin(0, 6)
-        for step in (1, 2):
-            watch.step(step, 2, state(0.25, 0.75), cast(Any, None))
-        watch.begin(2, 6)
-        watch.step(1, 2, state(0.5, 0.5, 0.5, 0.5), cast(Any, None))
-        watch.step(2, 2, state(0.5, 0.5, 0.5, 0.5), cast(Any, None))
+    with Watch("imagenet", ["goldfish", "lion"], True) as watch:
+        watch.total = 6
+        watch.tell("a", Seen(1, 2, log(0.2, 0.2)))
+        watch.tell("b", Seen(1, 2, log(0.5, 0.5, 0.5, 0.5)))
+        watch.tell("a", Seen(2, 2, log(0.2, 0.2)))
+        assert watch.end("a", 2) == Seen(2, 2, log(0.2, 0.2))
+        watch.tell("b", Seen(2, 2, log(0.5, 0.5, 0.5, math.nan)))
     said = capsys.readouterr().err
-    assert "2/6 samples, lion seen: 50%" in said
-    assert "6/6 samples" in said
+    assert "4/6 samples, lion seen: 40%" in said
+    assert "6/6 samples, lion seen: 50%" in said
     assert "left" in said
 
 
+def test_what_is_lost_counts_no_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    with Watch("imagenet", ["goldfish"], True) as watch:
+        watch.total = 4
+        watch.tell("a", Seen(2, 2, log(0.2, 0.2)))
+        watch.end("a", 0)
+        watch.tell("b", Seen(2, 2, log(0.5)))
+    assert "1/4 samples" in capsys.readouterr().err
+
+
 def test_a_score_that_is_no_probability_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with Watch("Red", ["x" * 50], 0, True, lambda x: x) as watch:
-        watch.begin(0, 1)
-        watch.step(1, 1, state(20.0), cast(Any, None))
+    with Watch("Red", ["x" * 50], True) as watch:
+        watch.total = 1
+        watch.tell("a", Seen(1, 1, [3.0]))
     assert f"{'x' * 29}…: 3, " in capsys.readouterr().err
 
 
-def test_nothing_is_shown_unasked_and_frames_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = Watch("imagenet", ["goldfish"], 2, False, lambda x: x + 1)
-    watch.begin(0, 1)
-    for step in (1, 2, 3):
-        watch.step(step, 3, state(0.5), cast(Any, None))
-    assert [signals.mean() for signals, _, _ in watch.batches[0]] == [1, 1]
-    assert watch.walked == 3
+def test_nothing_is_shown_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    Watch("imagenet", ["goldfish"], False).tell("a", Seen(1, 1, [3.0]))
     assert capsys.readouterr().err == ""
+
+
+def test_steps_are_counted_and_told_and_frames_are_kept() -> None:
+    told: list[Seen] = []
+    frames = Frames(2, lambda x: x + 1)
+    for _ in range(2):
+        steps = Steps(told.append, frames)
+        for step in (1, 2, 3):
+            steps(step, 3, state(0.5, 0.5), cast(Any, None))
+        assert steps.walked == 6
+    assert [(seen.step, seen.steps) for seen in told] == [(1, 3), (3, 3)] * 2
+    assert [(signals.mean(), round(3 * walked)) for signals, _, walked in frames.batches[1]] == [(1, 1), (1, 2)]
 
 
 class Heard(progress.Follower):

@@ -63,6 +63,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "pip install": "on a plain CPU or on a GPU if there is one, with nothing to download but packages",
     "uv sync": "the versions of `uv.lock`",
     "devices=": "# a process a GPU",
+    "cluster=": "# on the workers of a Ray cluster",
     "data=FOLDER": "`FOLDER` holds photographs",
     "data=MINIPLACES": "`MINIPLACES` and `FLICKR8K` hold",
     "data=FLICKR8K": "`MINIPLACES` and `FLICKR8K` hold",
