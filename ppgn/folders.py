@@ -77,12 +77,11 @@ def results(*patterns: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         @wraps(function)
-        def alone(*given: Any, **named: Any) -> Any:
+        def guarded(*given: Any, **named: Any) -> Any:
             folder = of(named.get("out"))
             if folder is None:
                 return function(*given, **named)
-            paths.check_writable(folder, LEAST)
-            with locked(folder):
+            with alone(folder):
                 before = {path: path.stat() for path in find(folder, *patterns)}
                 check_free(before, bool(named.get("overwrite")))
                 done = function(*given, **named)
@@ -91,7 +90,7 @@ def results(*patterns: str) -> Callable[[Function], Function]:
                         path.unlink()
             return done
 
-        return cast(Function, alone)
+        return cast(Function, guarded)
 
     return decorate
 
@@ -99,6 +98,20 @@ def results(*patterns: str) -> Callable[[Function], Function]:
 def find(folder: Path, *patterns: str) -> list[Path]:
     """The files in a folder with such names, sorted."""
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Keep other runs out of `folder`, if there is one, until the block ends.
+
+    Raises `InputError` as `locked` does, and where fewer than `LEAST` bytes are free.
+    """
+    if folder is None:
+        yield
+        return
+    paths.check_writable(folder, LEAST)
+    with locked(folder):
+        yield
 
 
 @contextmanager
@@ -113,6 +126,11 @@ def locked(folder: Path, job: str = "") -> Iterator[None]:
         if job:
             held.enter_context(_lock(folder / f".lock-{job}", shared=False))
         yield
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a run is at work in a folder that this machine sees."""
+    return (folder / ".lock").exists()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from ppgn import folders
 from ppgn.errors import InputError
-from ppgn.folders import check_free, chosen, digest, locked, results
+from ppgn.folders import alone, check_free, chosen, digest, locked, results
 
 
 @pytest.fixture(autouse=True)
@@ -127,15 +127,18 @@ def test_a_function_works_alone_in_its_folder_and_replaces_if_one_says_so(tmp_pa
     assert (tmp_path / "table2.json").read_text() == "new"
 
 
-def test_a_function_is_not_called_where_no_room_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_run_begins_where_no_room_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @results()
     def measure(*, out: Path) -> None:
         raise AssertionError
 
+    with alone(tmp_path / "o"), pytest.raises(InputError, match="another run"):
+        measure(out=tmp_path / "o")
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=folders.LEAST - 1))
     with pytest.raises(InputError, match=r"10\.0 MB needed"):
         measure(out=tmp_path / "o")
-    assert list(tmp_path.iterdir()) == []
+    with alone(None):
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_function_that_fails_leaves_the_results_that_were_there(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -150,17 +151,9 @@ def invert(
     1506.02753), with the losses of arXiv 1602.02644.
     """
     layers, ways = arguments.names("layer", layer), arguments.names("method", method, METHODS)
-    for key, number, least in (("steps", steps, 1), ("seed", seed, 0), ("side", 8 if side is None else side, 8)):
-        arguments.whole(key, number, least)
-    if side is not None and side > MOST_SIDE:
-        raise InputError(f"side={side} cannot be used; expected at most {MOST_SIDE} pixels")
-    arguments.share("rate", rate)
-    if tv is not None and (isinstance(tv, bool) or not isinstance(tv, int | float) or not 0 <= tv <= MOST_TV):
-        raise InputError(f"tv={tv} cannot be used; expected a number from 0 to {MOST_TV:,.0f}, or null")
+    _check(steps, seed, side, rate, tv)
     where = arguments.device(device)
-    photo = image if isinstance(image, Tensor) else images.read(image)
-    if photo.dim() != 3 or photo.shape[0] != 3:
-        raise InputError(f"image of shape {tuple(photo.shape)}: expected (3, H, W)")
+    photo = _photo(image)
     seen = own.load(network, size, weights).to(where)
     net = _decoder(model, where) if {"decoder", "both"} & set(ways) else None
     edge = side or (_shape(net)[-1] if net else seen.preprocessing.size or 224)
@@ -172,19 +165,14 @@ def invert(
         starts |= dict.fromkeys(("decoder", "both"), decoded(net, x))
     found: dict[tuple[str, str], Tensor] = {}
     rows = []
-    walks = len([name for name in ways if name != "decoder"])
+    walks = len([way for way in ways if way != "decoder"])
     with tqdm(total=len(layers) * walks * steps, unit="step", disable=not progress) as bar:
-        for name, objective in objectives.items():
+        for name, way in product(layers, ways):
             bar.set_description(name)
-            for way in ways:
-                start = starts[way]
-                drawn = start if way == "decoder" else descend(objective, start, steps, rate, bar.update)
-                done = images.to_uint8(drawn)
-                with torch.no_grad():
-                    error = float(objective.error(done / 255))
-                quality = float(fidelity.psnr(done.cpu(), picture))
-                rows.append({"layer": name, "method": way, "psnr": quality, "error": error, "tv": objective.tv})
-                found[name, way] = done[0].cpu()
+            drawn = starts[way] if way == "decoder" else descend(objectives[name], starts[way], steps, rate, bar.update)
+            done = images.to_uint8(drawn).cpu()
+            found[name, way] = done[0]
+            rows.append({"layer": name, "method": way} | _figures(objectives[name], done, picture))
     config: dict[str, Any] = {"image": str(image) if isinstance(image, str | Path) else "given"}
     config |= {"layer": layers, "network": seen.name, "size": seen.preprocessing.size, "method": ways}
     config |= {"model": (net.name or "given") if net else None, "side": edge}
@@ -193,6 +181,32 @@ def invert(
     if out is not None:
         inverted.save()
     return inverted
+
+
+def _check(steps: Any, seed: Any, side: Any, rate: Any, tv: Any) -> None:
+    """Raise `InputError` for numbers that cannot be used."""
+    for key, number, least in (("steps", steps, 1), ("seed", seed, 0), ("side", 8 if side is None else side, 8)):
+        arguments.whole(key, number, least)
+    if side is not None and side > MOST_SIDE:
+        raise InputError(f"side={side} cannot be used; expected at most {MOST_SIDE} pixels")
+    arguments.share("rate", rate)
+    if tv is not None and (isinstance(tv, bool) or not isinstance(tv, int | float) or not 0 <= tv <= MOST_TV):
+        raise InputError(f"tv={tv} cannot be used; expected a number from 0 to {MOST_TV:,.0f}, or null")
+
+
+def _photo(image: Any) -> Tensor:
+    """A photograph (3, H, W). Raises `InputError` for what is none."""
+    photo = image if isinstance(image, Tensor) else images.read(image)
+    if photo.dim() != 3 or photo.shape[0] != 3:
+        raise InputError(f"image of shape {tuple(photo.shape)}: expected (3, H, W)")
+    return photo
+
+
+@torch.no_grad()
+def _figures(objective: Objective, done: Tensor, picture: Tensor) -> dict[str, float]:
+    """How near an image is to the photograph, both uint8 (1, 3, S, S), and its features to those wanted."""
+    error = float(objective.error(done.to(objective.wanted.device) / 255))
+    return {"psnr": float(fidelity.psnr(done, picture)), "error": error, "tv": objective.tv}
 
 
 def _decoder(model: Any, device: torch.device) -> PPGN:
