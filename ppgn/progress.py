@@ -1,12 +1,13 @@
-"""What a person sees on stderr while waiting: what is being loaded, then a bar of samples."""
+"""What is told of work while it runs: to a person on stderr, and to whoever follows it."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tqdm import tqdm
@@ -22,10 +23,70 @@ FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} samples{postfix}
 _said = False
 
 
-def say(text: str) -> None:
+class Follower:
+    """Hears what a function of ppgn does, in the thread that does it; what a method of it raises ends that work."""
+
+    def said(self, text: str) -> None:
+        """What is being loaded."""
+
+    def begun(self, run: Any) -> None:
+        """The `ppgn.runs.Run` whose chains are about to walk."""
+
+    def step(self, step: int, steps: int, state: State, seeds: Sequence[int]) -> None:
+        """So many steps of so many are done by a batch of chains, one of each of the `seeds`."""
+
+    def moved(self, what: str, done: float, total: float | None) -> None:
+        """Of other work, whatever has a bar, so much is done of so much."""
+
+
+_follower: ContextVar[Follower] = ContextVar("follower", default=Follower())  # noqa: B039 (it has no state)
+
+
+@contextmanager
+def followed(by: Follower) -> Iterator[None]:
+    """Within the block `by` hears all that this thread does."""
+    before = _follower.set(by)
+    try:
+        yield
+    finally:
+        _follower.reset(before)
+
+
+def follower() -> Follower:
+    """Who is to be told."""
+    return _follower.get()
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A bar on stderr of whose moves a follower hears, also where it is not shown."""
+
+    def __init__(self, things: Any = None, desc: str = "", total: float | None = None, **named: Any) -> None:
+        total = len(things) if total is None and hasattr(things, "__len__") else total
+        super().__init__(things, desc=desc, total=total, **named)
+        self._what, self._moved, self._all = desc, 0.0, total
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, thing in enumerate(super().__iter__()):
+            follower().moved(self._what, number, self._all)
+            yield thing
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Move on by `n`."""
+        self._moved += n or 0
+        follower().moved(self._what, self._moved, self._all)
+        return super().update(n)
+
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Say what is being done."""
+        self._what = desc or ""
+        super().set_description(desc, refresh)
+
+
+def say(text: str, shown: bool = True) -> None:
     """Tell a person what is being done; the next such text, or `hush`, takes its place. Silent but on a terminal."""
     global _said
-    if sys.stderr.isatty():
+    follower().said(text)
+    if shown and sys.stderr.isatty():
         sys.stderr.write(f"\r\033[Kppgn: {text} …")
         sys.stderr.flush()
         _said = True

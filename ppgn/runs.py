@@ -113,18 +113,26 @@ class Run(Drawn):
         if not self.job:
             self._write_pictures()
 
+    @property
+    def pictures(self) -> list[Path]:
+        """The file of every sample's picture, none where there are more than 64, or what is drawn is no picture."""
+        if not 0 < len(self) <= TILES or not isinstance(self.medium, Pictures):
+            return []
+        paths, numbers = [], Counter[int]()
+        for seed in self.seeds:
+            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
+            paths.append(self._place / PICTURES / f"seed-{seed:04d}{several}.png")
+            numbers[seed] += 1
+        return paths
+
     def _write_pictures(self) -> None:
         """Every picture in a file of its own, images/seed-0007.png, where there are 64 or fewer; else none."""
-        if len(self) > TILES or not isinstance(self.medium, Pictures):
+        if not self.pictures:
             self._unlink(_pictures(self._place))
             return
-        samples, numbers = (self.samples if len(self) else None), Counter[int]()
-        for seed, signal in zip(samples.seeds, samples.signals, strict=True) if samples else ():
-            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
-            path = self._place / PICTURES / f"seed-{seed:04d}{several}"
-            numbers[seed] += 1
-            if not path.with_suffix(".png").exists():
-                self.medium.write(path, signal)
+        for path, signal in zip(self.pictures, self.signals, strict=True):
+            if not path.exists():
+                self.medium.write(path.with_suffix(""), signal)
 
     def _take(self, part: Part) -> None:
         """Another part in memory, after those that are there are joined into a shard if they would be too many."""

@@ -232,7 +232,7 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     folder = None if given["out"] is None else Path(given["out"]).expanduser()
     animation = _animation(given["animate"], folder, given["resume"] or bool(given["shard"]))
     _check(given, folder, job)
-    said = progress_.say if given["progress"] else len
+    said = partial(progress_.say, shown=given["progress"])
     said(f"loading the condition {called('condition', condition)}")
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     said(f"loading the model {called('model', given['model'])}")
@@ -297,6 +297,7 @@ def _walk(plan: _Plan, engine: Engine) -> None:
     run = plan.run
     with plan.watch:
         try:
+            progress_.follower().begun(run)
             _draw(plan, engine)
         except KeyboardInterrupt:
             if run.folder is None:

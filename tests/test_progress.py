@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 import torch
 
+import ppgn
 from ppgn import progress
 from ppgn.progress import Frames, Seen, Steps, Watch
+from tests.outside.mine import Red
 
 
 class Terminal(io.StringIO):
@@ -91,3 +93,58 @@ def test_steps_are_counted_and_told_and_frames_are_kept() -> None:
         assert steps.walked == 6
     assert [(seen.step, seen.steps) for seen in told] == [(1, 3), (3, 3)] * 2
     assert [(signals.mean(), round(3 * walked)) for signals, _, walked in frames.batches[1]] == [(1, 1), (1, 2)]
+
+
+class Heard(progress.Follower):
+    """Notes what it hears; ends the work where `end` says so."""
+
+    def __init__(self, end: int = 99) -> None:
+        self.steps: list[Any] = []
+        self.texts: list[str] = []
+        self.moves: list[Any] = []
+        self.runs: list[Any] = []
+        self.end = end
+
+    def said(self, text: str) -> None:
+        self.texts.append(text)
+
+    def begun(self, run: Any) -> None:
+        self.runs.append(run)
+
+    def step(self, step: int, steps: int, state: Any, seeds: Any) -> None:
+        self.steps.append((step, steps, tuple(seeds), len(state.code)))
+        if len(self.steps) == self.end:
+            raise KeyboardInterrupt
+
+    def moved(self, what: str, done: float, total: float | None) -> None:
+        self.moves.append((what, done, total))
+
+
+def test_a_follower_hears_every_step_of_every_batch_and_changes_nothing(tiny: Any) -> None:
+    given: dict[str, Any] = {"condition": Red(), "model": tiny / "model.safetensors", "steps": 2, "batch_size": 2}
+    given |= {"sampler": "annealed", "seeds": "3-5", "device": "cpu"}
+    with progress.followed(heard := Heard()):
+        run = ppgn.sample(**given)
+    assert heard.steps == [(1, 2, (3, 4), 2), (2, 2, (3, 4), 2), (1, 2, (5,), 1), (2, 2, (5,), 1)]
+    assert heard.runs == [run]
+    assert any("loading the model" in text for text in heard.texts)
+    assert ppgn.sample(**given).codes.equal(run.codes)
+    assert len(heard.steps) == 4  # nobody follows any more
+
+
+def test_what_a_follower_raises_ends_the_run_at_that_step(tiny: Any) -> None:
+    with progress.followed(heard := Heard(end=3)), pytest.raises(KeyboardInterrupt):
+        ppgn.sample(condition=Red(), model=tiny / "model.safetensors", steps=9, sampler="annealed", device="cpu")
+    assert len(heard.steps) == 3
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_bar_tells_whether_it_is_shown_or_not(shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.followed(heard := Heard()):
+        assert list(progress.Bar("abc", desc="letters", disable=not shown)) == ["a", "b", "c"]
+        with progress.Bar(total=10, disable=not shown) as bar:
+            bar.set_description("looks")
+            bar.update(4)
+    assert [move for move in heard.moves if move[0] == "letters"][:3] == [("letters", n, 3) for n in range(3)]
+    assert heard.moves[-1] == ("looks", 4, 10)
+    assert bool(capsys.readouterr().err) == shown

@@ -74,6 +74,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "model=hf:": "a download of gigabytes",
     'source: "hf:': "a download of gigabytes",
     "data=concepts-128": "a pack of pictures with named pixels",
+    "ppgn serve": "prints the address of a page on this machine",
     "tests/benchmarks": "# medians of runs in turn",
 }
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
