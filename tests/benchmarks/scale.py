@@ -4,9 +4,9 @@
     python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ...] [rounds=3]
 
 storing: every count in a process of its own, chains of one step through a tiny generator; CPU and wall seconds a sample
-of all that is written, peak memory, bytes and files. workers: a run in one process on one thread and one by such
-workers in turn, in chain steps a second of the drawing and seconds before it, with how busy the machine was before
-each: the share of its cores that others used. Every line is JSON.
+of all that is written, peak memory, bytes and files. workers: a run in one process on one thread and one
+by such workers in turn: chain steps a second of the drawing, seconds before and after it, CPU seconds of all processes
+and of the chain steps alone (a run of one step does the rest), and the share of the machine that others used before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import ppgn
 from ppgn.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = ["target=junco", "seeds=0-31", "batch_size=4", "steps=30", "sampler=annealed", "judge=none"]
+WORDS = ["target=junco", "seeds=0-15", "batch_size=4", "sampler=annealed", "judge=none"]
 
 
 def storing(count: int) -> dict[str, Any]:
@@ -83,19 +83,20 @@ def busy(seconds: float = 3.0) -> float:
     return 1 - (rest - idle) / max(later - total, 1)
 
 
-def drawn(*more: str) -> dict[str, Any]:
+def drawn(*more: str, steps: int = 30) -> dict[str, Any]:
     """A run of `WORDS` and more, with one thread a worker."""
-    others, started = busy(), time.perf_counter()
+    others, started, before = busy(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "ppgn", "sample", *WORDS, *more, f"out={folder}/o"]
+        line = [sys.executable, "-m", "ppgn", "sample", *WORDS, f"steps={steps}", *more, f"out={folder}/o"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         subprocess.run(line, env=environment, check=True, capture_output=True, cwd=folder)
         said = json.loads(Path(folder, "o", "report.json").read_text())
-    whole = time.perf_counter() - started
+    whole, spent = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "words": list(more),
         "chain_steps_per_second": said["chain_steps_per_second"],
         "seconds_before_and_after": round(whole - said["seconds"], 2),
+        "cpu_seconds": round(spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime, 2),
         "others": round(others, 2),
     }
 
@@ -113,7 +114,10 @@ def main(words: list[str]) -> None:
     for _ in range(rounds):
         one, several = drawn(), drawn(*engine)
         ratios.append(several["chain_steps_per_second"] / one["chain_steps_per_second"])
-        print(json.dumps({"one": one, "several": several, "ratio": round(ratios[-1], 3)}), flush=True)
+        runs: list[tuple[dict[str, Any], list[str]]] = [(one, []), (several, engine)]
+        steps = [run["cpu_seconds"] - drawn(*words, steps=1)["cpu_seconds"] for run, words in runs]
+        told = {"ratio": round(ratios[-1], 3), "cpu_of_the_steps": [round(value, 2) for value in steps]}
+        print(json.dumps({"one": one, "several": several, **told}), flush=True)
     print(json.dumps({"engine": engine, "median_ratio": round(statistics.median(ratios), 3)}))
 
 
