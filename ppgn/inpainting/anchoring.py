@@ -32,12 +32,12 @@ class Told:
 
     def __init__(self, bank: AnchoringPrior, regression: Regression, mean: Tensor) -> None:
         self.bank = bank
-        variance, self.directions = torch.linalg.eigh(regression.covariance.double())
-        variance = variance.clamp(torch.finfo(torch.float32).eps, MOST)
+        self.directions = regression.directions
+        variance = regression.variance.clamp(torch.finfo(torch.float32).eps, MOST)
         noise = variance / (1 - variance)
         self.gain = WINDOW**2 / (WINDOW**2 + noise)
         self.precision = 1 / (WINDOW**2 + noise)
-        self.centre = self.directions.T @ mean.double() / (1 - variance)
+        self.centre = self.directions.T @ mean / (1 - variance)
 
     def anchors(self, guesses: Tensor) -> tuple[Tensor, Tensor]:
         """The codes that the likeliest members say, (N, D), and how likely each is, (N,), up to a constant.
@@ -46,13 +46,12 @@ class Told:
         """
         fits = []
         for rows in torch.arange(len(self.bank)).split(CHUNK):
-            apart = self.centre - self.bank.codes(rows).double() @ self.directions
+            apart = self.centre - self.bank.codes(rows) @ self.directions
             fits.append(-0.5 * apart.square() @ self.precision)
-        log_p = evened(torch.cat(fits), CANDIDATES) + guesses.to(fits[0])
+        log_p = evened(torch.cat(fits).double(), CANDIDATES) + guesses.to(fits[0].device)
         log_p, rows = log_p.topk(min(SHORTLIST, len(log_p)))
-        found = self.bank.codes(rows).double()
-        moved = found + (self.gain * (self.centre - found @ self.directions)) @ self.directions.T
-        return moved.to(self.bank.codes(rows)), log_p
+        found = self.bank.codes(rows)
+        return found + (self.gain * (self.centre - found @ self.directions)) @ self.directions.T, log_p
 
 
 class ToldBank:
@@ -99,5 +98,5 @@ class NearTold(EveryLevel):
         rows = []
         for apart, told in zip(self.anchor - h, self.told, strict=True):
             share = sigma**2 / (sigma**2 + self.spread**2 * (1 - told.gain))
-            rows.append((told.directions @ (share * (told.directions.T @ apart.double()))).to(h))
+            rows.append(told.directions @ (share * (told.directions.T @ apart)))
         return torch.stack(rows)

@@ -29,11 +29,13 @@ _DRAWINGS: WeakKeyDictionary[PPGN, dict[tuple[int, int], Drawings]] = WeakKeyDic
 class Regression:
     """The whole picture's code is N(s + W [s, 1], Σ), s that of the picture with its hole filled smoothly.
 
-    weight: W, (D, D + 1); covariance: Σ, (D, D), that of the drawings left out of the regression one by one.
+    weight: W, (D, D + 1). Σ is that of the drawings left out of the regression one by one: `variance`, (D,), along
+    the columns of `directions`, (D, D).
     """
 
     weight: Tensor
-    covariance: Tensor
+    variance: Tensor
+    directions: Tensor
 
     def mean(self, smooth: Tensor) -> Tensor:
         """Codes s, (B, D) -> those expected of the whole pictures, (B, D)."""
@@ -50,7 +52,8 @@ class Regression:
         leverage = ((centred @ inverse) * centred).sum(dim=1) + 1 / len(s)
         left = (apart - s @ weight - constant) / (1 - leverage)[:, None]
         joined = torch.cat([weight.T, constant[:, None]], dim=1)
-        return Regression(joined.to(smooth), (left.T @ left / len(s)).to(smooth))
+        variance, directions = torch.linalg.eigh(left.T @ left / len(s))
+        return Regression(joined.to(smooth), variance.to(smooth), directions.to(smooth))
 
 
 class Drawings:

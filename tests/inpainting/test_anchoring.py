@@ -28,7 +28,7 @@ def bank() -> Bank:
 
 
 def told(bank: Bank, mean: Tensor = MEAN) -> Told:
-    return Told(bank, Regression(torch.zeros(3, 4), COVARIANCE), mean)
+    return Told(bank, Regression(torch.zeros(3, 4), *torch.linalg.eigh(COVARIANCE)), mean)
 
 
 def likelihood() -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ def test_the_prior_near_an_anchor_is_what_a_window_says(bank: Bank) -> None:
 
 
 def test_of_what_the_rest_tells_nothing_the_member_decides(bank: Bank) -> None:
-    wide = Regression(torch.zeros(3, 4), 1.5 * EYE)
+    wide = Regression(torch.zeros(3, 4), torch.full((3,), 1.5).double(), EYE)
     codes, log_p = Told(bank, wide, torch.zeros(3).double()).anchors(torch.arange(30.0))
     assert log_p[0] == log_p.max()
     torch.testing.assert_close(codes[0], bank.codes(torch.tensor([29]))[0], rtol=0, atol=0.15)
