@@ -19,7 +19,7 @@ from ppgn.errors import InputError
 from ppgn.inpainting.anchoring import Told, ToldBank
 from ppgn.inpainting.imputation import told
 from ppgn.inpainting.problem import Problem
-from ppgn.inpainting.regression import drawings
+from ppgn.inpainting.regression import Drawings, drawings
 from ppgn.inpainting.settings import Settings
 from ppgn.model import PPGN
 from ppgn.posterior import Posterior
@@ -68,8 +68,13 @@ def complete(
         target = replace(target, transform=None)
     noise = Noise(seeds, model.device, model.dtype)
     if isinstance(settings.sampler, Anchored):
-        conditions = condition.terms if isinstance(condition, EachRow) else [condition] * len(problems)
-        target, init = _anchored(model, target, problems, seeds, conditions, settings)
+        conditions = (
+            [cast(Condition, term) for term in condition.terms]
+            if isinstance(condition, EachRow)
+            else [condition] * len(problems)
+        )
+        drawn = drawings(model, target.anchoring, settings.drawings)
+        target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, drawn)
     else:
         target = _told(model, target, problems, settings)
         code = model.encode(start)
@@ -92,23 +97,24 @@ def _anchored(
     target: Posterior,
     problems: Sequence[Problem],
     seeds: Sequence[int],
-    conditions: Sequence[Any],
-    settings: Settings,
+    conditions: Sequence[Condition | None],
+    sampler: Anchored,
+    drawn: Drawings,
 ) -> tuple[Posterior, Tensor]:
     """The target whose bank is told the rest of each picture, and the anchor of each chain, (N, D)."""
     bank = target.anchoring
-    answers, known = Answers(cast(Generator, model.generator), bank), drawings(model, bank, settings.drawings)
+    answers = Answers(cast(Generator, model.generator), bank)
     told: dict[int, Told] = {}
     found: dict[tuple[int, int], Any] = {}
     starts = []
     for problem, condition, seed in zip(problems, conditions, seeds, strict=True):
         if id(problem) not in told:
-            regression = known.regression(model, problem.known[0] == 0)
+            regression = drawn.regression(model, problem.known[0] == 0)
             told[id(problem)] = Told(bank, regression, regression.mean(model.encode(problem.image[None]))[0])
         pair = id(problem), id(condition)
         if pair not in found:
             guesses = torch.zeros(len(bank)) if condition is None else answers.guesses(condition)
             found[pair] = told[id(problem)].anchors(guesses)
         here = replace(target, find_anchors=lambda *_, pair=pair: found[pair])
-        starts.append(settings.sampler.start(here, Noise([seed], model.device, model.dtype)))
+        starts.append(sampler.start(here, Noise([seed], model.device, model.dtype)))
     return replace(target, prior=ToldBank(bank, [told[id(problem)] for problem in problems])), torch.cat(starts)
