@@ -68,11 +68,7 @@ def complete(
         target = replace(target, transform=None)
     noise = Noise(seeds, model.device, model.dtype)
     if isinstance(settings.sampler, Anchored):
-        conditions = (
-            [cast(Condition, term) for term in condition.terms]
-            if isinstance(condition, EachRow)
-            else [condition] * len(problems)
-        )
+        conditions: Any = list(condition.terms) if isinstance(condition, EachRow) else [condition] * len(problems)
         drawn = drawings(model, target.anchoring, settings.drawings)
         target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, drawn)
     else:
