@@ -22,6 +22,8 @@ from ppgn.inpainting.problem import Problem
 from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.inpainting.settings import Settings
 from ppgn.media import images, medium
+from ppgn.progress import say
+from ppgn.samplers.anchored import Anchored
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 
@@ -109,6 +111,8 @@ def inpaint(
     completed = Completed(settings, made, kind, folder, config, about, chains, started)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
     total = len(taken) * (len(batches) * settings.sampler.steps + len(chains))
+    if isinstance(settings.sampler, Anchored):
+        say(f"learning from {settings.drawings:,} drawings what the rest of a photo says", shown=progress)
     with enough_memory(where, size), bar(progress, total, "inpaint") as advance:
         options = {"condition": made, "prior": chosen, "callback": advance}
         for photo, place in zip(taken, holes, strict=True):
