@@ -254,7 +254,9 @@ def _module(name: str) -> _Module | None:
     if name.endswith(".py"):
         path = Path(name).expanduser()
         return _Module(name, path) if path.is_file() else None
-    top, *inner = name.split(".")
+    top, *inner = parts = name.split(".")
+    if not all(parts):  # nothing is called so
+        return None
     folder = paths.train() if top == "train" else None
     if folder is None:
         spec = importlib.util.find_spec(top)

@@ -84,6 +84,8 @@ def test_it_is_what_the_function_draws(words: list[str], tiny: Path, prior: str 
         (["images=pictures", "k=0"], "k=0 cannot be used"),
         (["images=pictures", "strength=2"], "strength=2 cannot be used"),
         (["images=pictures", "prior=jiont"], "unknown prior 'jiont'"),
+        (["images=pictures", "sampler=:0"], "cannot find ':0'"),
+        (["images=pictures", "sampler=ppgn..samplers:X"], "cannot find 'ppgn..samplers:X'"),
         ([], "images is missing"),
     ],
 )

@@ -70,6 +70,11 @@ def test_classes(tmp_path: Path) -> None:
     assert fields.of("no.such.thing") == {}
 
 
+@pytest.mark.parametrize("name", [":0", ":", ".:X", "ppgn.:PPGN", "ppgn..model:PPGN", ".model:PPGN", ".py:X"])
+def test_an_empty_part_of_a_name_names_nothing(name: str) -> None:
+    assert fields.of(name) == {}
+
+
 def test_classes_of_libraries_are_found_where_they_are_imported_from() -> None:
     assert {"lr", "betas"} <= fields.of("torch.optim.Adam").keys()
     assert "enable_progress_bar" in fields.of("lightning.Trainer")
