@@ -128,6 +128,11 @@ def locked(folder: Path, job: str = "") -> Iterator[None]:
         yield
 
 
+def at_work(folder: Path) -> bool:
+    """Whether a run is at work in a folder that this machine sees."""
+    return (folder / ".lock").exists()
+
+
 @contextmanager
 def _lock(path: Path, *, shared: bool) -> Iterator[None]:
     made = [place for place in path.parents if not place.exists()]

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -24,6 +23,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
@@ -102,7 +102,7 @@ def facets(
     sampler = net.suited(sampler, prior)
     walker = walker_of(sampler, steps, strength)
     chosen = net.choose_prior(prior, walker)
-    bar = partial(tqdm, disable=not progress)
+    bar = partial(Bar, disable=not progress)
     batches = partial(_batches, batch_size=batch_size, bar=partial(bar, desc="pictures"))
     draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
     with enough_memory(where, batch_size):

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -23,6 +22,7 @@ from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
 from ppgn.settings import plain
 from ppgn.visualize.multifaceted import Multifaceted
@@ -219,7 +219,7 @@ def maximize(
     folder = folders.of(out)
     drawn: dict[str, Tensor] = {}
     total = len(wanted) * len(chains) * evaluations
-    with tqdm(total=total, unit="look", disable=not progress) as bar:
+    with Bar(total=total, unit="look", disable=not progress) as bar:
 
         def told(rows: int, looks: int) -> None:
             bar.update(rows * looks)

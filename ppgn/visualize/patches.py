@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ppgn import arguments, files, folders, paths
 from ppgn.conditions.unit import Unit
@@ -22,6 +21,7 @@ from ppgn.networks import own
 from ppgn.networks.layout import Layout
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.visualize import attribution, receptive_field
 from ppgn.visualize.subject import inner, units
 
@@ -74,7 +74,7 @@ def patches(
     rows = list(range(len(pictures))) if count is None else pictures.rows(arguments.whole("count", count))
     if len(rows) < n:
         raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
-    bar = partial(tqdm, disable=not progress)
+    bar = partial(Bar, disable=not progress)
     look = _Look(inner(found[0]), found[0].layer, pictures, rows, where)
     scan = look.scan([one.index for one in found], batch_size, bar)
     of_units = [look.patches(one, number, scan, n, method, bar) for number, one in enumerate(found)]
