@@ -93,7 +93,7 @@ def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> N
 def test_what_is_said_of_a_run_names_its_folder_if_it_has_one(tmp_path: Path) -> None:
     for folder, end in ((None, "mean p(bright) 0.50"), (tmp_path, f" 0.50 -> {tmp_path}")):
         done = run(folder)
-        done.add(samples((0, 1)), seconds=1.0, chain_steps=2)
+        done.add(done.part(samples((0, 1)), 2), 1.0)
         assert done.summary().endswith(end)
 
 
