@@ -22,6 +22,7 @@ except ImportError:  # Windows has none: there runs in one folder are not kept a
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 TRIES = 20  # of a lock that is held, 0.1 s apart: whoever lets go of one holds it for a moment
+LEAST = 10_000_000  # bytes that have to be free where results are written
 
 
 def digest(path: str | Path) -> str:
@@ -34,6 +35,25 @@ def digest(path: str | Path) -> str:
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}") from error
     return found.hexdigest()
+
+
+def of(out: str | Path | None) -> Path | None:
+    """The folder that `out` names, None without one."""
+    return None if out is None else Path(out).expanduser()
+
+
+def chosen(own: Path | None, given: str | Path | None, overwrite: bool, *patterns: str) -> Path:
+    """The folder that results are saved in: the one that is `given`, or else their own.
+
+    Raises `InputError` where there is neither, and where another folder than their own holds files of these names,
+    unless they may be overwritten.
+    """
+    place = own if given is None else of(given)
+    if place is None:
+        raise InputError("these results have no folder; give one: save(FOLDER)")
+    if place != own:
+        check_free(find(place, *patterns), overwrite)
+    return place
 
 
 def check_free(found: Iterable[Path], overwrite: bool, more: str = "") -> None:
@@ -50,18 +70,18 @@ def check_free(found: Iterable[Path], overwrite: bool, more: str = "") -> None:
 def results(*patterns: str) -> Callable[[Function], Function]:
     """A decorator of functions with the keywords `out`, a folder for files of these names, and `overwrite`.
 
-    Such a function works alone in `out`, and only where none of these files lies there, unless they may be overwritten:
-    those that it has not replaced by its end are deleted. Raises `InputError` before the function is called.
+    Such a function works alone in `out`, and only where `LEAST` bytes are free and none of these files lies, unless
+    they may be overwritten: those that it has not replaced by its end are deleted. Raises `InputError` before the
+    function is called.
     """
 
     def decorate(function: Function) -> Function:
         @wraps(function)
-        def alone(*given: Any, **named: Any) -> Any:
-            if named.get("out") is None:
+        def guarded(*given: Any, **named: Any) -> Any:
+            folder = of(named.get("out"))
+            if folder is None:
                 return function(*given, **named)
-            folder = Path(named["out"]).expanduser()
-            paths.check_writable(folder, 0)
-            with locked(folder):
+            with alone(folder):
                 before = {path: path.stat() for path in find(folder, *patterns)}
                 check_free(before, bool(named.get("overwrite")))
                 done = function(*given, **named)
@@ -70,7 +90,7 @@ def results(*patterns: str) -> Callable[[Function], Function]:
                         path.unlink()
             return done
 
-        return cast(Function, alone)
+        return cast(Function, guarded)
 
     return decorate
 
@@ -78,6 +98,20 @@ def results(*patterns: str) -> Callable[[Function], Function]:
 def find(folder: Path, *patterns: str) -> list[Path]:
     """The files in a folder with such names, sorted."""
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Keep other runs out of `folder`, if there is one, until the block ends.
+
+    Raises `InputError` as `locked` does, and where fewer than `LEAST` bytes are free.
+    """
+    if folder is None:
+        yield
+        return
+    paths.check_writable(folder, LEAST)
+    with locked(folder):
+        yield
 
 
 @contextmanager
@@ -92,6 +126,11 @@ def locked(folder: Path, job: str = "") -> Iterator[None]:
         if job:
             held.enter_context(_lock(folder / f".lock-{job}", shared=False))
         yield
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a run is at work in a folder that this machine sees."""
+    return (folder / ".lock").exists()
 
 
 @contextmanager

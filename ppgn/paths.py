@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ppgn.errors import InputError
 
@@ -64,6 +68,17 @@ def write(path: Path, data: bytes | str | Iterable[str]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror}; make room or choose another place") from error
+
+
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """The text of a config.yaml, its keys in the order given."""
+    text: str = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def as_json(report: Mapping[str, Any]) -> str:
+    """The text of a report.json, a line for every value."""
+    return json.dumps(report, indent=1, ensure_ascii=False)
 
 
 def check_writable(folder: Path, size: int) -> None:

@@ -28,9 +28,9 @@ PICTURES = "images"  # the folder of single pictures
 class Run(Drawn):
     """The samples of a run so far, in a folder.
 
-    `add` puts a batch into a file of its own, and joins 4,096 rows into a shard; `save` writes config.yaml,
-    report.json, grid.png of the first 64, images/ where there are no more, and the rest of the samples: up to 4,096
-    rows are in samples.safetensors, of more `ppgn.shards` says where.
+    `part` describes a batch, here or where it was drawn; `add` puts it into a file of its own, and joins 4,096 rows
+    into a shard; `save` writes config.yaml, report.json, grid.png of the first 64, images/ where there are no more, and
+    the rest of the samples: up to 4,096 rows are in samples.safetensors, of more `ppgn.shards` says where.
 
     `config` is all that the run was asked for, `settings` what of it decides what a seed's samples are, flat and
     JSON-able: results of other settings are not continued. `job`, as 3of8, is which part of a run this is; its files
@@ -68,16 +68,17 @@ class Run(Drawn):
 
     # Batches come, and go into files
 
-    def add(self, samples: Samples, seconds: float, chain_steps: int) -> None:
-        """Store a finished batch, of which so many steps, over all chains, took so many seconds.
-
-        Raises `InputError` where the system refuses to write it.
-        """
+    def part(self, samples: Samples, chain_steps: int) -> Part:
+        """A finished batch, of so many steps over all chains, with what is said of it."""
         stored = replace(samples, signals=self.medium.store(samples.signals))
         described = self._describe(stored)
         kept = [row for row, said in enumerate(described) if self._passes(said["log_prob"])]
         walked = tuple(dict.fromkeys(samples.seeds))
-        for part in _split(shards.select(Part.of(stored, described, walked, seconds, chain_steps), kept, walked)):
+        return shards.select(Part.of(stored, described, walked, 0.0, chain_steps), kept, walked)
+
+    def add(self, batch: Part, seconds: float) -> None:
+        """Store a finished batch, for which one waited so long. Raises `InputError` where the system refuses."""
+        for part in _split(replace(batch, seconds=seconds)):
             if self.folder is not None:
                 part = self._write(part, self._file("batch", f"-{self._batches:05d}.safetensors"))
                 self._batches += 1
@@ -112,18 +113,26 @@ class Run(Drawn):
         if not self.job:
             self._write_pictures()
 
+    @property
+    def pictures(self) -> list[Path]:
+        """The file of every sample's picture, none where there are more than 64, or what is drawn is no picture."""
+        if not 0 < len(self) <= TILES or not isinstance(self.medium, Pictures):
+            return []
+        paths, numbers = [], Counter[int]()
+        for seed in self.seeds:
+            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
+            paths.append(self._place / PICTURES / f"seed-{seed:04d}{several}.png")
+            numbers[seed] += 1
+        return paths
+
     def _write_pictures(self) -> None:
         """Every picture in a file of its own, images/seed-0007.png, where there are 64 or fewer; else none."""
-        if len(self) > TILES or not isinstance(self.medium, Pictures):
+        if not self.pictures:
             self._unlink(_pictures(self._place))
             return
-        samples, numbers = (self.samples if len(self) else None), Counter[int]()
-        for seed, signal in zip(samples.seeds, samples.signals, strict=True) if samples else ():
-            several = f"-{numbers[seed]}" if len(self) > len(self.walked) else ""
-            path = self._place / PICTURES / f"seed-{seed:04d}{several}"
-            numbers[seed] += 1
-            if not path.with_suffix(".png").exists():
-                self.medium.write(path, signal)
+        for path, signal in zip(self.pictures, self.signals, strict=True):
+            if not path.exists():
+                self.medium.write(path.with_suffix(""), signal)
 
     def _take(self, part: Part) -> None:
         """Another part in memory, after those that are there are joined into a shard if they would be too many."""
@@ -202,15 +211,9 @@ class Run(Drawn):
         """The settings as text, by which an unfinished batch is recognised."""
         return json.dumps(self.settings)
 
-    @property
-    def checkpoint(self) -> Path | None:
-        """What `chains.sample` is to call the files of its batches, if there is a folder."""
-        return None if self.folder is None else self._file("chains", ".safetensors")
-
-    @property
-    def chains(self) -> Path:
+    def chains(self, number: int) -> Path:
         """Where the state of an unfinished batch is."""
-        return self._file("chains", "-0.safetensors")
+        return self._file("chains", f"-{number}.safetensors")
 
     def load(self) -> None:
         """Take over what earlier runs with the same settings saved in the folder: all, or what this job has.
@@ -238,8 +241,7 @@ class Run(Drawn):
 
     def load_unfinished(self) -> None:
         """Note the chains that stand in files. Raises `InputError` where they are of other settings, or damaged."""
-        found = [self.chains] if self.job else shards.results(self._place, "chains")
-        for path in (path for path in found if path.exists()):
+        for path in shards.results(self._place, "chains", job=self.job or None):
             run = files.load(path, "ppgn-chains-2", advice=shards.ADVICE)[1]["run"]  # which checks its digest
             try:
                 settings, seeds = json.loads(run["tag"]), tuple(map(int, run["seeds"]))
@@ -262,18 +264,21 @@ class Run(Drawn):
     def finish(self, seeds: Sequence[int]) -> None:
         """Save a run that is done, and clear away what jobs of it left that is no longer of use.
 
-        Samples that jobs drew are put into the order of `seeds`, those of others in front, if all are in memory.
+        Samples are put into the order of `seeds`, those of others in front, if all are in memory.
         """
-        if not self.job and any(part.job for part in self.parts) and all(part.held for part in self.parts):
-            seconds, place = self.seconds, {seed: number for number, seed in enumerate(seeds)}
+        place = {seed: number for number, seed in enumerate(seeds)}
+        walked = sorted(self.walked, key=lambda seed: place.get(seed, -1))
+        if tuple(walked) != self.walked and all(part.held for part in self.parts):
+            seconds = self.seconds
             self._replaced += [part.path for part in self.parts if part.path]
             joined = shards.join(self.parts)
-            own, walked = joined.read()[0].seeds, sorted(joined.walked, key=lambda seed: place.get(seed, -1))
+            own = joined.read()[0].seeds
             order = sorted(range(len(own)), key=lambda row: place.get(own[row], -1))
             self.parts = [replace(shards.select(joined, order, walked), seconds=seconds)]
         self.save()
-        left = [] if self.job else shards.results(self._place, "chains", "report", "grid")
-        self._unlink([self.chains, *(path for path in left if shards.job_of(path))])
+        left = shards.results(self._place, "chains", job=self.job or None)
+        left += [] if self.job else [p for p in shards.results(self._place, "report", "grid") if shards.job_of(p)]
+        self._unlink([*left, *self._place.glob(f"{self._file('.chains', '-*.part').name}")])
 
 
 def clear(folder: Path, job: str = "", overwrite: bool = False, *, only_look: bool = False) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import re
 import shutil
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,24 +24,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, building, folders, paths, runs, second_opinion, shards
+from ppgn import arguments, building, files, folders, paths, runs, second_opinion, shards
 from ppgn import progress as progress_
 from ppgn.conditions import words
-from ppgn.contracts import Generator
+from ppgn.contracts import Generator, Samples
 from ppgn.drawn import caption
+from ppgn.engines.cluster import Cluster
+from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
+from ppgn.engines.processes import Processes
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
 from ppgn.model import PPGN, unanchored
-from ppgn.progress import Watch
+from ppgn.progress import Frames, Seen, Steps, Watch
 from ppgn.runs import Run
-from ppgn.samplers import chains
+from ppgn.samplers.chains import run_chains
+from ppgn.samplers.noise import Noise
 from ppgn.samplers.sampler import Sampler
 from ppgn.second_opinion import SecondOpinion
 from ppgn.settings import as_config, called, contents, deciding
+from ppgn.shards import Part
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
+TRIES = 5  # of a batch whose worker is lost again and again without getting further
 _SHARE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
 
@@ -71,8 +79,14 @@ def sample(
     # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     trust: Any = (),
     # -- on which machine --
-    batch_size: Any = "auto",  # chains walked together; auto is 8, on a GPU 256. Too little memory halves it
+    batch_size: Any = "auto",  # chains walked together; auto is up to 8, on a GPU 256. Too little memory halves it
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
+    devices: int = 1,  # how many of them; each has a process of its own. A process that is killed is replaced
+    oversubscribe: bool = False,  # true allows more processes than there are devices or cores
+    # walk on the workers of a Ray cluster: its HOST:PORT; auto is the one that this machine belongs to, or else local,
+    # which is one for this run. A worker that is lost is replaced, and what it did is done again
+    cluster: str | None = None,
+    workers: int | None = None,  # of the cluster, at most; null is a worker for every GPU, or core, as it grows
     precision: str = "float32",  # float64 for exactness; bfloat16 for speed on a GPU
     # true puts the generator through torch.compile: half a minute or more before the first step, then faster steps. It
     # rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++ compiler
@@ -111,10 +125,11 @@ def sample(
     """
     given = dict(locals())
     try:
-        plan = _planned(given)
-        with plan.folder_locked():
-            _walk(plan)
-            _finish(plan)
+        with _engine(given) as engine:
+            plan = _planned(given, engine)
+            with plan.folder_locked():
+                _walk(plan, engine)
+                _finish(plan)
     finally:
         progress_.hush()
     return plan.run
@@ -126,11 +141,10 @@ class _Plan:
 
     given: Mapping[str, Any]
     run: Run
-    walk: Callable[..., Any]  # `chains.sample` of a batch of seeds
+    walk: _Chains
     watch: Watch
     seeds: Sequence[int]
     batch_size: int
-    device: torch.device
     animation: Path | None
 
     @contextmanager
@@ -148,24 +162,76 @@ class _Plan:
             yield
 
 
-def _planned(given: dict[str, Any]) -> _Plan:
-    """Check the arguments of `sample` and load what they name. Raises `InputError`."""
+@dataclass(frozen=True)
+class _Chains:
+    """What every worker holds: the models, and how they are asked. Walks a batch of seeds -> what it gave."""
+
+    walk: Callable[..., Samples]  # `run_chains` of a noise
+    run: Run  # that describes samples
+    device: torch.device
+    dtype: torch.dtype
+    half: bool
+    frames: Frames | None
+
+    def __call__(self, batch: Batch, tell: Callable[[Seen], None]) -> Part:
+        steps = Steps(tell, self.frames)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            noise = Noise(batch.seeds, self.device, self.dtype)
+            return self.run.part(self.walk(noise, callback=steps, checkpoint=batch.within_reach), steps.walked)
+
+
+def _engine(given: Mapping[str, Any]) -> Engine:
+    """Who walks. Raises `InputError` for settings that cannot be."""
+    devices, workers = arguments.whole("devices", given["devices"]), given["workers"]
+    if workers is not None:
+        arguments.whole("workers", workers)
+        if given["cluster"] is None:
+            raise InputError(f"workers={workers} are of a cluster: add cluster=auto, or give devices={workers}")
+    if given["cluster"] is None and devices == 1:
+        return Here(arguments.device(given["device"]))
+    if given["animate"] is not None:
+        raise InputError("animate shows the chains of one process: leave out devices and cluster")
+    if given["cluster"] is None:
+        return Processes(devices, arguments.device(given["device"]), given["oversubscribe"])
+    if devices > 1:
+        raise InputError(f"devices={devices} are of this machine; with a cluster give workers={devices} instead")
+    return Cluster(given["cluster"], workers, str(given["device"]))
+
+
+def _worker(given: dict[str, Any], tag: str, versions: Mapping[str, str], device: str) -> Walk:
+    """The models of a run on the device of a worker. Raises `InputError` where they are not those of the run."""
+    who = f"worker on {platform.node()}"
+    if versions != files.versions():
+        raise InputError(f"the {who} has {files.versions()}, this machine {versions}; install the same")
+    alone = {"device": device, "devices": 1, "cluster": None, "workers": None, "progress": False, "resume": True}
+    plan = _planned(given | alone, Here(arguments.device(device)), room=False)
+    if plan.run.tag != tag:
+        raise InputError(f"files that the run names are other ones on the {who}; give it the same")
+    return plan.walk
+
+
+def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
+    """Check the arguments of `sample` and load what they name. Raises `InputError`.
+
+    Where workers walk, the models are loaded here as well: what cannot be is found out once, before they start. With
+    `room` there must be enough of it for the results.
+    """
     target, condition, sampler, init = (given[key] for key in ("target", "condition", "sampler", "init"))
     if isinstance(target, Callable):  # type: ignore[arg-type]
         target, condition = None, target
     asked = arguments.targets(target)
-    where, dtype = arguments.device(given["device"]), _precision(given["precision"])
+    where, dtype = engine.device if isinstance(engine, Here) else torch.device("cpu"), _precision(given["precision"])
     strength = _strength(given["strength"], init)
     sampler = sampler if init is None else unanchored(sampler)
     walker_of(sampler, given["steps"], strength)  # refuses what cannot be
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
-    seed_list, size = arguments.seeds(given["seeds"]), _batch_size(given["batch_size"], where)
-    number, count = share_of(given["shard"])
-    job, seed_list = f"{number}of{count}" if given["shard"] else "", seed_list[number - 1 :: count]
+    number, shares = share_of(given["shard"])
+    job, seeds = f"{number}of{shares}" if given["shard"] else "", arguments.seeds(given["seeds"])[number - 1 :: shares]
+    size = _batch_size(given["batch_size"], engine, len(seeds))
     folder = None if given["out"] is None else Path(given["out"]).expanduser()
     animation = _animation(given["animate"], folder, given["resume"] or bool(given["shard"]))
     _check(given, folder, job)
-    said = progress_.say if given["progress"] else len
+    said = partial(progress_.say, shown=given["progress"])
     said(f"loading the condition {called('condition', condition)}")
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     said(f"loading the model {called('model', given['model'])}")
@@ -181,7 +247,8 @@ def _planned(given: dict[str, Any]) -> _Plan:
         "prior": config["prior"],
         "sampler": called("sampler", sampler),
         "steps": walker.steps,
-        "device": str(where),
+        "device": str(engine.device),
+        **({} if isinstance(engine, Here) else {"workers": engine.size}),
         "precision": given["precision"],
         "compile": given["compile"],
         **({"command": given["command"]} if given["command"] else {}),
@@ -202,36 +269,35 @@ def _planned(given: dict[str, Any]) -> _Plan:
         "scale": given["scale"],
     }
     run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion, realism=realism)
-    if folder is not None:
-        _check_room(run, net, walker, len(seed_list) * len(made), given["burn_in"], given["thin"])
+    if folder is not None and room:
+        _check_room(run, net, walker, len(seeds) * len(made), given["burn_in"], given["thin"])
     said("looking at the first pictures")
     targets = net.targets(made, walker, prior)
     if given["compile"]:
         _compile(net)
-    walk = partial(
-        chains.sample,
+    chains = partial(
+        run_chains,
         targets,
         walker,
         init=None if photo is None else _code(net, photo),
         burn_in=given["burn_in"],
         thin=given["thin"],
-        device=where,
-        dtype=dtype,
         tag=run.tag,
     )
+    frames = Frames(given["animate_every"], kind.store) if animation else None
+    walk = _Chains(chains, run, where, dtype, given["precision"] == "bfloat16", frames)
     names = [str(getattr(one, "name", None) or name) for one, name in zip(made, asked, strict=True)]
-    watch = Watch(about["condition"], names, given["animate_every"] if animation else 0, given["progress"], kind.store)
-    return _Plan(given, run, walk, watch, seed_list, size, where, animation)
+    watch = Watch(about["condition"], names, given["progress"])
+    return _Plan(given, run, walk, watch, seeds, size, animation)
 
 
-def _walk(plan: _Plan) -> None:
+def _walk(plan: _Plan, engine: Engine) -> None:
     """Walk the chains that are left. Raises `KeyboardInterrupt` that says how much is finished."""
-    run, where = plan.run, plan.device
-    batches = _batches(run, plan.seeds, plan.batch_size, plan.given["resume"])
-    half = torch.autocast(where.type, torch.bfloat16, enabled=plan.given["precision"] == "bfloat16")
-    with half, plan.watch:
+    run = plan.run
+    with plan.watch:
         try:
-            _draw(plan.walk, run, batches, plan.watch, where)
+            progress_.follower().begun(run)
+            _draw(plan, engine)
         except KeyboardInterrupt:
             if run.folder is None:
                 raise
@@ -249,15 +315,16 @@ def _finish(plan: _Plan) -> None:
         if export is not None or heard:
             place = run.folder / run.medium.name if export is None else None
             shards.open_samples(run.folder).export(export or "folder", place, medium=run.medium, job=run.job)
-    if plan.animation is not None:
-        images.animate(plan.animation, [_frame(run, moment) for moment in zip(*plan.watch.batches, strict=True)])
+    if plan.animation is not None and (frames := plan.walk.frames):
+        images.animate(plan.animation, [_frame(run, moment) for moment in zip(*frames.batches, strict=True)])
 
 
-def _frame(run: Run, moment: Sequence[tuple[Tensor, Tensor, int]]) -> Image.Image:
-    """All chains at one moment, in batches: signals, log p and what is asked for."""
+def _frame(run: Run, moment: Sequence[tuple[Tensor, Tensor, float]]) -> Image.Image:
+    """All chains at one moment, in batches: signals, log p and the share of the steps before it."""
     captions = None
     if run.labels:
-        said = ((run.conditions[target], value) for _, log_p, target in moment for value in log_p.tolist())
+        asked = [run.conditions[int(walked * len(run.conditions))] for _, _, walked in moment]
+        said = ((one, value) for one, (_, log_p, _) in zip(asked, moment, strict=True) for value in log_p.tolist())
         captions = [caption(condition, {"log_prob": value}) for condition, value in said]
     signals = torch.cat([signals for signals, _, _ in moment])
     return images.grid(run.medium.show(signals), captions=captions, scale=run.scale)
@@ -281,9 +348,9 @@ def walker_of(sampler: Any, steps: int | None, strength: float) -> Sampler:
     return walker.last(strength) if strength < 1 else walker
 
 
-def _batch_size(value: Any, device: torch.device) -> int:
-    if value == "auto":
-        return BATCH_SIZES.get(device.type, 8)
+def _batch_size(value: Any, engine: Engine, seeds: int) -> int:
+    if value == "auto":  # a batch for every worker, where there are few seeds
+        return min(BATCH_SIZES.get(engine.device.type, 8), max(1, math.ceil(seeds / engine.size)))
     if type(value) is not int:
         raise InputError(f"cannot use 'batch_size={value}'; batch_size is a whole number, or auto")
     return arguments.whole("batch_size", value)
@@ -378,75 +445,118 @@ def _code(net: PPGN, photo: Tensor) -> Tensor:
     return net.encode(images.fit(photo, (height, width)).to(net.device, net.dtype)[None])
 
 
-def _batches(run: Run, seeds: Sequence[int], size: int, resume: bool) -> list[tuple[list[int], Path | None]]:
+def _batches(plan: _Plan) -> list[Batch]:
     """What is left to walk: batches that stand unfinished in a file, as they were, and those of the other seeds."""
-    if run.folder is not None and resume:
+    run = plan.run
+    if run.folder is not None and plan.given["resume"]:
         run.load_unfinished()
     done = run.elsewhere.union(run.walked)
-    left = dict.fromkeys(seed for seed in seeds if seed not in done)
-    batches: list[tuple[list[int], Path | None]] = []
+    left = dict.fromkeys(seed for seed in plan.seeds if seed not in done)
+    batches: list[Batch] = []
     for path, own in run.unfinished:
         if own and left.keys() >= set(own):
-            batches.append((list(own), path))
+            batches.append(Batch(own, path.absolute()))
             for seed in own:
                 del left[seed]
-    return batches + [(chunk, None) for chunk in _chunks(list(left), size)]
+    return batches + _chunks(list(left), plan.batch_size)
 
 
-def _chunks(seeds: Sequence[int], size: int) -> list[list[int]]:
-    return [list(seeds[i : i + size]) for i in range(0, len(seeds), size)]
+def _chunks(seeds: Sequence[int], size: int) -> list[Batch]:
+    return [Batch(tuple(seeds[i : i + size])) for i in range(0, len(seeds), size)]
 
 
-def _draw(
-    walk: Callable[..., Any],
-    run: Run,
-    batches: Sequence[tuple[list[int], Path | None]],
-    watch: Watch,
-    device: torch.device,
-) -> None:
-    """Walk the chains of all batches and store the samples of each. What the memory does not hold is halved.
+def _draw(plan: _Plan, engine: Engine) -> None:
+    """Have the chains of all batches walked, and store the samples of each. What the memory does not hold is halved.
 
     The files for a person to look at are written each time the samples have doubled.
     """
-    waiting, saved = deque(batches), 0
-    done, total = 0, sum(len(batch) for batch, _ in batches)
-    while waiting:
-        batch, unfinished = waiting.popleft()
-        watch.begin(done, total)
-        place = None if run.folder is None else run.chains
-        if place is not None and unfinished is None:
-            place.unlink(missing_ok=True)
-        elif place is not None and unfinished != place:
-            cast(Path, unfinished).replace(place)
-        started = time.perf_counter()
-        try:
-            samples = walk(seeds=batch, batch_size=len(batch), callback=watch.step, checkpoint=run.checkpoint)
-            run.add(samples, time.perf_counter() - started, watch.walked)
-        except (RuntimeError, MemoryError) as error:
-            if not lacks_memory(error):
-                raise
-            waiting = deque(_halved(device, [(batch, None), *waiting], error))
-            watch.batches.pop()
-            continue
-        done += len(batch)
-        if place is not None:
-            place.unlink(missing_ok=True)
-            if waiting and len(run) >= 2 * saved:
-                run.save()
-                saved = len(run)
+    run, watch, waiting = plan.run, plan.watch, deque(_batches(plan))
+    if not waiting:
+        return
+    watch.total = sum(len(batch.seeds) for batch in waiting)
+    places = {batch.chains for batch in waiting}
+    losses, saved, last = _Losses(engine.size), 0, time.perf_counter()
+    engine.hire((lambda _: plan.walk) if isinstance(engine, Here) else _maker(plan), watch.tell)
+    while waiting or engine.at_work:
+        if not engine.at_work:
+            last = time.perf_counter()
+        while waiting and engine.free:
+            engine.start(_placed(run, waiting.popleft(), places))
+        for batch, said in engine.wait():
+            seen = watch.end(batch, len(batch.seeds) if batch and isinstance(said, Part) else 0)
+            if isinstance(said, LostError):
+                waiting.extendleft([batch] if losses.again(batch, seen, said) and batch else [])
+                continue
+            if isinstance(said, Exception) and not (batch and lacks_memory(said)):
+                raise said
+            assert batch is not None
+            if batch.chains is not None:
+                batch.chains.unlink(missing_ok=True)
+                places.discard(batch.chains)
+            if isinstance(said, Part):
+                run.add(said, time.perf_counter() - last)
+                last, losses.idle = time.perf_counter(), 0
+                if run.folder is not None and (waiting or engine.at_work) and len(run) >= 2 * saved:
+                    run.save()
+                    saved = len(run)
+            else:
+                waiting = deque(_halved(engine.device, [Batch(batch.seeds), *waiting], said))
+                if plan.walk.frames:
+                    plan.walk.frames.batches.pop()
+    if losses.given_up:
+        raise InputError(f"{losses.given_up}; the others are done; resume=true goes on with the rest")
 
 
-def _halved(device: torch.device, batches: Sequence[Any], error: Exception) -> list[tuple[list[int], Path | None]]:
+def _maker(plan: _Plan) -> Callable[[str], Walk]:
+    return partial(_worker, dict(plan.given), plan.run.tag, files.versions())
+
+
+def _placed(run: Run, batch: Batch, places: set[Path | None]) -> Batch:
+    """A batch with a file for the state of its chains, if there is a folder, that is none of `places`."""
+    if run.folder is None or batch.chains is not None:
+        return batch
+    path = next(path for path in (run.chains(number).absolute() for number in count()) if path not in places)
+    path.unlink(missing_ok=True)
+    places.add(path)
+    return replace(batch, chains=path)
+
+
+class _Losses:
+    """Which batches lost their worker, and how often without getting further."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self.idle = workers, 0  # those that ended without a batch since the last that was finished
+        self.furthest: Counter[Batch] = Counter()
+        self.tries: Counter[Batch] = Counter()
+        self.given_up = ""
+
+    def again(self, batch: Batch | None, seen: Seen | None, lost: LostError) -> bool:
+        """Whether a batch is to be tried again, after so many steps. Raises `InputError` where no worker lives."""
+        if batch is None:
+            self.idle += 1
+            if self.idle >= TRIES * self.workers:
+                raise InputError(f"no worker stays alive: {lost}; resume=true goes on with the rest")
+            return False
+        step = seen.step if seen else 0
+        self.tries[batch] = 1 if step > self.furthest[batch] else self.tries[batch] + 1
+        self.furthest[batch] = max(step, self.furthest[batch])
+        if again := self.tries[batch] < TRIES:
+            tqdm.write(f"ppgn: {lost}; another goes on with its seeds", file=sys.stderr)
+        else:
+            self.given_up = f"seeds {', '.join(map(str, batch.seeds))}: {lost}, {TRIES} times"
+        return again
+
+
+def _halved(device: torch.device, batches: Sequence[Batch], error: Exception) -> list[Batch]:
     """The same seeds in batches half as large as the first. Raises `InputError` where that is a single one already."""
-    size = len(batches[0][0])
+    size = len(batches[0].seeds)
     if size == 1:
         given = f"{device} has too little memory for one chain"
         raise InputError(f"{given}; use another device, or a smaller condition.network.size") from error
     half = f"{device} has too little memory for {size} chains at a time; going on with {size // 2}"
     tqdm.write(f"ppgn: {half}", file=sys.stderr)
-    waiting = [batch for batch in batches[1:] if batch[1] is not None]
-    seeds = [seed for batch, unfinished in batches if unfinished is None for seed in batch]
-    return waiting + [(chunk, None) for chunk in _chunks(seeds, size // 2)]
+    seeds = [seed for batch in batches if batch.chains is None for seed in batch.seeds]
+    return [batch for batch in batches if batch.chains is not None] + _chunks(seeds, size // 2)
 
 
 def lacks_memory(error: BaseException) -> bool:

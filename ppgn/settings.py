@@ -21,7 +21,8 @@ from ppgn.samplers.sampler import Sampler
 # What does not change a seed's samples.
 FREE = (
     *("seeds", "shard", "out", "overwrite", "resume", "export", "labels", "animate", "animate_every", "batch_size"),
-    *("device", "progress", "trust", "judge", "scale", "command", "best", "rank"),
+    *("device", "devices", "oversubscribe", "cluster", "workers", "progress", "trust", "judge", "scale", "command"),
+    *("best", "rank"),
 )
 
 

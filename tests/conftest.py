@@ -35,7 +35,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with model.safetensors (codes of 8, images 3x16x16) and classifier.ts (4 classes)."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def write_tiny(folder: Path) -> Path:
+    """Write the files of `tiny` -> the folder."""
     torch.manual_seed(0)
     model = PPGN.from_config(CONFIG, {"name": "tiny", "description": "random weights"})
     model.encoder.fit([torch.rand(20, 3, 16, 16)])

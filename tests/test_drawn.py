@@ -23,15 +23,15 @@ def test_a_caption_is_probability_and_name() -> None:
 
 def test_the_grid_shows_64_at_most(tmp_path: Path) -> None:
     one, other = run(None), run(None)
-    one.add(samples(tuple(range(100))), 1.0, 1)
-    other.add(samples(tuple(range(64))), 1.0, 1)
+    one.add(one.part(samples(tuple(range(100))), 1), 1.0)
+    other.add(other.part(samples(tuple(range(64))), 1), 1.0)
     assert one.grid().size == other.grid().size
 
 
 def test_its_repr_is_short_and_says_what_it_holds() -> None:
     one = run(None)
     assert "0 samples" in repr(one)
-    one.add(samples((1, 2)), 1.0, 1)
+    one.add(one.part(samples((1, 2)), 1), 1.0)
     assert len(repr(one)) < 100
     assert "2 samples of bright" in repr(one)
     assert one.seeds == (1, 2)

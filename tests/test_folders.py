@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ppgn import folders
 from ppgn.errors import InputError
-from ppgn.folders import check_free, digest, locked, results
+from ppgn.folders import alone, check_free, chosen, digest, locked, results
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,23 @@ def test_results_are_replaced_if_one_says_so(tmp_path: Path) -> None:
         check_free([path], overwrite=False, more="resume=true to go on with it")
 
 
+def test_results_are_saved_in_their_folder_or_in_another_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "table.json").touch()
+    assert chosen(own, None, False, "*.json") == chosen(own, str(own), False, "*.json") == own
+    with pytest.raises(InputError, match=r"other.*table\.json.*overwrite=true"):
+        chosen(own, str(other), False, "*.json")
+    assert chosen(None, other, True, "*.json") == chosen(None, other, False, "*.png") == other
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert chosen(own, "~/new", False, "*") == tmp_path / "new"
+    with pytest.raises(InputError, match=r"no folder.*save\(FOLDER\)"):
+        chosen(None, None, True)
+
+
 def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
     assert digest(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
@@ -107,6 +125,20 @@ def test_a_function_works_alone_in_its_folder_and_replaces_if_one_says_so(tmp_pa
     (tmp_path / "table2.json").write_text("old")
     measure("table2", out=tmp_path, overwrite=True)
     assert (tmp_path / "table2.json").read_text() == "new"
+
+
+def test_no_run_begins_where_no_room_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @results()
+    def measure(*, out: Path) -> None:
+        raise AssertionError
+
+    with alone(tmp_path / "o"), pytest.raises(InputError, match="another run"):
+        measure(out=tmp_path / "o")
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=folders.LEAST - 1))
+    with pytest.raises(InputError, match=r"10\.0 MB needed"):
+        measure(out=tmp_path / "o")
+    with alone(None):
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_function_that_fails_leaves_the_results_that_were_there(tmp_path: Path) -> None:

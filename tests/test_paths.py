@@ -33,6 +33,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert os.listdir(tmp_path) == ["report.json"]
 
 
+def test_settings_and_reports_keep_their_order_and_letters() -> None:
+    assert paths.as_yaml({"b": "größe", "a": [1, None]}) == "b: größe\na:\n- 1\n- null\n"
+    assert paths.as_json({"b": "größe", "a": [1]}) == '{\n "b": "größe",\n "a": [\n  1\n ]\n}'
+
+
 def test_check_writable_refuses_a_file_in_the_way_and_a_full_disk(tmp_path: Path) -> None:
     paths.check_writable(tmp_path / "new" / "deeper", 1)
     assert os.listdir(tmp_path) == []

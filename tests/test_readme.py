@@ -64,6 +64,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "uv sync": "the versions of `uv.lock`",
     "--torch-backend cpu": "if it reaches PyTorch's own index",
     "devices=": "# a process a GPU",
+    "cluster=": "# on the workers of a Ray cluster",
     "data=FOLDER": "`FOLDER` holds photographs",
     "data=MINIPLACES": "`MINIPLACES` and `FLICKR8K` hold",
     "data=FLICKR8K": "`MINIPLACES` and `FLICKR8K` hold",
@@ -74,6 +75,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "model=hf:": "a download of gigabytes",
     'source: "hf:': "a download of gigabytes",
     "data=concepts-128": "a pack of pictures with named pixels",
+    "ppgn serve": "prints the address of a page on this machine",
     "tests/benchmarks": "# medians of runs in turn",
 }
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]

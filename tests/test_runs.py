@@ -39,7 +39,7 @@ def run(folder: Path | None, settings: dict[str, Any] | None = None, medium: Any
 
 def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     first = run(tmp_path)
-    first.add(samples((3, 1)), seconds=2.0, chain_steps=14)
+    first.add(first.part(samples((3, 1)), 14), 2.0)
     first.save()
     second = run(tmp_path)
     second.load()
@@ -53,11 +53,11 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
 
 def test_pictures_are_stored_as_bytes_and_signals_as_they_are(tmp_path: Path) -> None:
     pictures, waves = run(tmp_path / "a"), run(tmp_path / "b", medium=Signals())
-    pictures.add(samples((1,)), 1.0, 1)
+    pictures.add(pictures.part(samples((1,)), 1), 1.0)
     waves.conditions = (TinyCondition(0),)
     drawn = samples((1,), (2, 50))
     negative = Samples(drawn.signals - 5, drawn.codes, drawn.log_prob, (1,), (0,), (7,))
-    waves.add(negative, 1.0, 1)
+    waves.add(waves.part(negative, 1), 1.0)
     for one in (pictures, waves):
         one.save()
     assert load_file(tmp_path / "a" / "samples.safetensors")["images"].dtype == torch.uint8
@@ -68,7 +68,7 @@ def test_pictures_are_stored_as_bytes_and_signals_as_they_are(tmp_path: Path) ->
 
 def test_a_run_of_other_settings_is_not_continued(tmp_path: Path) -> None:
     first = run(tmp_path)
-    first.add(samples((1,)), 1.0, 1)
+    first.add(first.part(samples((1,)), 1), 1.0)
     first.save()
     with pytest.raises(InputError, match='target was "bright", now it is "dark"'):
         run(tmp_path, {"target": "dark"}).load()
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> None:
     one = run(None)
-    one.add(samples((1,)), 1.0, 1)
+    one.add(one.part(samples((1,)), 1), 1.0)
     with pytest.raises(InputError, match="folder"):
         one.save()
     one.save(tmp_path / "later")
@@ -98,7 +98,7 @@ def test_many_samples_go_into_shards_that_are_written_once(tmp_path: Path, monke
     monkeypatch.setattr(paths, "write", lambda path, data: (written.append(path.name), write(path, data))[1])
     for first in range(0, 21, 3):
         for each in (one, twin):
-            each.add(samples((first, first + 1, first + 2)), 1.0, 3)
+            each.add(each.part(samples((first, first + 1, first + 2)), 3), 1.0)
     assert sum(bool(part.held) for part in one.parts) <= 3  # no more than a shard's is in memory
     one.save()
     twin.save(tmp_path / "twin")
@@ -124,7 +124,7 @@ def test_a_large_run_goes_on_in_its_last_shard(tmp_path: Path, monkeypatch: pyte
         one.load()
         start = len(one)
         for seed in range(start, start + 11):
-            one.add(samples((seed,)), 1.0, 3)
+            one.add(one.part(samples((seed,)), 3), 1.0)
         if start:
             one = run(tmp_path)  # killed before it has saved
             one.load()
@@ -138,7 +138,7 @@ def test_a_large_run_goes_on_in_its_last_shard(tmp_path: Path, monkeypatch: pyte
 def test_a_batch_of_many_samples_is_split_between_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MOST", 8)
     one, seeds = run(tmp_path), tuple(seed for seed in range(5) for _ in range(3))
-    one.add(samples(seeds), 2.0, 30)
+    one.add(one.part(samples(seeds), 30), 2.0)
     one.save()
     assert [part.walked for part in one.parts] == [(0, 1), (2, 3), (4,)]
     assert (one.seconds, one.seeds) == (2.0, seeds)
@@ -146,14 +146,14 @@ def test_a_batch_of_many_samples_is_split_between_seeds(tmp_path: Path, monkeypa
 
 def test_up_to_64_pictures_have_files_of_their_own(tmp_path: Path) -> None:
     one, other = run(tmp_path), run(tmp_path)
-    one.add(samples(tuple(range(3))), 1.0, 1)
+    one.add(one.part(samples(tuple(range(3))), 1), 1.0)
     one.save()
     (tmp_path / "images" / "mine.png").touch()
     assert len(list((tmp_path / "images").iterdir())) == 4
-    one.add(samples(tuple(range(3, 65))), 1.0, 1)
+    one.add(one.part(samples(tuple(range(3, 65))), 1), 1.0)
     one.save()
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["mine.png"]
-    other.add(samples((7,)), 1.0, 1)
+    other.add(other.part(samples((7,)), 1), 1.0)
     other.folder = None
     other.save(tmp_path, overwrite=True)
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["mine.png", "seed-0007.png"]
@@ -163,7 +163,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(shards, "MOST", 16)
     one, held = run(tmp_path), []
     for seed in range(100):
-        one.add(samples((seed,)), 1.0, 1)
+        one.add(one.part(samples((seed,)), 1), 1.0)
         held.append(sum(part.count for part in one.parts if part.held))
     assert max(held) <= 16
 
@@ -171,7 +171,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path: Path, monkeypatch: pyte
 def test_another_folder_with_results_is_not_overwritten_unasked(tmp_path: Path) -> None:
     one, other = run(tmp_path), run(None)
     for each in (one, other):
-        each.add(samples((1,)), 1.0, 1)
+        each.add(each.part(samples((1,)), 1), 1.0)
     one.save()
     one.save()
     with pytest.raises(InputError, match="overwrite=true"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ import torch
 from torch import Tensor, nn
 
 import ppgn
-from ppgn import files, folders
+from ppgn import files, folders, progress, sampling
 from ppgn.cli import main
 from ppgn.contracts import State
+from ppgn.engines.contract import Batch, Here, LostError
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.media.sound import Sound
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.progress import Seen
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.sampling import enough_memory
@@ -402,3 +406,115 @@ def test_a_stretch_of_a_sound_is_filled(tmp_path: Path) -> None:
     assert (tmp_path / "o" / "hum-seed-1-completed.wav").is_file()
     known = Sound().read(path)[0, :, :32]
     assert torch.equal(done.images[0][0, :, :32], known)
+
+
+class DeadError(Exception):
+    pass
+
+
+class Flaky(Here):
+    """Three workers, of which any may be lost before, within and after a batch, or without one."""
+
+    def __init__(self, seed: int, deadly: int | None = None) -> None:
+        super().__init__(torch.device("cpu"))
+        self.chance, self.deadly, self.batches = random.Random(seed), deadly, list[Batch]()
+
+    free = property(lambda self: 3 - len(self.batches))  # type: ignore[assignment]
+    at_work = property(lambda self: len(self.batches))  # type: ignore[assignment]
+
+    def start(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    def wait(self) -> list[Any]:
+        batch = self.batches.pop(self.chance.randrange(len(self.batches)))
+        kind = self.chance.choice(["alone", "before", "within", "after", "never", "never"])
+        last = self.chance.randrange(1, 120) if kind == "within" else 1000
+        if self.deadly is not None:
+            kind, last = "never", 1 if self.deadly in batch.seeds else 1000
+
+        def tell(seen: Seen) -> None:
+            self.tell(batch, seen)
+            if seen.step == last:
+                raise DeadError
+
+        if kind == "alone":
+            self.batches.append(batch)
+            return [(None, LostError("a worker was lost"))]
+        with suppress(DeadError):
+            if kind != "before" and (found := self.walk(batch, tell)) and kind != "after":
+                return [(batch, found)]
+        return [(batch, LostError("a worker was lost"))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_workers_are_lost_nothing_is_lost_and_nothing_comes_twice(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: dict[str, Any] = {"model": model(), "seeds": [5, 0, 3, 8, 1, 7, 2], "batch_size": 2, "steps": 120}
+    whole = ppgn.sample(Bright(0.5), **words)
+    monkeypatch.setattr(progress, "LOOK", -1)
+    monkeypatch.setattr(sampling, "TRIES", 1000)
+    monkeypatch.setattr(sampling, "_engine", lambda given: Flaky(seed))
+    found = ppgn.sample(Bright(0.5), **words, out=tmp_path / "o")
+    assert found.seeds == whole.seeds
+    assert torch.equal(found.codes, whole.codes)
+    assert torch.equal(found.images, whole.images)
+    assert found.rows == whole.rows
+    names = ["config.yaml", "grid.png", "images", "report.json", "samples.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == names
+
+
+def test_a_batch_that_loses_every_worker_is_given_up_after_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sampling, "_engine", lambda given: Flaky(0, deadly=3))
+    words: dict[str, Any] = {"model": model(), "batch_size": 2, "steps": 60, "out": tmp_path / "o"}
+    with pytest.raises(InputError, match="seeds 2, 3: a worker was lost, 5 times; the others are done; resume=true"):
+        ppgn.sample(Bright(0.5), **words, seeds=range(6))
+    assert capsys.readouterr().err.count("another goes on") == 4
+    assert sorted(row["seed"] for row in ppgn.open_samples(tmp_path / "o")) == [0, 1, 4, 5]
+
+
+def test_a_full_disk_in_the_middle_ends_the_run_and_loses_nothing_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "batch-00002" in path.name:
+            raise OSError(28, "No space left on device")
+        return written(path, data)
+
+    monkeypatch.setattr(sampling, "_engine", lambda given: Flaky(0, deadly=-1))
+    words: dict[str, Any] = {"model": model(), "batch_size": 1, "steps": 2, "out": tmp_path / "o", "seeds": range(6)}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(InputError, match="No space left on device; make room"):
+            ppgn.sample(Bright(0.5), **words)
+    assert len(ppgn.open_samples(tmp_path / "o")) == 2
+    assert ppgn.sample(Bright(0.5), **words, resume=True).seeds == tuple(range(6))
+
+
+def test_a_worker_that_has_other_files_or_programs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = dict(target=None, condition=Bright(0.5), model=model(), seeds="0", out="o")
+    given = {name: one.default for name, one in inspect.signature(ppgn.sample).parameters.items()} | given
+    with pytest.raises(InputError, match="files that the run names are other ones on the worker on"):
+        sampling._worker(given, "{}", files.versions(), "cpu")
+    with pytest.raises(InputError, match="install the same"):
+        sampling._worker(given, "{}", {"torch": "0.1"}, "cpu")
+
+
+def test_a_task_of_an_array_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(InputError, match="array"):
+        sampling.share_of("slurm")
+    for name, value in {"PROCID": 1, "NTASKS": 2}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert sampling.share_of("slurm") == (2, 2)
+    for name, value in {"ID": 14, "MIN": 10, "STEP": 2, "COUNT": 4}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    assert sampling.share_of("slurm") == (3, 4)
+    for wrong in ("9/8", "0/8", "3", "a/b", True):
+        with pytest.raises(InputError, match="K/N"):
+            sampling.share_of(wrong)  # type: ignore[arg-type]

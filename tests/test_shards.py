@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +36,7 @@ def drawn(folder: Path, seeds: range = range(21), job: str = "", medium: Any = N
     one = run(folder, medium=medium)
     one.job = job
     for seed in seeds:
-        one.add(samples((seed,)), 1.0, 7)
+        one.add(one.part(samples((seed,)), 7), 1.0)
     return one
 
 
@@ -66,6 +70,31 @@ def test_a_folder_can_be_read_while_jobs_write_into_it(tmp_path: Path) -> None:
     assert sorted(row["seed"] for row in shards.open_samples(tmp_path)) == sorted([*range(0, 20, 2), *range(1, 8, 2)])
     with pytest.raises(InputError, match="open the folder again"):
         list(reader)
+
+
+def test_two_jobs_of_an_array_and_a_reader_at_once(tmp_path: Path) -> None:
+    out, root = tmp_path / "8", Path(__file__).resolve().parents[1]  # shards of 8
+    code = "import sys; from pathlib import Path; from tests.kills import draw; draw(Path(sys.argv[1]), shard='slurm')"
+    environment = {**os.environ, "PYTHONPATH": str(root), "SLURM_ARRAY_TASK_COUNT": "2"}
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", code, out], env=environment | {"SLURM_ARRAY_TASK_ID": str(task)})
+        for task in range(2)
+    ]
+    seen: dict[int, torch.Tensor] = {}
+    looks = 0
+    while any(job.poll() is None for job in jobs):
+        with suppress(InputError):  # nothing yet, or joined while it was being read
+            rows = list(ppgn.open_samples(out))
+            looks += bool(rows)
+            assert len({row["seed"] for row in rows}) == len(rows) >= len(seen)
+            seen = {row["seed"]: row["code"] for row in rows}
+    assert [job.returncode for job in jobs] == [0, 0]
+    assert looks
+    stored = ppgn.open_samples(out)
+    stored.check()
+    codes = {row["seed"]: row["code"] for row in stored}
+    assert sorted(row["seed"] for row in stored) == list(range(18))
+    assert all(torch.equal(codes[seed], code) for seed, code in seen.items())
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.contracts import Shape
+from ppgn.networks.network import Network, Preprocessing
 
 CODE_SHAPE: Shape = (5,)
 IMAGE_SHAPE: Shape = (3, 4, 4)
 PIXELS = 48
 CLASSES = 4
+SIDE = 16  # of what `reds` looks at
 
 
 def weights(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -106,3 +108,13 @@ class Likelihood(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         deviation: Tensor = (x - self.get_buffer("y")) / self.std
         return -0.5 * deviation.square().flatten(1).sum(dim=1)
+
+
+def reds(name: str = "reds") -> Network:
+    """Unit 0 of layer 1 is the red of 2x2 pixels, unit 1 the blue."""
+    conv = nn.Conv2d(3, 2, 2, 2, bias=False)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[0, 0] = conv.weight[1, 2] = 0.25
+    body = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(body, Preprocessing(SIDE), name=name)

@@ -33,6 +33,7 @@ VERBS = (
     "models",
     "classes",
     "units",
+    "serve",
     "completion",
 )
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120

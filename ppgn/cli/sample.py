@@ -1,4 +1,4 @@
-"""`ppgn sample`: words to `ppgn.sample`, in one process or in several."""
+"""`ppgn sample`: words to `ppgn.sample`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ppgn import arguments, folders, runs
+from ppgn import arguments
 from ppgn.cli import config as configs
-from ppgn.cli import distributed
-from ppgn.errors import InputError
-from ppgn.sampling import sample, share_of
+from ppgn.sampling import sample
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `ppgn sample` with `words`, key=value each -> exit status: 1 where every seed failed, else 0.
-
-    What can be refused is refused before the sampling starts.
-    """
-    distributed.follow_parent()
+    """Run `ppgn sample` with `words`, key=value each -> exit status: 1 where every seed failed, else 0."""
     _, given, settings = configs.read("sample", words)
     given["out"] = folder(given, settings) if given.get("out") is None else given["out"]
-    devices = arguments.whole("devices", settings["devices"])
     try:
-        if devices > 1:
-            status = _together(words, given, devices, settings["oversubscribe"])
-            if given.get("shard") or status > 1:
-                return status
-            given |= {"resume": True, "overwrite": False}  # what is left is to join the shares
         run = sample(**given, progress=True, command=shlex.join(["ppgn", "sample", *words]))
     except KeyboardInterrupt as error:
         if error.args:
@@ -42,21 +30,6 @@ def main(words: Sequence[str]) -> int:
     advice = "lower sampler.lr or sampler.epsilon2" if "lr" in run.config["sampler"] else "lower sampler.epsilon2"
     print(f"ppgn: every seed failed on a number that is not finite; {advice}", file=sys.stderr)
     return 1
-
-
-def _together(words: Sequence[str], given: dict[str, Any], devices: int, oversubscribe: bool) -> int:
-    """Draw on several devices, without joining what each of them draws -> the exit status."""
-    if given.get("animate") is not None:
-        raise InputError("animate cannot be used with several devices: each process sees its own chains; use devices=1")
-    where, folder = arguments.device(given.get("device", "auto")), Path(given["out"]).expanduser()
-    distributed.check(devices, where, oversubscribe)
-    number, count = share_of(given.get("shard"))
-    job = f"{number}of{count}" if given.get("shard") else ""
-    if not given.get("resume"):
-        with folders.locked(folder, job):
-            runs.clear(folder, job, given.get("overwrite", False))
-    with folders.locked(folder, f"devices-{number}of{count}"):
-        return distributed.Processes(words, devices, where, folder, (number, count)).run()
 
 
 def folder(given: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ppgn import building, paths
+from ppgn import building, files, paths
 from ppgn.errors import InputError, unknown
+from ppgn.networks import labels
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +92,44 @@ def conditions(
         shown = given if isinstance(given, str) else type(given).__name__
         raise InputError(f"target={targets[0]} is not asked for: '{shown}' says all that is to be drawn; leave it out")
     return [condition_of(target) for target in targets]
+
+
+VOCABULARIES = ("imagenet", "places", "caption", "digits", "digit", "speaker")  # conditions that know what they can be
+
+
+def vocabulary(condition: str = "imagenet") -> Sequence[str]:
+    """The classes, or of "caption" the words, that a target of a condition can be; those of ImageNet with synonyms.
+
+    Raises `InputError` for a condition that has none of its own.
+    """
+    if condition == "imagenet":
+        return labels.imagenet()
+    if condition in ("places", "caption"):
+        name, key = {"places": ("places100", "labels"), "caption": ("captioner", "words")}[condition]
+        listed: Sequence[str] = files.head(paths.checkpoints() / f"{name}.safetensors")[key]
+        return listed
+    if condition in VOCABULARIES:
+        from ppgn.networks import digits
+
+        return digits.LABELS["speaker" if condition == "speaker" else "digit"]
+    expected = ", ".join(VOCABULARIES)
+    raise InputError(f"condition={condition} has no classes of its own to list; expected {expected}")
+
+
+def find(condition: str = "imagenet", pattern: str | None = None) -> list[int]:
+    """The rows of `vocabulary` that are called `pattern`, in part, are such a kind of thing, or have it as a number.
+
+    Raises `InputError` where there is none.
+    """
+    listed = vocabulary(condition)
+    if pattern is None:
+        return list(range(len(listed)))
+    if pattern.isdecimal() and int(pattern) < len(listed):
+        return [int(pattern)]
+    found = labels.search(listed, pattern)
+    if not found:
+        raise unknown("class", pattern, [name.strip() for label in listed for name in label.split(",")])
+    return found
 
 
 class _Maker:

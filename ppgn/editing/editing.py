@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,9 +86,9 @@ def edit(
     where, chains = arguments.device(device), arguments.seeds(seeds)
     size = arguments.whole("batch_size", batch_size)
     taken = photos(image)
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     if folder is not None:
-        paths.check_writable(folder, 8 * sum(photo.pixels[0].numel() for photo in taken) * len(chains) + 10_000_000)
+        paths.check_writable(folder, 8 * sum(photo.pixels[0].numel() for photo in taken) * len(chains) + folders.LEAST)
     masks = [None if mask is None else photo.hole(mask) for photo in taken]
     for photo, free in zip(taken, masks, strict=True):
         Canvas.of(photo.pixels, free, (1, 1))  # refuses what cannot be

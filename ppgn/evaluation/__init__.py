@@ -12,6 +12,7 @@ from ppgn.evaluation.samples import samples, variants
 from ppgn.evaluation.search import search
 from ppgn.evaluation.table import Table
 from ppgn.evaluation.units import units
+from ppgn.evaluation.visualisations import visualisations
 
 __all__ = [
     "Table",
@@ -24,4 +25,5 @@ __all__ = [
     "search",
     "units",
     "variants",
+    "visualisations",
 ]

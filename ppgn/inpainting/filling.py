@@ -84,9 +84,9 @@ def inpaint(
     net = ppgn.model.load(model, where, trust)
     kind = medium.of(cast(Generator, net.generator))
     taken = photos(image, getattr(kind, "read", None))
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     if folder is not None:
-        paths.check_writable(folder, 4 * sum(photo.pixels[0].numel() for photo in taken) * len(chains) + 10_000_000)
+        paths.check_writable(folder, 4 * sum(photo.pixels[0].numel() for photo in taken) * len(chains) + folders.LEAST)
     holes = [photo.hole(hole) for photo in taken]
     for photo, place in zip(taken, holes, strict=True):
         Problem.of(photo.pixels, place, (1, 1))  # refuses what cannot be

@@ -10,6 +10,7 @@ from torch import Tensor
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FLIPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,11 @@ def median(values: Tensor, weights: Tensor) -> Estimate:
         return ordered[(below >= below[:, -1:] / 2).double().argmax(1)]
 
     return estimate(weighted, weights)
+
+
+def beyond_chance(differences: Tensor, seed: int = 0) -> float:
+    """One-sided p of paired differences (N,): how often random signs make their mean as high (Fisher 1935)."""
+    signs = torch.randint(2, (FLIPS, len(differences)), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    values = differences.double()
+    as_high = (signs.double() @ values >= values.sum() - 1e-12).sum()
+    return (float(as_high) + 1) / (FLIPS + 1)

@@ -1,4 +1,4 @@
-"""Whether visualisations tell the truth: are the groups that were found those that were planted, and drawn as such?"""
+"""Whether visualisations tell the truth: of facets that were planted, and of photographs that were not shown."""
 
 from __future__ import annotations
 
@@ -33,3 +33,25 @@ def facet_match(drawn: Tensor, pictures: Sequence[Tensor]) -> Tensor:
     likeness = F.normalize(drawn, dim=2) @ F.normalize(centres, dim=1).T
     own = torch.arange(len(drawn), device=drawn.device)[:, None]
     return likeness.argmax(2) == own
+
+
+def likeness(queries: Tensor, shown: Tensor, centre: Tensor) -> Tensor:
+    """s(q, E), (Q,): how like the pictures `shown`, (K, D), are to each query, (Q, D), on average.
+
+    These are features by a network that took no part, whose mean over photographs is `centre`, (D,); the likeness is
+    the cosine of what is left without it.
+    """
+    return (F.normalize(queries - centre, dim=1) @ F.normalize(shown - centre, dim=1).T).mean(1)
+
+
+def machine_interpretability(high: Tensor, low: Tensor, alpha: float | None = None) -> Tensor:
+    """How surely pictures tell what excites a unit from what does not, a number; 0.5 is chance, 1 always.
+
+    high, (P,), and low, (M,): s(q, E⁺) of queries that excite the unit and of such as do not, or, with pictures E⁻ of
+    what it does not like, s(q, E⁺) − s(q, E⁻). It is the mean over all pairs of σ(`alpha` Δ), Δ being how far a pair is
+    apart, or without `alpha` the share of pairs the right way round, ties being half.
+
+    Source: Zimmermann, Klindt and Brendel 2024, who pair each query with but one other.
+    """
+    apart = (high[:, None] - low).double()
+    return (apart.sign() / 2 + 0.5 if alpha is None else (alpha * apart).sigmoid()).mean()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,3 +66,21 @@ def of(shape: Shape) -> Layout | None:
         side = side if side > 1 and tokens - side * side <= MOST_PREFIX else 0
         return Layout(units, side, side, tokens)
     return None
+
+
+def layers(network: str, size: int | None = None) -> dict[str, Layout]:
+    """The layouts of a network's layers by name; those of networks that come along need no torch.
+
+    size: the side of its input in pixels. Raises `InputError` for an unknown network.
+    """
+    return {name: found for name, shape in shapes(network, size).items() if (found := of(shape))}
+
+
+def shapes(network: str, size: int | None = None) -> Mapping[str, Shape]:
+    """The shape of what each layer gives."""
+    listed = json.loads(Path(__file__).with_name("efficientnet_lite.json").read_text())
+    if network in listed and size is None:
+        return {layer: tuple(shape) for layer, shape in listed[network].items()}
+    from ppgn.networks import own
+
+    return own.load(network, size, weights=None).layer_shapes()  # shapes need no weights

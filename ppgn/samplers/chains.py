@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgn import progress
 from ppgn.contracts import Info, Kernel, Samples, Starting, State, Target
 from ppgn.errors import InputError
 from ppgn.samplers.checkpoint import TENSORS, ChainState, Kept
@@ -80,6 +81,7 @@ def run_chains(
         if keep:
             kept.append(Kept.of(state, step, (step - 1) // steps))
         stop = callback is not None and bool(callback(step, total, state, info))
+        progress.follower().step(step, total, state, noise.seeds)
         if checkpoint is not None and (step % save_every == 0 or step == total or stop):
             ChainState(state, step, tuple(kept), noise.state_dict()).save(checkpoint, run)
     if stop and not keep:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,61 +64,69 @@ def evolve(
 
     Raises `InputError` for what cannot be used, for a score that gives no numbers, and where no scores come.
     """
-    for name, value in (("generations", generations), ("repeats", repeats), ("batch_size", batch_size)):
-        arguments.whole(name, value)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise InputError(f"timeout={timeout} cannot be used; expected seconds above 0")
-    if sum(way is not None for way in (score, condition, exchange)) != 1:
-        raise InputError("nothing scores: give one of score=file.py:function, condition=NAME, exchange=FOLDER")
-    if target is not None and condition is None:
-        raise InputError(f"target={target} says what to ask of a condition; a score takes none")
-    search = Search(
-        model,
-        method,
-        population,
-        seed,
-        sigma=sigma,
-        prior=prior,
-        batch_size=batch_size,
-        device=device,
-        trust=trust,
-    )
-    folder = None if out is None else Path(out).expanduser()
+    _check(locals())
+    options: dict[str, Any] = {"prior": prior, "batch_size": batch_size, "device": device, "trust": trust}
+    search = Search(model, method, population, seed, sigma=sigma, **options)
+    folder = folders.of(out)
     with ExitStack() as held:
+        held.enter_context(folders.alone(folder))
         if folder is not None:
-            paths.check_writable(folder, 10_000_000)
-            held.enter_context(folders.locked(folder))
-            if resume and (folder / STATE).is_file():
-                search.load(folder / STATE)
-            elif not resume:
-                found = [folder / name for name in (STATE, REPORT) if (folder / name).exists()]
-                folders.check_free(found, overwrite, "resume=true to go on with it")
-                (folder / STATE).unlink(missing_ok=True)
-        kind = medium.of(search.generator)
-        rig = None
-        if exchange is not None:
-            place = Path(exchange).expanduser()
-            if folder is None or place.resolve() != folder.resolve():
-                held.enter_context(folders.locked(place))
-            rig = Exchange(place, search.settings)
+            _take_over(search, folder, overwrite, resume)
+        rig = None if exchange is None else held.enter_context(_rig(search, Path(exchange).expanduser(), folder))
         scores = [] if rig else _scores(score, condition, target, search)
         bar = held.enter_context(tqdm(total=generations, initial=search.generation, disable=not progress, unit="gen"))
         if folder is not None:
             held.callback(report, search, folder)  # after an interruption too
         while search.generation < generations:
             _, pictures = search.ask()
-            if rig is None:
-                told = _measure(scores, pictures, repeats, batch_size)
+            if rig is not None:
+                search.tell(_shown(rig, search, pictures, timeout, bar))
             else:
-                rig.put(search.generation, kind.store(pictures), kind)
-                bar.set_description(f"waiting in {rig.place(search.generation).name}")
-                told = rig.wait(search.generation, timeout)
-            search.tell(told)
+                search.tell(_measure(scores, pictures, repeats, batch_size))
             if folder is not None:
                 search.save(folder / STATE)
             bar.update()
             bar.set_postfix_str("best " + " ".join(f"{value:.4g}" for value in search.best()[1][0].tolist()))
     return search
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for numbers that cannot be used, and unless one thing scores."""
+    for name in ("generations", "repeats", "batch_size"):
+        arguments.whole(name, given[name])
+    timeout, target = given["timeout"], given["target"]
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise InputError(f"timeout={timeout} cannot be used; expected seconds above 0")
+    if sum(given[way] is not None for way in ("score", "condition", "exchange")) != 1:
+        raise InputError("nothing scores: give one of score=file.py:function, condition=NAME, exchange=FOLDER")
+    if target is not None and given["condition"] is None:
+        raise InputError(f"target={target} says what to ask of a condition; a score takes none")
+
+
+def _take_over(search: Search, folder: Path, overwrite: bool, resume: bool) -> None:
+    """Go on with the search that `folder` holds, or begin anew. Raises `InputError` where it may not be replaced."""
+    if not resume:
+        found = [folder / name for name in (STATE, REPORT) if (folder / name).exists()]
+        folders.check_free(found, overwrite, "resume=true to go on with it")
+        (folder / STATE).unlink(missing_ok=True)
+    elif (folder / STATE).is_file():
+        search.load(folder / STATE)
+
+
+@contextmanager
+def _rig(search: Search, place: Path, out: Path | None) -> Iterator[Exchange]:
+    """The folder where others score this search's pictures, locked; `out` is locked already."""
+    own = out is not None and place.resolve() == out.resolve()
+    with nullcontext() if own else folders.locked(place):
+        yield Exchange(place, search.settings)
+
+
+def _shown(rig: Exchange, search: Search, pictures: Tensor, timeout: float, bar: Any) -> Tensor:
+    """The scores of pictures by who reads them in the rig's folder."""
+    kind = medium.of(search.generator)
+    rig.put(search.generation, kind.store(pictures), kind)
+    bar.set_description(f"waiting in {rig.place(search.generation).name}")
+    return rig.wait(search.generation, timeout)
 
 
 def _scores(score: Any, condition: Any, target: Any, search: Search) -> list[Callable[[Tensor], Any]]:
@@ -154,12 +162,10 @@ def _measure(scores: Sequence[Callable[[Tensor], Any]], pictures: Tensor, repeat
             raise InputError(f"score {name} gives {tuple(said.shape)} for {len(part)} pictures; expected a number each")
         return said.view(len(part), -1).where(said.view(len(part), -1).isfinite(), torch.nan)
 
-    return torch.cat(
-        [
-            torch.cat([torch.stack([ask(one, part) for _ in range(repeats)]).nanmean(0) for one in scores], dim=1)
-            for part in pictures.split(batch_size)
-        ]
-    )
+    def mean(one: Callable[[Tensor], Any], part: Tensor) -> Tensor:
+        return torch.stack([ask(one, part) for _ in range(repeats)]).nanmean(0)
+
+    return torch.cat([torch.cat([mean(one, part) for one in scores], dim=1) for part in pictures.split(batch_size)])
 
 
 def report(search: Search, folder: Path) -> None:

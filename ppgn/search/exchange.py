@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn import paths
+from ppgn import folders, paths
 from ppgn.contracts import Medium
 from ppgn.errors import InputError
 
@@ -39,7 +39,7 @@ class Exchange:
         known = folder / SEARCH
         if known.is_file() and known.read_text(encoding="utf-8") != self.settings:
             raise InputError(f"exchange={folder} holds the pictures of another search; give another folder")
-        paths.check_writable(folder, 10_000_000)
+        paths.check_writable(folder, folders.LEAST)
         paths.write(known, self.settings)
 
     def place(self, generation: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import yaml
 from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -80,8 +78,6 @@ def deconv(
     where = arguments.device(device)
     first, *others = units(own.load(network, size, weights), layer, unit, position, where)
     picture = square((image if isinstance(image, Tensor) else images.read(image))[None], side_of(first))
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     x, every = picture.to(where) / 255, [first, *others]
     found: dict[tuple[str, str], Tensor] = {}
     checks: list[dict[str, Any]] = []
@@ -95,7 +91,7 @@ def deconv(
     config: dict[str, Any] = {"image": str(image) if isinstance(image, str | Path) else "given"}
     config |= {"network": inner(first).name, "layer": first.layer, "unit": unit, "method": names, "seed": seed}
     config |= {"position": position if isinstance(position, str | int) else list(position)}
-    done = Attributions(None if out is None else Path(out).expanduser(), config, picture[0], found, checks)
+    done = Attributions(folders.of(out), config, picture[0], found, checks)
     if out is not None:
         done.save()
     return done
@@ -281,14 +277,10 @@ class Attributions:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these maps have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         tensors = {f"{unit} {method}": seen for (unit, method), seen in self.maps.items()}
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         files.save(place / "maps.safetensors", {"picture": self.picture} | tensors, "ppgn-maps-1")
         said = {**self.config, "versions": files.versions(), "maps": list(self.checks)}
-        paths.write(place / "report.json", json.dumps(said, indent=1, ensure_ascii=False))
+        paths.write(place / "report.json", paths.as_json(said))
         images.write(place / "grid.png", self.grid())

@@ -8,7 +8,6 @@ import io
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -90,10 +89,7 @@ def card(
     `patches` and `dissection`.
     """
     given = dict(locals())
-    for name, least in {"n": 1, "k": 0, "evaluations": 2, "side": 32, "batch_size": 1}.items():
-        arguments.whole(name, given[name], least)
-    if (unit is None) == (units is None):
-        raise InputError("a page is of one unit, unit=NUMBER, and a sheet of several, units=0-31; give one of them")
+    _check(given)
     where, chains = arguments.device(device), arguments.seeds(seeds)
     if k:
         embedding.check("tsne")
@@ -110,15 +106,10 @@ def card(
     config |= {"model": called("model", model), "data": natural.root, "photographs": len(rows), "seeds": list(chains)}
     config |= {"dissection": None if dissection is None else str(dissection)}
     config |= {key: given[key] for key in ("position", "n", "method", "k", "evaluations", "side")}
-    folder = None if out is None else Path(out).expanduser()
+    done = Cards(folders.of(out), config, {})
     options: dict[str, Any] = {"device": where, "progress": progress}
-    with nullcontext() if folder is None else folders.locked(folder):
-        done = Cards(folder, config, {})
-        if folder is not None:
-            paths.check_writable(folder, 10_000_000)
-            for earlier in folder.glob(f"unit-*/{UNIT[-1]}") if overwrite else ():
-                earlier.unlink()
-            done.pages.update(done.standing(list(wanted)))
+    with folders.alone(done.folder):
+        done.pages.update(done.standing(list(wanted), overwrite))
         lacking = [one for number, one in wanted.items() if number not in done.pages]
         drawing = options | {"seeds": chains, "batch_size": batch_size}
         drawing |= {"model": ppgn.model.load(model, where)} if lacking else {}
@@ -126,13 +117,18 @@ def card(
             asked = [one.index for one in block]
             looked = patches(natural, asked, network=seen, layer=layer, n=n, method=method, count=count, **options)
             for one, top in zip(block, looked.found, strict=True):
-                label = said.get(str(one.index))
-                done.pages[one.index] = _page(one, top, natural, rows, config, label, drawing)
-                if folder is not None:
-                    done.write(folder, one.index)
-        if folder is not None:
+                done.add(one.index, _page(one, top, natural, rows, config, said.get(str(one.index)), drawing))
+        if done.folder is not None:
             done.save()
     return done
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for numbers that cannot be used, and unless either a unit or several are asked for."""
+    for name, least in {"n": 1, "k": 0, "evaluations": 2, "side": 32, "batch_size": 1}.items():
+        arguments.whole(name, given[name], least)
+    if (given["unit"] is None) == (given["units"] is None):
+        raise InputError("a page is of one unit, unit=NUMBER, and a sheet of several, units=0-31; give one of them")
 
 
 def _dissected(folder: str | Path | None, network: str, layer: str) -> dict[str, list[str]]:
@@ -175,51 +171,88 @@ def _page(
     words: dict[str, Any] = {"network": inner(one), "layer": one.layer, "position": config["position"]}
     cost = {key: config[key] for key in ("evaluations", "side")}
     drawn = maximize(one.index, method=list(METHODS), **words, **cost, **drawing).drawn
-    high, scores, sections = float(top.peaks.quantile(0.99)), {}, []
     values = {name: activations(Subject(one, one.name), pictures) for name, pictures in drawn.items()}
-    for name, found in values.items():
-        below = (top.peaks[:, None] < found).double().mean(0)
-        scores[name] = {"activation": float(found.mean()), "percentile": 100 * float(below.mean())}
-        scores[name] |= {"above_99": float((found > high).double().mean())}
-        texts = [f"{value:.2f} ({100 * share:.1f} %)" for value, share in zip(found, below, strict=True)]
-        grid = images.grid(drawn[name], columns=len(found), captions=texts, scale="auto")
-        sections.append(Section(name, [f"{METHODS[name]}. Activation, and share of photographs below it."], grid))
-    if config["k"]:
-        best = [rows[row] for row in top.peaks.argsort(descending=True)[:HIGHEST].tolist()]
-        pictures = Pictures(natural.root, natural.take(best, side_of(one)), [natural.name(row) for row in best])
-        asked = subject(one.index, device=drawing["device"], **words).condition
-        kinds = facets(one.index, pictures, condition=asked, k=config["k"], steps=cost["evaluations"], **drawing)
-        sizes = ", ".join(str(len(facet.members)) for facet in kinds.found)
-        text = (
-            f"A row per facet of {len(best)} photographs ({sizes}): what the unit sees of the nearest; PPGN's samples."
-        )
-        sections.append(Section("facets", [text], kinds.grid()))
-    text = "The photographs that excite it most, what it sees of them, what in that it responds to, where it is high."
-    grid = Patches(None, {"method": config["method"]}, [top]).grid()
-    sections.append(Section(f"top {len(top.files)} photographs", [text], grid))
-    text = f"Strongest activation in each of {len(top.peaks)} photographs; threshold {top.threshold:.2f}."
-    sections.append(Section("activations", [text], _histogram(top, values)))
-    lines = [
-        f"{name}: mean activation {said['activation']:.2f}, above {said['percentile']:.1f} % of the photographs; "
-        f"{100 * said['above_99']:.0f} % of images above the 99th percentile, {high:.2f}."
-        for name, said in scores.items()
-    ]
-    sections = [Section("scores", lines), *([Section("dissection", label)] if label else []), *sections]
+    high = float(top.peaks.quantile(0.99))
+    scores = {name: _score(found, top.peaks, high) for name, found in values.items()}
+    sections = [Section("scores", [_line(name, score, high) for name, score in scores.items()])]
+    sections += [Section("dissection", label)] if label else []
+    sections += [_of_method(name, drawn[name], found, top.peaks) for name, found in values.items()]
+    sections += [_of_facets(one, top, natural, rows, config, words, drawing)] if config["k"] else []
+    sections += [_of_photographs(top, config["method"]), _of_activations(top, values)]
     title = f"{inner(one).name} {one.layer} {one.name}"
     report = {**config, "unit": one.index, "name": title, "versions": files.versions(), "scores": scores}
     report |= {"label": label, "photographs_99": high} | top.report()
+    return Page.of(title, sections, _strip(one, top, drawn, values, label), report)
+
+
+def _below(peaks: Tensor, found: Tensor) -> Tensor:
+    """The share of the photographs' activations that is below each of an image, (B,)."""
+    return (peaks[:, None] < found).double().mean(0)
+
+
+def _score(found: Tensor, peaks: Tensor, high: float) -> dict[str, float]:
+    """How activations of images compare with those of photographs, and how often they are above a `high` one."""
+    score = {"activation": float(found.mean()), "percentile": 100 * float(_below(peaks, found).mean())}
+    return score | {"above_99": float((found > high).double().mean())}
+
+
+def _line(name: str, score: Mapping[str, float], high: float) -> str:
+    return (
+        f"{name}: mean activation {score['activation']:.2f}, above {score['percentile']:.1f} % of the photographs; "
+        f"{100 * score['above_99']:.0f} % of images above the 99th percentile, {high:.2f}."
+    )
+
+
+def _of_method(name: str, drawn: Tensor, found: Tensor, peaks: Tensor) -> Section:
+    """The images of a method, with their activations."""
+    texts = [f"{value:.2f} ({100 * share:.1f} %)" for value, share in zip(found, _below(peaks, found), strict=True)]
+    grid = images.grid(drawn, columns=len(found), captions=texts, scale="auto")
+    return Section(name, [f"{METHODS[name]}. Activation, and share of photographs below it."], grid)
+
+
+def _of_facets(
+    one: Unit,
+    top: Found,
+    natural: Photographs,
+    rows: Sequence[int],
+    config: Mapping[str, Any],
+    words: Mapping[str, Any],
+    drawing: Mapping[str, Any],
+) -> Section:
+    """The facets of the photographs that excite a unit most."""
+    best = [rows[row] for row in top.peaks.argsort(descending=True)[:HIGHEST].tolist()]
+    pictures = Pictures(natural.root, natural.take(best, side_of(one)), [natural.name(row) for row in best])
+    asked = subject(one.index, device=drawing["device"], **words).condition
+    kinds = facets(one.index, pictures, condition=asked, k=config["k"], steps=config["evaluations"], **drawing)
+    sizes = ", ".join(str(len(facet.members)) for facet in kinds.found)
+    text = f"A row per facet of {len(best)} photographs ({sizes}): what the unit sees of the nearest; PPGN's samples."
+    return Section("facets", [text], kinds.grid())
+
+
+def _of_photographs(top: Found, method: str) -> Section:
+    """What a unit sees of the photographs that excite it most."""
+    text = "The photographs that excite it most, what it sees of them, what in that it responds to, where it is high."
+    return Section(f"top {len(top.files)} photographs", [text], Patches(None, {"method": method}, [top]).grid())
+
+
+def _of_activations(top: Found, values: Mapping[str, Tensor]) -> Section:
+    """A histogram of the photographs' activations."""
+    text = f"Strongest activation in each of {len(top.peaks)} photographs; threshold {top.threshold:.2f}."
+    return Section("activations", [text], _histogram(top, values))
+
+
+def _strip(
+    one: Unit, top: Found, drawn: Mapping[str, Tensor], values: Mapping[str, Tensor], label: Sequence[str] | None
+) -> Image.Image:
+    """The row of a sheet: of each method the image that excites the unit most, then three photographs' patches."""
     tiles = [images.fit(x[values[name].argmax()] / 255, (THUMB, THUMB)) for name, x in drawn.items()]
     tiles += [images.fit(x / 255, (THUMB, THUMB)) for x in top.images()["patch"][:3]]
     tiles += [torch.ones(3, THUMB, THUMB)] * (len(METHODS) + 3 - len(tiles))
-    called_so = (label or [""])[0].partition(" (")[0]
-    doubt = ", chance" if label and "no detector" in label[0] else ""
-    heads = [one.name, called_so + doubt, *[""] * 4]
-    below_it = [
-        *(f"{name} {found.max():.2f}" for name, found in values.items()),
-        *(f"{x:.2f}" for x in top.activations),
-    ]
-    captions = [f"{head}\n{text}" for head, text in zip(heads, [*below_it, "", ""][:6], strict=True)]
-    return Page.of(title, sections, images.grid(torch.stack(tiles), columns=len(tiles), captions=captions), report)
+    first = (label or [""])[0]
+    heads = [one.name, first.partition(" (")[0] + (", chance" if "no detector" in first else ""), *[""] * 4]
+    below = [f"{name} {found.max():.2f}" for name, found in values.items()] + [f"{x:.2f}" for x in top.activations]
+    captions = [f"{head}\n{text}" for head, text in zip(heads, [*below, "", ""], strict=False)]
+    return images.grid(torch.stack(tiles), columns=len(tiles), captions=captions)
 
 
 def _histogram(top: Found, values: Mapping[str, Any]) -> Image.Image:
@@ -308,7 +341,7 @@ class Page:
             body += f"<h2>{escape(section.title)}</h2>\n" + "".join(f"<p>{escape(x)}</p>\n" for x in section.lines)
             body += _image(_png(picture), f"{section.title} of {title}") + "\n" if picture else ""
         made = {"page.png": _png(_drawn(title, sections)), "strip.png": _png(strip)}
-        made["report.json"] = json.dumps(report, indent=1, ensure_ascii=False).encode()
+        made["report.json"] = paths.as_json(report).encode()
         return Page(made | {"page.html": _html(title, body).encode()})
 
     def read(self, name: str) -> bytes:
@@ -338,23 +371,32 @@ class Cards:
     def __repr__(self) -> str:
         return f"Cards({len(self.pages)} units of {self.config['layer']}, {self.config['photographs']} photographs)"
 
-    def standing(self, numbers: Sequence[int]) -> dict[int, Page]:
-        """The pages that `folder` has of these units. Raises `InputError` where they are of other settings."""
-        if self.folder is None or not (self.folder / "config.yaml").exists():
+    def standing(self, numbers: Sequence[int], overwrite: bool = False) -> dict[int, Page]:
+        """The pages that `folder` has of these units; with `overwrite` none, and all there are deleted.
+
+        Raises `InputError` where they are of other settings.
+        """
+        if self.folder is None:
+            return {}
+        for earlier in self.folder.glob(f"unit-*/{UNIT[-1]}") if overwrite else ():
+            earlier.unlink()
+        if not (self.folder / "config.yaml").exists():
             return {}
         places = {number: self.folder / _name(number) for number in numbers}
         found = {number: Page({}, place) for number, place in places.items() if (place / UNIT[-1]).exists()}
-        if found and (self.folder / "config.yaml").read_text(encoding="utf-8") != self._said():
+        if found and (self.folder / "config.yaml").read_text(encoding="utf-8") != paths.as_yaml(self.config):
             raise InputError(f"'{self.folder}' holds pages of other settings; give overwrite=true or another out")
         return found
 
-    def _said(self) -> str:
-        text: str = yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True)
-        return text
+    def add(self, number: int, page: Page) -> None:
+        """Take the page of a unit, and write it into `folder`, if there is one."""
+        self.pages[number] = page
+        if self.folder is not None:
+            self.write(self.folder, number)
 
     def write(self, folder: Path, number: int) -> None:
         """Write the page of a unit, and keep it there from now on."""
-        paths.write(folder / "config.yaml", self._said())
+        paths.write(folder / "config.yaml", paths.as_yaml(self.config))
         for name in UNIT:
             paths.write(folder / _name(number) / name, self.pages[number].read(name))
         if folder == self.folder:
@@ -379,11 +421,8 @@ class Cards:
 
         Raises `InputError` where the system refuses, and where another folder holds pages but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these pages have no folder; give one: save(FOLDER)")
+        place = folders.chosen(self.folder, folder, overwrite, "config.yaml", f"unit-*/{UNIT[-1]}")
         if place != self.folder:
-            folders.check_free(folders.find(place, "config.yaml", f"unit-*/{UNIT[-1]}"), overwrite)
             for number in self.pages:
                 self.write(place, number)
         if len(self.pages) > 1:

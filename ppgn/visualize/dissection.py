@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +23,8 @@ from ppgn import arguments, files, folders, paths
 from ppgn.errors import InputError
 from ppgn.media import images
 from ppgn.networks import own
+from ppgn.networks.layout import Layout
+from ppgn.networks.network import Network
 from ppgn.visualize import charts, intervention, receptive_field
 from ppgn.visualize.concepts import LEAST, Concepts
 from ppgn.visualize.overlap import IOU, SHARE, Overlap, best_of, counted, linear, overlap, rotation
@@ -76,59 +77,71 @@ def dissect(
     Raises `InputError` for what cannot be used, a layer without places, and where no concept has enough pictures.
     Source: Bau et al. 2017 (arXiv 1704.05796); both tests in the same report are ours.
     """
-    given = dict(locals())
-    for name in ("side", "permutations", "batch_size", "drawings", "removed", "concepts"):
-        arguments.whole(name, given[name])
-    arguments.whole("seed", seed, 0)
-    for name, number in (least or {}).items():
-        if name not in LEAST:
-            raise InputError(f"least.{name}: unknown category; expected one of {', '.join(LEAST)}")
-        arguments.whole(f"least.{name}", number, 0)
+    _check(locals())
     if model is not None:
         options = {"model": model, "segmenter": segmenter, "concepts": concepts, "drawings": drawings, "count": count}
         options |= {"removed": removed, "side": side, "seed": seed, "batch_size": batch_size}
         options |= {"permutations": permutations}
         return intervention.generator(layer, data, intervene, **options, progress=progress, out=out)
-    if intervene is not None:
-        raise InputError(f"intervene={intervene} is for a generator; give its model=natural64 too")
-    where = arguments.device(device)
+    where, bar = arguments.device(device), partial(tqdm, disable=not progress)
     net = uncapped(own.load(network, size, weights), layer).to(where)
     grid = receptive_field.grid(net, layer)
     if grid.height * grid.width < 2:
         raise InputError(f"layer '{layer}' of {net.name} has no places; give one with a grid, as ppgn units lists them")
     pack = Concepts.find(data, None if count is None else arguments.whole("count", count), side=side, seed=seed)
-    counts = counted(pack, dict(least or {}))
-    if not counts.any():
-        need = ", ".join(f"{name} {number}" for name, number in (LEAST | dict(least or {})).items())
-        raise InputError(f"{len(pack)} pictures: no concept has enough ({need}); give more, or a smaller least")
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
-    bar = partial(tqdm, disable=not progress)
+    need = LEAST | dict(least or {})
+    counts = _counts(pack, need)
     with tempfile.TemporaryDirectory(prefix="ppgn-") as scratch:
-        shape = (len(pack), grid.units, grid.height, grid.width)
-        size_of = shape[0] * shape[1] * shape[2] * shape[3]
-        activations = torch.from_file(f"{scratch}/activations", shared=True, size=size_of).view(shape)
-        for start in bar(range(0, len(pack), batch_size), desc="pictures"):
-            x = pack.pictures[start : start + batch_size].to(where) / 255
-            with torch.no_grad():
-                values = receptive_field.maps(net, layer, x, grid)
-            into = activations[start : start + batch_size]
-            into.copy_(values.transpose(1, 2).unflatten(2, shape[2:]))
+        activations = _activations(net, layer, grid, pack, batch_size, f"{scratch}/activations", bar)
         axes = not linear(activations[:: max(1, len(pack) // 256)])
         if not axes:
             print(f"ppgn: layer '{layer}' of {net.name}: {WARNING}", file=sys.stderr)
-        chance: dict[str, Any] = {"permutations": permutations, "seed": seed}
-        found = overlap(activations, pack, counts, **chance, progress=partial(bar, desc="as it is"))
-        chance |= {"turn": rotation(grid.units, seed), "progress": partial(bar, desc="rotated")}
-        rotated = overlap(activations, pack, counts, **chance)
+        compare = partial(overlap, activations, pack, counts, permutations=permutations, seed=seed)
+        found = compare(progress=partial(bar, desc="as it is"))
+        rotated = compare(turn=rotation(grid.units, seed), progress=partial(bar, desc="rotated"))
         tops = _tops(activations, pack, found)
     config = {"layer": layer, "data": pack.root, "network": net.name, "pictures": len(pack), "side": side}
-    config |= {"permutations": permutations, "least": LEAST | dict(least or {}), "seed": seed}
-    folder = None if out is None else Path(out).expanduser()
-    done = Dissection(folder, config, pack.names, pack.categories, counts, found, rotated, axes, tops)
-    if folder is not None:
+    config |= {"permutations": permutations, "least": need, "seed": seed}
+    done = Dissection(folders.of(out), config, pack.names, pack.categories, counts, found, rotated, axes, tops)
+    if out is not None:
         done.save()
     return done
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for numbers that cannot be used, and for an intervention in what draws nothing."""
+    for name in ("side", "permutations", "batch_size", "drawings", "removed", "concepts"):
+        arguments.whole(name, given[name])
+    arguments.whole("seed", given["seed"], 0)
+    for name, number in (given["least"] or {}).items():
+        if name not in LEAST:
+            raise InputError(f"least.{name}: unknown category; expected one of {', '.join(LEAST)}")
+        arguments.whole(f"least.{name}", number, 0)
+    if given["model"] is None and given["intervene"] is not None:
+        raise InputError(f"intervene={given['intervene']} is for a generator; give its model=natural64 too")
+
+
+def _counts(pack: Concepts, need: Mapping[str, int]) -> Tensor:
+    """Which concepts have as many pictures as their category needs. Raises `InputError` where none has."""
+    counts = counted(pack, dict(need))
+    if not counts.any():
+        said = ", ".join(f"{name} {number}" for name, number in need.items())
+        raise InputError(f"{len(pack)} pictures: no concept has enough ({said}); give more, or a smaller least")
+    return counts
+
+
+def _activations(
+    net: Network, layer: str, grid: Layout, pack: Concepts, batch_size: int, file: str, bar: Callable[..., Any]
+) -> Tensor:
+    """What all units say of all pictures, (N, C, h, w), kept in a file instead of in memory."""
+    shape = (len(pack), grid.units, grid.height, grid.width)
+    found = torch.from_file(file, shared=True, size=math.prod(shape)).view(shape)
+    for start in bar(range(0, len(pack), batch_size), desc="pictures"):
+        x = pack.pictures[start : start + batch_size].to(net.preprocessing.gain.device) / 255
+        with torch.no_grad():
+            values = receptive_field.maps(net, layer, x, grid)
+        found[start : start + batch_size].copy_(values.transpose(1, 2).unflatten(2, shape[2:]))
+    return found
 
 
 def _tops(activations: Tensor, concepts: Concepts, found: Overlap) -> dict[int, Tensor]:
@@ -176,12 +189,8 @@ class Dissection:
         for unit in range(len(self)):
             (first, second), (best, next_best) = two.indices[unit].tolist(), two.values[unit].tolist()
             row = {"unit": unit, "label": self.names[first], "category": self.categories[first], "iou": best}
-            row |= {
-                "threshold": float(self.found.thresholds[unit]),
-                "chance": chance[unit],
-                "detector": detectors[unit],
-            }
-            row |= {"second": self.names[second], "second_iou": next_best}
+            row |= {"threshold": float(self.found.thresholds[unit]), "chance": chance[unit]}
+            row |= {"detector": detectors[unit], "second": self.names[second], "second_iou": next_best}
             for name, (values, places) in each.items():
                 row |= {name: self.names[int(places[unit])], f"{name}_iou": max(float(values[unit]), 0.0)}
             rows.append(row)
@@ -208,18 +217,14 @@ class Dissection:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("this dissection has no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         rows, text = self.rows(), io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         paths.write(place / "units.csv", text.getvalue())
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         images.write(place / "top.png", self.grid())
         for name, chart in self.charts().items():
             paths.write(place / f"{name}.png", chart)
@@ -236,11 +241,14 @@ class Dissection:
 
     def charts(self) -> dict[str, bytes]:
         """PNG files: "concepts", detectors of each concept by category, and "tests". Needs matplotlib."""
+        return {"concepts": self._chart_of_concepts(), "tests": self._chart_of_tests()}
+
+    def _chart_of_concepts(self) -> bytes:
         labels = self.found.labels[self.found.detectors].bincount(minlength=len(self.names)).tolist()
         order = [(name, [i for i in range(len(labels)) if labels[i] and self.categories[i] == name]) for name in LEAST]
         bars = sum(len(of_it) for _, of_it in order)
-        concepts = charts.figure(max(4, 0.16 * bars + 2), 4)
-        axis, start = concepts.add_subplot(), 0
+        chart = charts.figure(max(4, 0.16 * bars + 2), 4)
+        axis, start = chart.add_subplot(), 0
         ticks: list[str] = []
         for name, of_it in filter(lambda each: each[1], order):
             highest = sorted(of_it, key=lambda concept: -labels[concept])
@@ -251,12 +259,15 @@ class Dissection:
         axis.set(ylabel="units beyond chance", title=f"{self.config['network']} {self.config['layer']}")
         if bars:
             axis.legend(frameon=False)
-        tests = charts.figure(5, 3.5)
-        axis, keys = tests.add_subplot(), ("detectors", "detectors_permuted", "detectors_beyond_chance")
+        return charts.png(chart)
+
+    def _chart_of_tests(self) -> bytes:
+        chart = charts.figure(5, 3.5)
+        axis, keys = chart.add_subplot(), ("detectors", "detectors_permuted", "detectors_beyond_chance")
         for place, (name, found) in enumerate((("as it is", self.found), ("rotated", self.rotated))):
             said = found.counts()
             axis.bar([x + 0.4 * place - 0.2 for x in range(3)], [said[key] for key in keys], 0.4, label=name)
         axis.set_xticks(range(3), [f"IoU > {IOU}", "the same,\nlabels permuted", "beyond their\nown chance"])
         axis.set_ylabel(f"units of {len(self)}")
         axis.legend(frameon=False)
-        return {"concepts": charts.png(concepts), "tests": charts.png(tests)}
+        return charts.png(chart)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -26,6 +23,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
 from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
@@ -94,63 +92,72 @@ def facets(
     method=mfv, from mean images.
     """
     given = dict(locals())
-    embedded.check(embedding)
-    wanted = arguments.target(target, "facets are those of one target")
+    wanted = _check(given)
+    where, chains = arguments.device(device), arguments.seeds(seeds)
+    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
+    natural = _natural(photographs, method)
+    (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
+    network = _network(made)
+    net = ppgn.model.load(model, where, trust)
+    sampler = net.suited(sampler, prior)
+    walker = walker_of(sampler, steps, strength)
+    chosen = net.choose_prior(prior, walker)
+    bar = partial(Bar, disable=not progress)
+    batches = partial(_batches, batch_size=batch_size, bar=partial(bar, desc="pictures"))
+    draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
+    with enough_memory(where, batch_size):
+        pictures: Photographs | Pictures
+        if natural is None:
+            pictures = drawn_by(draw, drawings, sampler=walker_of(sampler, steps, 1.0))
+        else:
+            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
+    config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
+    size, layer = network.preprocessing.size or 224, layer or penultimate(network)
+    read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
+    found = find(features(network, read, layer), k, nearest, embedding=embedding)
+    seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
+    near = [pictures.take(facet.nearest, seen) for facet in found]
+
+    def drawn(some: Tensor) -> Samples:
+        x = some.to(where) / 255
+        with enough_memory(where, batch_size):
+            if method == "mfv":
+                return _climbed(made, x.mean(0, keepdim=True), chains, batch_size, evaluations, schedule)
+            return draw(chains, sampler=walker, init=net.encode(x).mean(0, keepdim=True))
+
+    samples = [drawn(some) for some in bar(near, desc="facets")]
+    said = [describe(made, part.images) for part in samples]
+    names = [[pictures.name(row) for row in facet.nearest] for facet in found]
+    done = Facets(folders.of(out), config, layer, found, near, Samples.concatenate(samples), names, said)
+    if out is not None:
+        done.save()
+    return done
+
+
+def _check(given: Mapping[str, Any]) -> str | int | None:
+    """The target. Raises `InputError` for several, and for words and numbers that cannot be used."""
+    embedded.check(given["embedding"])
+    wanted = arguments.target(given["target"], "facets are those of one target")
     for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
     for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
         if given[name] not in known:
             raise unknown(name, str(given[name]), known)
-    where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
-    if photographs is None and method != "spread":
+    return wanted
+
+
+def _natural(photographs: Any, method: str) -> Photographs | Pictures | None:
+    """Where facets are sought; None where pictures have to be drawn for it. Raises `InputError` for what is missing."""
+    if method == "spread":
+        return None
+    if photographs is None:
         raise InputError("images is missing: add images=FOLDER, or method=spread, which needs none")
-    natural = None
-    if method != "spread":
-        natural = photographs if isinstance(photographs, Pictures) else Photographs.find(photographs)
-    (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
-    network = _network(made)
-    net = ppgn.model.load(model, where, trust)
-    sampler = net.suited(sampler, prior)
-    walker, full = walker_of(sampler, steps, strength), walker_of(sampler, steps, 1.0)
-    chosen = net.choose_prior(prior, walker)
-    folder = None if out is None else Path(out).expanduser()
-    if folder is not None:
-        paths.check_writable(folder, 10_000_000)
-    bar = partial(tqdm, disable=not progress)
-    size, layer = network.preprocessing.size or 224, layer or penultimate(network)
+    return photographs if isinstance(photographs, Pictures) else Photographs.find(photographs)
 
-    def batches(count: int) -> Iterable[range]:
-        rows = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-        return cast(Iterable[range], bar(rows, desc="pictures"))
 
-    draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
-    pictures: Photographs | Pictures
-    with enough_memory(where, batch_size):
-        if natural is None:
-            pictures = drawn_by(draw, drawings, sampler=full)
-        else:
-            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
-    config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
-    read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
-    found = find(features(network, read, layer), k, nearest, embedding=embedding)
-    seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
-    near = [pictures.take(facet.nearest, seen) for facet in found]
-    drawn: list[Samples] = []
-    for some in bar(near, desc="facets"):
-        with enough_memory(where, batch_size):
-            if method == "mfv":
-                start = (some.float() / 255).mean(0, keepdim=True)
-                drawn.append(_climbed(made, start.to(where), chains, batch_size, evaluations, schedule))
-            else:
-                code = net.encode(some.to(where) / 255).mean(0, keepdim=True)
-                drawn.append(draw(chains, sampler=walker, init=code))
-    said = [describe(made, samples.images) for samples in drawn]
-    names = [[pictures.name(row) for row in facet.nearest] for facet in found]
-    done = Facets(folder, config, layer, found, near, Samples.concatenate(drawn), names, said)
-    if folder is not None:
-        done.save()
-    return done
+def _batches(count: int, batch_size: int, bar: Callable[..., Any]) -> Iterable[range]:
+    """`count` rows, `batch_size` at a time."""
+    return cast(Iterable[range], bar([range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]))
 
 
 def _climbed(
@@ -232,17 +239,13 @@ class Facets:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these facets have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         files.save(place / "samples.safetensors", tensors, "ppgn-facets-1")
-        paths.write(place / "facets.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "facets.json", paths.as_json(self.report()))
         images.write(place / "grid.png", self.grid())
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,6 +33,7 @@ COUNTS = (1, 2, 5, 10, 20, 30)  # units that the curve removes
 MOST = 400  # drawings on which units are chosen, others than those that are measured
 FEW = 200  # of those measured, for the curve
 RANDOM = 3  # sets of random units beside them
+LEARNT = 96  # drawings that the causal effect is learnt from
 SHOWN = 8  # pictures in edits.png
 FILES = ("units.csv", "report.json", "config.yaml", "curve.png", "edits.png")
 
@@ -72,71 +71,48 @@ def generator(
     pack = Concepts.find(data, count, side=side, seed=seed)
     chosen = commonest(pack, concepts)
     names = [pack.names[place] for place in chosen]
+    asked = _asked(wanted, names)
+    pixels = cast(Generator, net.generator).signal_shape[-1]
+    seeing = own.load(segmenter, None if isinstance(segmenter, nn.Module) else SEEN)
+    fitted = partial(fit, seeing, pack, chosen, LAYERS, pixels=pixels, seed=seed)
+    probe, quality, held = fitted(bar=partial(bar, desc="segmenter"))
+    mean_quality = _believed(quality, f"{len(held)} pictures of '{pack.root}'")
+    parts = bar(pack.pictures[held].split(batch_size), desc="codes")
+    every = torch.cat([net.encode(reduced(part, pixels)) for part in parts])
+    codes, others = every[: min(drawings, 3 * len(every) // 4)], every[-min(MOST, len(every) // 4) :]
+    scene = Scene(net.generator, layer, probe)
+    read = [scene.read(part) for part in bar(others.split(batch_size), desc="drawings")]
+    values, labels = torch.cat([v for v, _ in read]), torch.cat([guess for _, guess in read])
+    found, seen = _dissected(values, labels, names, permutations, seed)
+    if removed > values.shape[1]:
+        raise InputError(f"removed={removed} of the {values.shape[1]} units of layer '{layer}'; give fewer")
+    trial = _Trial(scene, codes, others, values, labels, found.iou, names, removed, seed, bar)
+    results = [trial.of(name) | {"segmenter_iou": float(quality[names.index(name)])} for name in asked]
+    config = {"model": str(getattr(net, "name", model)), "layer": layer, "data": pack.root, "drawings": len(codes)}
+    config |= {"removed": removed, "segmenter": seeing.name, "seed": seed}
+    config |= {"segmenter_mean_iou": mean_quality, "segmenter_ious": dict(zip(names, quality.tolist(), strict=True))}
+    done = Interventions(folders.of(out), config, seen, found, trial.counts, results, trial.edits(results))
+    if out is not None:
+        done.save()
+    return done
+
+
+def _asked(wanted: Any, names: Sequence[str]) -> list[str]:
+    """The concepts asked for. Raises `InputError` for one that the segmenter does not know."""
     asked = [str(name) for name in arguments.targets(wanted) if name is not None]
     for name in asked:
         if name not in names:
             raise unknown("concept of the segmenter", name, names)
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
-    pixels = cast(Generator, net.generator).signal_shape[-1]
-    seeing = own.load(segmenter, None if isinstance(segmenter, nn.Module) else SEEN)
-    probe, quality, held = fit(
-        seeing, pack, chosen, LAYERS, pixels=pixels, seed=seed, bar=partial(bar, desc="segmenter")
-    )
-    mean_quality = float(quality[~quality.isnan()].mean())
-    if mean_quality < GOOD:
-        told = f"mean IoU {mean_quality:.2f} on {len(held)} pictures of '{pack.root}'"
+    return asked
+
+
+def _believed(quality: Tensor, where: str) -> float:
+    """The mean IoU of a segmenter. Raises `InputError` where it is too low to be believed."""
+    mean = float(quality[~quality.isnan()].mean())
+    if mean < GOOD:
+        told = f"mean IoU {mean:.2f} on {where}"
         raise InputError(f"the segmenter is poor: {told}; expected {GOOD} or more: give fewer concepts")
-    scene = Scene(net.generator, layer, probe)
-    parts = pack.pictures[held].split(batch_size)
-    every = torch.cat([net.encode(reduced(part, pixels)) for part in bar(parts, desc="codes")])
-    codes, others = every[: min(drawings, 3 * len(every) // 4)], every[-min(MOST, len(every) // 4) :]
-    read = [scene.read(part) for part in bar(others.split(batch_size), desc="drawings")]
-    values, labels = torch.cat([v for v, _ in read]), torch.cat([guess for _, guess in read])
-    found, seen = _dissected(values, labels, names, permutations, seed)
-    units = values.shape[1]
-    if removed > units:
-        raise InputError(f"removed={removed} of the {units} units of layer '{layer}'; give fewer")
-    before = scene.cells(codes)
-    draw = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(units, generator=draw).tolist() for _ in range(RANDOM)]
-    randomly = [scene.cells(codes, without(order[:removed], units)) for order in bar(orders, desc="random units")]
-    few, counts = codes[:FEW], [n for n in COUNTS if n <= units]
-    few_random = {n: scene.cells(few, without(orders[0][:n], units)) for n in bar(counts, desc="random curve")}
-    results = []
-    for name in asked:
-        place = names.index(name)
-        weight = (_pooled(labels == place, values) > 0.5)[:, None].float()
-        mean = (values * weight).sum((0, 2, 3)) / weight.sum().clamp_min(1)
-        shows = (labels == place).flatten(1).any(1).nonzero()[:96, 0]
-        alpha = causal(scene, others[shows], labels[shows], place, found.iou[:, place], mean, epochs=4, seed=seed)
-        rank = {"iou": found.iou[:, place].argsort(descending=True).tolist()}
-        rank["causal"] = (alpha + 1e-3 * found.iou[:, place]).argsort(descending=True).tolist()
-        theirs = torch.stack([cells[:, place] for cells in randomly]).mean(0)
-        said: dict[str, Any] = {"concept": name, "segmenter_iou": float(quality[place])}
-        said["random"] = _gone(before[:, place], theirs)
-        said["curve"] = {"random": [_gone(before[:FEW, place], few_random[n][:, place]) for n in counts]}
-        for way, order in rank.items():
-            ours = scene.cells(codes, without(order[:removed], units))[:, place]
-            low, high = interval(before[:, place], ours, theirs, seed)
-            gone = _gone(before[:, place], ours)
-            said[way] = {"units": order[:removed], "removed": gone, "beyond_random": gone - said["random"]}
-            said[way] |= {"interval": [low, high]}
-            curve = [scene.cells(few, without(order[:n], units))[:, place] for n in bar(counts, desc=f"{name}, {way}")]
-            said["curve"][way] = [_gone(before[:FEW, place], ours) for ours in curve]
-        chosen_units = torch.zeros(units)
-        chosen_units[rank["causal"][:removed]] = 1
-        said["inserted"] = _inserted(scene, others[:FEW], labels[:FEW], place, (chosen_units, mean), names, seed)
-        results.append(said)
-    config = {"model": str(getattr(net, "name", model)), "layer": layer, "data": pack.root, "drawings": len(codes)}
-    config |= {"removed": removed, "segmenter": seeing.name, "seed": seed}
-    config |= {"segmenter_mean_iou": mean_quality, "segmenter_ious": dict(zip(names, quality.tolist(), strict=True))}
-    edits = _edits(scene, codes, before, results, names, orders[0][:removed], units)
-    folder = None if out is None else Path(out).expanduser()
-    done = Interventions(folder, config, seen, found, counts, results, edits)
-    if folder is not None:
-        done.save()
-    return done
+    return mean
 
 
 def _dissected(
@@ -151,57 +127,123 @@ def _dissected(
     return overlap(values, seen, counts, share=SHARE, permutations=permutations, seed=seed), seen
 
 
-def _pooled(cells: Tensor, values: Tensor) -> Tensor:
-    """Cells (N, S, S) as shares of the places of a layer, (N, h, w)."""
-    return F.adaptive_avg_pool2d(cells.float()[:, None], (values.shape[2], values.shape[3]))[:, 0]
+@dataclass(frozen=True)
+class _Trial:
+    """What drawings lose without units and gain with more of them, beside random units.
+
+    `codes` are measured; of `others` the layer's `values` and the `labels` that the segmenter sees are known, and
+    `iou` (K, C) by them: they choose the units.
+    """
+
+    scene: Scene
+    codes: Tensor
+    others: Tensor
+    values: Tensor
+    labels: Tensor
+    iou: Tensor
+    names: Sequence[str]
+    removed: int
+    seed: int
+    bar: Callable[..., Any]
+
+    @property
+    def units(self) -> int:
+        """How many units the layer has."""
+        return self.values.shape[1]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many units the curve removes."""
+        return [n for n in COUNTS if n <= self.units]
+
+    @cached_property
+    def before(self) -> Tensor:
+        """The cells of each concept, (N, C), with all units."""
+        return self.scene.cells(self.codes)
+
+    @cached_property
+    def orders(self) -> list[list[int]]:
+        """The units in `RANDOM` random orders."""
+        draw = torch.Generator().manual_seed(self.seed)
+        return [torch.randperm(self.units, generator=draw).tolist() for _ in range(RANDOM)]
+
+    @cached_property
+    def randomly(self) -> Tensor:
+        """The cells of each concept without random units, (RANDOM, N, C)."""
+        orders = self.bar(self.orders, desc="random units")
+        return torch.stack([self.after(self.codes, order[: self.removed]) for order in orders])
+
+    @cached_property
+    def random_curve(self) -> list[Tensor]:
+        """The same of the first few drawings, without as many random units as the curve removes."""
+        few, counts = self.codes[:FEW], self.bar(self.counts, desc="random curve")
+        return [self.after(few, self.orders[0][:n]) for n in counts]
+
+    def after(self, codes: Tensor, units: Sequence[int]) -> Tensor:
+        """The cells of each concept without `units`, (N, C)."""
+        return self.scene.cells(codes, without(units, self.units))
+
+    def of(self, name: str) -> dict[str, Any]:
+        """What a concept loses without its units, by both ways to choose them, and where they put it in."""
+        place, mean = self.names.index(name), self.mean(name)
+        before, few = self.before[:, place], self.before[:FEW, place]
+        theirs, ranked = self.randomly[..., place].mean(0), self.ranked(name, mean)
+        said: dict[str, Any] = {"concept": name, "random": _gone(before, theirs)}
+        said["curve"] = {"random": [_gone(few, cells[:, place]) for cells in self.random_curve]}
+        for way, order in ranked.items():
+            ours = self.after(self.codes, order[: self.removed])[:, place]
+            gone, ends = _gone(before, ours), interval(before, ours, theirs, self.seed)
+            said[way] = {"units": order[: self.removed], "removed": gone, "beyond_random": gone - said["random"]}
+            said[way] |= {"interval": list(ends)}
+            curve = [self.after(self.codes[:FEW], order[:n]) for n in self.bar(self.counts, desc=f"{name}, {way}")]
+            said["curve"][way] = [_gone(few, cells[:, place]) for cells in curve]
+        said["inserted"] = self.inserted(place, ranked["causal"][: self.removed], mean)
+        return said
+
+    def mean(self, name: str) -> Tensor:
+        """The units' mean value where the concept is seen, (K,)."""
+        cells = (self.labels == self.names.index(name)).float()[:, None]
+        weight = (F.adaptive_avg_pool2d(cells, (self.values.shape[2], self.values.shape[3])) > 0.5).float()
+        return (self.values * weight).sum((0, 2, 3)) / weight.sum().clamp_min(1)
+
+    def ranked(self, name: str, mean: Tensor) -> dict[str, list[int]]:
+        """All units, the highest first: by IoU with the concept, and by causal effect on it."""
+        place = self.names.index(name)
+        iou, rows = self.iou[:, place], (self.labels == place).flatten(1).any(1).nonzero()[:LEARNT, 0]
+        alpha = causal(self.scene, self.others[rows], self.labels[rows], place, iou, mean, epochs=4, seed=self.seed)
+        return {way: x.argsort(descending=True).tolist() for way, x in (("iou", iou), ("causal", alpha + 1e-3 * iou))}
+
+    @torch.no_grad()
+    def inserted(self, place: int, units: Sequence[int], mean: Tensor) -> dict[str, list[float]]:
+        """By what stood there: [places, share of cells that show the concept after], a place in each drawing."""
+        alpha, placed = torch.zeros(self.units), list[Tensor]()
+        alpha[list(units)] = 1
+        put = insertion(alpha, mean, partial(spots_of, draw=torch.Generator().manual_seed(self.seed)), placed)
+        parts, labels = self.others[:FEW].split(32), self.labels[:FEW]
+        after = torch.cat([self.scene.segmenter(self.scene.draw(part, put)).argmax(1) for part in parts])
+        cells = F.interpolate(torch.cat(placed), labels.shape[1:], mode="nearest")[:, 0] > 0
+        found: dict[str, list[float]] = {}
+        for number, name in enumerate(self.names):
+            there = cells & (labels == number)
+            if there.any():
+                found[name] = [int(there.flatten(1).any(1).sum()), float((after == place)[there].float().mean())]
+        return found
+
+    @torch.no_grad()
+    def edits(self, results: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Of every concept drawings that show most of it, without its units, without random ones; uint8, in rows."""
+        rows = []
+        for said in results:
+            most = self.before[:, self.names.index(said["concept"])].topk(min(SHOWN, len(self.codes))).indices
+            for units in ((), said["causal"]["units"], self.orders[0][: self.removed]):
+                drawn = self.scene.draw(self.codes[most], without(units, self.units) if units else None)
+                rows.append(images.to_uint8(drawn))
+        return torch.cat(rows) if rows else torch.zeros(0)
 
 
 def _gone(before: Tensor, after: Tensor) -> float:
     """The share of a concept's cells that is gone, over all pictures."""
     return float(1 - after.sum() / before.sum().clamp_min(1))
-
-
-def _inserted(
-    scene: Scene,
-    codes: Tensor,
-    labels: Tensor,
-    place: int,
-    edit: tuple[Tensor, Tensor],
-    names: Sequence[str],
-    seed: int,
-) -> dict[str, list[float]]:
-    """By what stood there: [places, share of cells that show the concept afterwards], a place in each drawing."""
-    placed: list[Tensor] = []
-    spots = partial(spots_of, draw=torch.Generator().manual_seed(seed))
-    put = insertion(*edit, spots, placed)
-    with torch.no_grad():
-        after = torch.cat([scene.segmenter(scene.draw(part, put)).argmax(1) for part in codes.split(32)])
-    cells = F.interpolate(torch.cat(placed), labels.shape[1:], mode="nearest")[:, 0] > 0
-    found: dict[str, list[float]] = {}
-    for number, name in enumerate(names):
-        there = cells & (labels == number)
-        if there.any():
-            found[name] = [int(there.flatten(1).any(1).sum()), float((after == place)[there].float().mean())]
-    return found
-
-
-def _edits(
-    scene: Scene,
-    codes: Tensor,
-    before: Tensor,
-    results: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
-    randomly: Sequence[int],
-    units: int,
-) -> Tensor:
-    """Of every concept three rows: drawings that show most of it, without its units, without random ones, uint8."""
-    rows = []
-    for said in results:
-        top = codes[before[:, names.index(said["concept"])].topk(min(SHOWN, len(codes))).indices]
-        for edit in (None, without(said["causal"]["units"], units), without(randomly, units)):
-            with torch.no_grad():
-                rows.append(images.to_uint8(scene.draw(top, edit)))
-    return torch.cat(rows) if rows else torch.zeros(0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -233,18 +275,14 @@ class Interventions:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these interventions have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
         lines = ["unit,label,iou,chance,detector\n"]
         each = zip(self.found.labels, self.found.best, self.found.chance, self.found.detectors, strict=True)
         for unit, (label, iou, chance, detector) in enumerate(each):
             lines.append(f"{unit},{self.seen.names[int(label)]},{iou:.5f},{chance:.5f},{bool(detector)}\n")
         paths.write(place / "units.csv", "".join(lines))
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         if self.results:
             images.write(place / "edits.png", self.grid())
             paths.write(place / "curve.png", self.chart())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -152,23 +151,13 @@ def invert(
     1506.02753), with the losses of arXiv 1602.02644.
     """
     layers, ways = arguments.names("layer", layer), arguments.names("method", method, METHODS)
-    for key, number, least in (("steps", steps, 1), ("seed", seed, 0), ("side", 8 if side is None else side, 8)):
-        arguments.whole(key, number, least)
-    if side is not None and side > MOST_SIDE:
-        raise InputError(f"side={side} cannot be used; expected at most {MOST_SIDE} pixels")
-    arguments.share("rate", rate)
-    if tv is not None and (isinstance(tv, bool) or not isinstance(tv, int | float) or not 0 <= tv <= MOST_TV):
-        raise InputError(f"tv={tv} cannot be used; expected a number from 0 to {MOST_TV:,.0f}, or null")
+    _check(steps, seed, side, rate, tv)
     where = arguments.device(device)
-    photo = image if isinstance(image, Tensor) else images.read(image)
-    if photo.dim() != 3 or photo.shape[0] != 3:
-        raise InputError(f"image of shape {tuple(photo.shape)}: expected (3, H, W)")
+    photo = _photo(image)
     seen = own.load(network, size, weights).to(where)
     net = _decoder(model, where) if {"decoder", "both"} & set(ways) else None
     edge = side or (_shape(net)[-1] if net else seen.preprocessing.size or 224)
     picture = square(photo[None], edge)
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
     x = picture.to(where) / 255
     objectives = {name: Objective(seen, name, x, tv) for name in layers}
     starts = {"regularised": noise(edge, [seed], where)} if "regularised" in ways else {}
@@ -176,27 +165,48 @@ def invert(
         starts |= dict.fromkeys(("decoder", "both"), decoded(net, x))
     found: dict[tuple[str, str], Tensor] = {}
     rows = []
-    walks = len([name for name in ways if name != "decoder"])
+    walks = len([way for way in ways if way != "decoder"])
     with tqdm(total=len(layers) * walks * steps, unit="step", disable=not progress) as bar:
-        for name, objective in objectives.items():
+        for name, way in product(layers, ways):
             bar.set_description(name)
-            for way in ways:
-                start = starts[way]
-                drawn = start if way == "decoder" else descend(objective, start, steps, rate, bar.update)
-                done = images.to_uint8(drawn)
-                with torch.no_grad():
-                    error = float(objective.error(done / 255))
-                quality = float(fidelity.psnr(done.cpu(), picture))
-                rows.append({"layer": name, "method": way, "psnr": quality, "error": error, "tv": objective.tv})
-                found[name, way] = done[0].cpu()
+            drawn = starts[way] if way == "decoder" else descend(objectives[name], starts[way], steps, rate, bar.update)
+            done = images.to_uint8(drawn).cpu()
+            found[name, way] = done[0]
+            rows.append({"layer": name, "method": way} | _figures(objectives[name], done, picture))
     config: dict[str, Any] = {"image": str(image) if isinstance(image, str | Path) else "given"}
     config |= {"layer": layers, "network": seen.name, "size": seen.preprocessing.size, "method": ways}
     config |= {"model": (net.name or "given") if net else None, "side": edge}
     config |= {"steps": steps, "rate": rate, "tv": tv, "seed": seed}
-    inverted = Inverted(None if out is None else Path(out).expanduser(), config, picture[0], found, rows)
+    inverted = Inverted(folders.of(out), config, picture[0], found, rows)
     if out is not None:
         inverted.save()
     return inverted
+
+
+def _check(steps: Any, seed: Any, side: Any, rate: Any, tv: Any) -> None:
+    """Raise `InputError` for numbers that cannot be used."""
+    for key, number, least in (("steps", steps, 1), ("seed", seed, 0), ("side", 8 if side is None else side, 8)):
+        arguments.whole(key, number, least)
+    if side is not None and side > MOST_SIDE:
+        raise InputError(f"side={side} cannot be used; expected at most {MOST_SIDE} pixels")
+    arguments.share("rate", rate)
+    if tv is not None and (isinstance(tv, bool) or not isinstance(tv, int | float) or not 0 <= tv <= MOST_TV):
+        raise InputError(f"tv={tv} cannot be used; expected a number from 0 to {MOST_TV:,.0f}, or null")
+
+
+def _photo(image: Any) -> Tensor:
+    """A photograph (3, H, W). Raises `InputError` for what is none."""
+    photo = image if isinstance(image, Tensor) else images.read(image)
+    if photo.dim() != 3 or photo.shape[0] != 3:
+        raise InputError(f"image of shape {tuple(photo.shape)}: expected (3, H, W)")
+    return photo
+
+
+@torch.no_grad()
+def _figures(objective: Objective, done: Tensor, picture: Tensor) -> dict[str, float]:
+    """How near an image is to the photograph, both uint8 (1, 3, S, S), and its features to those wanted."""
+    error = float(objective.error(done.to(objective.wanted.device) / 255))
+    return {"psnr": float(fidelity.psnr(done, picture)), "error": error, "tv": objective.tv}
 
 
 def _decoder(model: Any, device: torch.device) -> PPGN:
@@ -248,17 +258,13 @@ class Inverted:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these images have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         for (layer, method), picture in self.images.items():
             images.write(place / "images" / f"{layer.replace('/', '-')}-{method}.png", picture)
         images.write(place / "grid.png", self.grid())
         said = {**self.config, "versions": files.versions(), "images": list(self.rows)}
-        paths.write(place / "report.json", json.dumps(said, indent=1, ensure_ascii=False))
+        paths.write(place / "report.json", paths.as_json(said))
 
 
 def _said(row: Mapping[str, Any]) -> str:

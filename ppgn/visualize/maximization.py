@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 import ppgn.model
 from ppgn import arguments, files, folders, paths
@@ -25,7 +22,9 @@ from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.samplers.noise import Noise
+from ppgn.settings import plain
 from ppgn.visualize.multifaceted import Multifaceted
 from ppgn.visualize.parametrization import Fourier, Phase, Pixels
 from ppgn.visualize.regularization import Crops, Looks, Patches, Wobble, Yosinski, look_once, total_variation
@@ -217,12 +216,10 @@ def maximize(
     if method is None and natural is None:
         wanted.remove(PATCHES)
     ways = _ways(wanted, natural, side, model, where)
-    folder = None if out is None else Path(out).expanduser()
+    folder = folders.of(out)
     drawn: dict[str, Tensor] = {}
-    if folder is not None:
-        paths.check_writable(folder, 10_000_000)
     total = len(wanted) * len(chains) * evaluations
-    with tqdm(total=total, unit="look", disable=not progress) as bar:
+    with Bar(total=total, unit="look", disable=not progress) as bar:
 
         def told(rows: int, looks: int) -> None:
             bar.update(rows * looks)
@@ -321,13 +318,8 @@ class Maximized:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these images have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
-        text = yaml.safe_dump(_plain(self.config), sort_keys=False, allow_unicode=True)
-        paths.write(place / "config.yaml", text)
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+        paths.write(place / "config.yaml", paths.as_yaml(plain(self.config)))
         head = {"unit": self.name, "evaluations": self.config["evaluations"], "versions": files.versions()}
         if self.compared is not None:
             levels = torch.tensor([0.5, 0.99, 1.0])
@@ -338,18 +330,9 @@ class Maximized:
             for seed, picture in zip(self.seeds, pictures, strict=True):
                 images.write(place / "images" / f"{method}-seed-{seed:04d}.png", picture)
         images.write(place / "grid.png", self.grid())
-        paths.write(place / "report.json", json.dumps(head | {"images": self.rows}, indent=1, ensure_ascii=False))
+        paths.write(place / "report.json", paths.as_json(head | {"images": self.rows}))
 
 
 def _resized(x: Tensor, side: int) -> Tensor:
     same = x.shape[-1] == side
     return x if same else images.to_uint8(F.interpolate(x / 255, (side, side), mode="bicubic", antialias=True))
-
-
-def _plain(value: Any) -> Any:
-    """What YAML can say of a value."""
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(inner) for inner in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)[:200]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ppgn import arguments, files, folders, paths
+from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks import own
+from ppgn.networks.layout import Layout
+from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
+from ppgn.progress import Bar
 from ppgn.visualize import attribution, receptive_field
-from ppgn.visualize.attribution import Attribution
-from ppgn.visualize.subject import inner, side_of, units
+from ppgn.visualize.subject import inner, units
 
 SHARE = 0.005  # of all places at which a unit exceeds its threshold
 DIM = 0.2  # brightness outside a mask
@@ -73,62 +74,90 @@ def patches(
     rows = list(range(len(pictures))) if count is None else pictures.rows(arguments.whole("count", count))
     if len(rows) < n:
         raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
-    if out is not None:
-        paths.check_writable(Path(out).expanduser(), 10_000_000)
-    net, where_in, side = inner(found[0]), found[0].layer, side_of(found[0])
-    grid = receptive_field.grid(net, where_in)
-    numbers = [one.index for one in found]
-    peaks, places, top = [], [], torch.zeros(len(numbers), 0)
-    most = max(1, int(SHARE * len(rows) * max(1, grid.height * grid.width)))
-    for start in tqdm(range(0, len(rows), batch_size), desc="photographs", disable=not progress):
-        x = pictures.take(rows[start : start + batch_size], side).to(where) / 255
-        with torch.no_grad():
-            values = receptive_field.maps(net, where_in, x, grid)[:, :, numbers].cpu().float()  # (B, P, units)
-        best = values.max(1)
-        peaks.append(best.values)
-        places.append(best.indices)
-        top = torch.cat([top, values.flatten(0, 1).T], dim=1)
-        top = top.topk(min(most + 1, top.shape[1])).values
-    strongest = torch.cat(peaks).T.topk(max(n, min(FIELDS, len(rows))))
-    rank_place = torch.cat(places).T.gather(1, strongest.indices)
-    of_units = []
-    for number, one in enumerate(found):
-        chosen, at = [rows[row] for row in strongest.indices[number]], rank_place[number]
-        seen = pictures.take(chosen, side).to(where) / 255
-        field = receptive_field.of(net, where_in, one.index, seen[:FIELDS], at[:FIELDS])
-        shown = range(n)
-        explain: Attribution = attribution.METHODS[method]
-        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in tqdm(shown, desc=one.name, disable=not progress)]
-        with torch.no_grad():
-            activity = receptive_field.maps(net, where_in, seen[:n], grid)[:, :, one.index].cpu().float()
-        threshold = float(top[number, -1])
-        of_units.append(
-            Found(
-                name=one.name,
-                threshold=threshold,
-                field=field,
-                files=[pictures.name(row) for row in chosen[:n]],
-                activations=strongest.values[number, :n].tolist(),
-                places=at[:n].tolist(),
-                pictures=seen[:n].cpu(),
-                maps=torch.stack(every),
-                masks=_masks(activity, grid.height, grid.width, threshold, side),
-                peaks=torch.cat(peaks)[:, number],
-            )
-        )
-    config = {"data": pictures.root, "count": len(rows), "network": net.name, "layer": where_in, "unit": unit}
-    config |= {"n": n, "method": method}
-    done = Patches(None if out is None else Path(out).expanduser(), config, of_units)
+    bar = partial(Bar, disable=not progress)
+    look = _Look(inner(found[0]), found[0].layer, pictures, rows, where)
+    scan = look.scan([one.index for one in found], batch_size, bar)
+    of_units = [look.patches(one, number, scan, n, method, bar) for number, one in enumerate(found)]
+    config = {"data": pictures.root, "count": len(rows), "network": look.network.name, "layer": look.layer}
+    done = Patches(folders.of(out), config | {"unit": unit, "n": n, "method": method}, of_units)
     if out is not None:
         done.save()
     return done
 
 
-def _masks(activity: Tensor, height: int, width: int, threshold: float, side: int) -> Tensor:
-    """Activations (N, P) -> where they exceed the threshold, enlarged, boolean (N, S, S)."""
-    plane = activity.view(len(activity), 1, height or 1, width or 1)
-    enlarged = F.interpolate(plane, (side, side), mode="bilinear", align_corners=False)[:, 0]
-    return enlarged > threshold
+@dataclass(frozen=True)
+class _Scan:
+    """Of units (U) in photographs (N): highest activations and their places, (N, U), and thresholds (U,)."""
+
+    peaks: Tensor
+    places: Tensor
+    thresholds: Tensor
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A layer that looks at the photographs of `rows`, which are numbered from 0 on."""
+
+    network: Network
+    layer: str
+    natural: Photographs
+    rows: Sequence[int]
+    device: torch.device
+
+    @cached_property
+    def grid(self) -> Layout:
+        """The places of the layer."""
+        return receptive_field.grid(self.network, self.layer)
+
+    def images(self, numbers: Iterable[int]) -> Tensor:
+        """Photographs as the network sees them, (B, 3, S, S) in [0, 1]."""
+        side = self.network.preprocessing.size or 224
+        return self.natural.take([self.rows[number] for number in numbers], side).to(self.device) / 255
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, units: Sequence[int]) -> Tensor:
+        """Images (B, 3, S, S) -> what units say at each place, (B, P, U)."""
+        return receptive_field.maps(self.network, self.layer, x, self.grid)[:, :, units].cpu().float()
+
+    def scan(self, units: Sequence[int], batch_size: int, bar: Callable[..., Any]) -> _Scan:
+        """Look at all photographs, for the threshold that a unit exceeds at `SHARE` of all places."""
+        count, (peaks, places), top = len(self.rows), ([], []), torch.zeros(len(units), 0)
+        most = max(1, int(SHARE * count * max(1, self.grid.height * self.grid.width)))
+        for start in bar(range(0, count, batch_size), desc="photographs"):
+            values = self.activations(self.images(range(start, min(start + batch_size, count))), units)
+            best = values.max(1)
+            peaks.append(best.values)
+            places.append(best.indices)
+            top = torch.cat([top, values.flatten(0, 1).T], dim=1)
+            top = top.topk(min(most + 1, top.shape[1])).values
+        return _Scan(torch.cat(peaks), torch.cat(places), top[:, -1])
+
+    def patches(self, one: Unit, number: int, scan: _Scan, n: int, method: str, bar: Callable[..., Any]) -> Found:
+        """The patches of a unit, `number` of the scan."""
+        peaks, threshold = scan.peaks[:, number], float(scan.thresholds[number])
+        order = peaks.topk(max(n, min(FIELDS, len(peaks)))).indices
+        places, seen = scan.places[order, number], self.images(order.tolist())
+        explain = attribution.METHODS[method]
+        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in bar(range(n), desc=one.name)]
+        return Found(
+            name=one.name,
+            threshold=threshold,
+            field=receptive_field.of(self.network, self.layer, one.index, seen[:FIELDS], places[:FIELDS]),
+            files=[self.natural.name(self.rows[row]) for row in order[:n].tolist()],
+            activations=peaks[order[:n]].tolist(),
+            places=places[:n].tolist(),
+            pictures=seen[:n].cpu(),
+            maps=torch.stack(every),
+            masks=self.masks(self.activations(seen[:n], [one.index]), threshold),
+            peaks=peaks,
+        )
+
+    def masks(self, values: Tensor, threshold: float) -> Tensor:
+        """Activations (N, P, 1) -> where they exceed the threshold, enlarged, boolean (N, S, S)."""
+        side = self.network.preprocessing.size or 224
+        plane = values.view(len(values), 1, self.grid.height or 1, self.grid.width or 1)
+        enlarged = F.interpolate(plane, (side, side), mode="bilinear", align_corners=False)[:, 0]
+        return enlarged > threshold
 
 
 @dataclass(frozen=True)
@@ -215,13 +244,9 @@ class Patches:
 
         Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
         """
-        place = self.folder if folder is None else Path(folder).expanduser()
-        if place is None:
-            raise InputError("these patches have no folder; give one: save(FOLDER)")
-        if place != self.folder:
-            folders.check_free(folders.find(place, *FILES), overwrite)
-        paths.write(place / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        paths.write(place / "report.json", json.dumps(self.report(), indent=1, ensure_ascii=False))
+        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / "report.json", paths.as_json(self.report()))
         images.write(place / "grid.png", self.grid())
         for one in self.found:
             for kind, every in one.images().items():

@@ -5,27 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ppgn.cli import main
 
-NET = """
-from torch import nn
-net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-"""
-
 
 @pytest.fixture
-def words(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A tiny network in a file of its own, and in an empty folder ten photographs."""
+def words(tiny: Path, nets: None) -> list[str]:
     pytest.importorskip("matplotlib", reason="the extra toolbox is not installed")
-    monkeypatch.chdir(tmp_path)
-    Path("nets.py").write_text(NET)
-    Path("photos").mkdir()
-    Path("empty").mkdir()
-    pictures = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    np.save("photos/val_images.npy", pictures)
     found = ["network=nets.py:net", "size=32", "layer=1", "device=cpu", f"model={tiny}/model.safetensors"]
     return [*found, "data=photos", "evaluations=2", "seeds=0", "side=32", "n=2", "k=0"]
 

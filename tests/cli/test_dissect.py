@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ppgn.cli import main
+from tests.visualize.test_concepts import write_pack
 
-sys.path.append(str(Path(__file__).parents[1] / "visualize"))
-from test_concepts import write_pack
-
-NET = """
-from torch import nn
-net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-"""
 WORDS = ["network=nets.py:net", "size=32", "device=cpu", "permutations=3", "side=8"]
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("nets.py").write_text(NET)
+def pack(tmp_path: Path, nets: None) -> None:
     draw = np.random.default_rng(0)
     pictures = draw.integers(0, 256, (12, 128, 128, 3), dtype=np.uint8)
     write_pack(tmp_path / "pack", pictures, draw.integers(0, 3, (12, 128, 128), dtype=np.uint8), [0] * 12)
-    Path("photos").mkdir()
 
 
 def test_writes_a_report() -> None:

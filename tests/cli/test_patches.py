@@ -5,27 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ppgn.cli import main
 
-NET = """
-from torch import nn
-net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-"""
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("nets.py").write_text(NET)
-    Path("photos").mkdir()
-    Path("empty").mkdir()
-    pictures = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    np.save("photos/val_images.npy", pictures)
-
-
+pytestmark = pytest.mark.usefixtures("nets")
 WORDS = ["network=nets.py:net", "size=32", "layer=1", "unit=2", "device=cpu"]
 
 

@@ -518,3 +518,21 @@ def test_an_unknown_prior_is_refused_before_anything_is_drawn(sample: Run, monke
 def test_the_folder_says_what_was_asked_of_whom(words: list[str], named: str) -> None:
     _, given, settings = configs.read("sample", words)
     assert folder(given, settings).removeprefix("outputs/") == named
+
+
+def test_shares_are_walked_without_talk_and_read_as_one(sample: Run) -> None:
+    words = ("target=1", "seeds=[5,0,3,8,1]", "out=o")
+    assert sample("target=1", "seeds=[5,0,3,8,1]", "out=one") == 0
+    for share in ("2/3", "3/3"):
+        assert sample(*words, f"shard={share}") == 0
+    partly = ppgn.open_samples("o")
+    assert [row["seed"] for row in partly] == [0, 1, 3]  # 5, 0, 3, 8, 1 dealt to three
+    assert sample(*words, "shard=1/3") == 0
+    whole, one = ppgn.open_samples("o"), ppgn.open_samples("one")
+    codes = {row["seed"]: row["code"] for row in one}
+    assert sorted(row["seed"] for row in whole) == sorted(codes)
+    assert all(torch.equal(row["code"], codes[row["seed"]]) for row in whole)
+    whole.check()
+    assert sample(*words, "resume=true") == 0
+    alone, joined = (load_file(f"{out}/samples.safetensors") for out in ("one", "o"))
+    assert all(torch.equal(alone[name], joined[name]) for name in alone if name != "rows")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppgn.cli import main, units
-from ppgn.networks import own
+from ppgn.cli import main
 
 
 def lines(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
@@ -26,12 +25,6 @@ def test_lists_a_layer_with_everything_inside(capsys: pytest.CaptureFixture[str]
     assert ["blocks.1", "24", "32x32"] in rows
     assert ["blocks.1.1.conv_pw", "144", "32x32"] in rows
     assert all(name.startswith("blocks.1") for name, *_ in rows[1:])
-
-
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
-def test_what_is_listed_of_a_network_is_what_it_gives(name: str) -> None:
-    shapes = own.load(name, weights=None).layer_shapes()
-    assert list(units.shapes(name, None).items()) == list(shapes.items())
 
 
 @pytest.mark.parametrize(

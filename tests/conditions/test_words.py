@@ -210,3 +210,26 @@ def test_a_module_of_logits_is_a_classifier() -> None:
 def test_and_in_words_is_a_sign() -> None:
     with pytest.raises(InputError, match="& is and"):
         words.condition("imagenet:castle and imagenet:volcano")
+
+
+@pytest.mark.parametrize(
+    ("condition", "pattern", "expected"),
+    [
+        ("imagenet", "snowbird", "junco, snowbird"),
+        ("imagenet", "13", "junco, snowbird"),
+        ("places", "coast", "coast"),
+        ("digits", "seven", "seven"),
+        ("speaker", "theo", "theo"),
+        ("caption", "dogs", "dogs"),
+    ],
+)
+def test_conditions_know_what_they_can_be_asked_for(condition: str, pattern: str, expected: str) -> None:
+    assert expected in [words.vocabulary(condition)[row] for row in words.find(condition, pattern)]
+    assert len(words.find(condition)) == len(words.vocabulary(condition))
+
+
+def test_what_is_no_class_and_what_has_none() -> None:
+    with pytest.raises(InputError, match="unknown class 'goldfihs'; nearest: goldfish"):
+        words.find("imagenet", "goldfihs")
+    with pytest.raises(InputError, match="condition=unit has no classes of its own"):
+        words.vocabulary("unit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How much was tried."""
     for what, count in sorted(SEEN.items()):
         terminalreporter.write_line(f"{count} {what}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deaf() -> Iterator[None]:
+    """`ppgn serve` does all but listen."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ppgn.web.serving.listen", lambda *given: None)
+        yield
 
 
 @pytest.fixture(scope="session")

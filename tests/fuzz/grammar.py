@@ -145,7 +145,7 @@ COUNTS = {
     "permutations",
 }
 LEAVES = {"devices", "num_nodes", "compile", "strategy", "minutes", "workers", "network", "name", "profiler", "logger"}
-LEAVES |= {"timeout", "segmenter"}
+LEAVES |= {"timeout", "segmenter", "cluster"}
 
 
 def keys(verb: str, words: list[str]) -> dict[str, fields.Field]:

@@ -34,3 +34,10 @@ def test_median_is_the_lower_of_two_in_the_middle() -> None:
     expected = [float(torch.repeat_interleave(values, row.long()).sort().values[19]) for row in weights]
     found = bootstrap.median(values, weights)
     assert (found.low, found.high) == tuple(np.quantile(expected, [0.025, 0.975]))
+
+
+def test_p_is_the_share_of_signs_that_do_as_well() -> None:
+    assert bootstrap.beyond_chance(torch.ones(4)) == pytest.approx(1 / 16, abs=0.01)
+    assert bootstrap.beyond_chance(torch.tensor([1.0, -1.0])) == pytest.approx(0.75, abs=0.02)
+    assert bootstrap.beyond_chance(-torch.ones(9)) == 1
+    assert bootstrap.beyond_chance(torch.ones(40)) == pytest.approx(1e-4, rel=0.01)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppgn.networks import layout
+from ppgn.networks import layout, own
 from ppgn.networks.layout import Layout
 
 
@@ -38,3 +38,10 @@ def test_places_come_row_by_row_behind_further_tokens(shape: tuple[int, ...]) ->
         place = found.prefix + found.width  # row 1, column 0
         at = {(5, 3, 3): (slice(None), 1, 0), (3, 3, 5): (1, 0), (11, 5): (2 + 3,)}[shape]
         assert torch.equal(places[:, place], values[(slice(None), *at)])
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_what_is_listed_of_a_network_is_what_it_gives(name: str) -> None:
+    shapes = own.load(name, weights=None).layer_shapes()
+    assert list(layout.shapes(name).items()) == list(shapes.items())
+    assert layout.layers(name)["bn2"].units == 1280

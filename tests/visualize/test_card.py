@@ -9,25 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
 import ppgn
 from ppgn.errors import InputError
-from ppgn.networks.network import Network, Preprocessing
-
-SIDE = 16
-
-
-def reds() -> Network:
-    """Unit 0 of layer 1 is the red of 2x2 pixels, unit 1 the blue."""
-    conv = nn.Conv2d(3, 2, 2, 2, bias=False)
-    with torch.no_grad():
-        conv.weight.zero_()
-        conv.weight[0, 0] = conv.weight[1, 2] = 0.25
-    body = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Network(body, Preprocessing(SIDE), name="<r>")
+from tests.tiny import SIDE, reds
 
 
 @pytest.fixture
@@ -37,7 +23,12 @@ def given(tiny: Path, tmp_path: Path) -> dict[str, Any]:
     pictures = np.zeros((12, SIDE, SIDE, 3), np.uint8)
     pictures[..., 0] = 10 * np.arange(12)[:, None, None]
     np.save(tmp_path / "val_images.npy", pictures)
-    found: dict[str, Any] = {"layer": "1", "data": tmp_path, "network": reds(), "model": tiny / "model.safetensors"}
+    found: dict[str, Any] = {
+        "layer": "1",
+        "data": tmp_path,
+        "network": reds("<r>"),
+        "model": tiny / "model.safetensors",
+    }
     return found | {"device": "cpu", "evaluations": 2, "seeds": range(2), "side": 32, "n": 3, "k": 0}
 
 

@@ -19,13 +19,6 @@ from ppgn.visualize.inversion import ALPHA, METHODS, NORM, Objective, decoded, d
 from ppgn.visualize.regularization import MEAN, total_variation
 
 
-@pytest.fixture(scope="module")
-def net() -> Network:
-    torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
-    return own.load(body, 32)
-
-
 @pytest.fixture
 def photo() -> Tensor:
     small = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -9,23 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import ppgn
 from ppgn.errors import InputError
-from ppgn.networks import own
 from ppgn.networks.network import Network
 from ppgn.samplers.noise import Noise
 from ppgn.visualize.maximization import ALL, Ascent, Climb, methods
 from ppgn.visualize.parametrization import Pixels
 from ppgn.visualize.subject import subject
-
-
-@pytest.fixture(scope="module")
-def net() -> Network:
-    torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
-    return own.load(body, 32)
 
 
 @pytest.fixture

@@ -8,23 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import ppgn
 from ppgn.errors import InputError
-from ppgn.networks.network import Network, Preprocessing
-
-SIDE = 16
-
-
-def reds() -> Network:
-    """Unit 0 of layer 1 is the red of 2x2 pixels, unit 1 the blue."""
-    conv = nn.Conv2d(3, 2, 2, 2, bias=False)
-    with torch.no_grad():
-        conv.weight.zero_()
-        conv.weight[0, 0] = conv.weight[1, 2] = 0.25
-    body = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Network(body, Preprocessing(SIDE), name="reds")
+from tests.tiny import SIDE, reds
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""What storing costs a sample, and what several workers are beside one thread; `checkpoints/scale.md` has the figures.
+
+    python tests/benchmarks/scale.py storing [COUNT ...]
+    python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ...] [rounds=3]
+
+storing: every count in a process of its own, chains of one step through a tiny generator; CPU and wall seconds a sample
+of all that is written, peak memory, bytes and files. workers: a run in one process on one thread and one by such
+workers in turn, in chain steps a second of the drawing and seconds before it, with how busy the machine was before
+each: the share of its cores that others used. Every line is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ppgn
+from ppgn.runs import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ["target=junco", "seeds=0-31", "batch_size=4", "steps=30", "sampler=annealed", "judge=none"]
+
+
+def storing(count: int) -> dict[str, Any]:
+    """What storing so many samples costs. To be called first in a process, whose memory it tells."""
+    from tests.test_sampling import Red, model
+
+    spent = {"cpu": 0.0, "wall": 0.0}
+
+    def timed(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def call(*given: Any) -> Any:
+            cpu, wall = time.process_time(), time.perf_counter()
+            inner = dict(spent)
+            found = original(*given)
+            # `finish` calls `save`, which is counted once
+            spent["cpu"] = inner["cpu"] + time.process_time() - cpu
+            spent["wall"] = inner["wall"] + time.perf_counter() - wall
+            return found
+
+        return call
+
+    torch.set_num_threads(1)
+    for name in ("add", "save", "finish"):
+        setattr(Run, name, timed(getattr(Run, name)))
+    with tempfile.TemporaryDirectory() as folder:
+        ppgn.sample(Red(), model=model(), seeds=range(count), steps=1, batch_size=8, prior="gaussian", out=folder)
+        found = [path for path in Path(folder).rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in found)
+        assert len(ppgn.open_samples(folder)) == count
+    return {
+        "samples": count,
+        "cpu_ms_per_sample": round(1000 * spent["cpu"] / count, 4),
+        "wall_ms_per_sample": round(1000 * spent["wall"] / count, 4),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "bytes_per_sample": round(size / count, 1),
+        "files": len(found),
+    }
+
+
+def busy(seconds: float = 3.0) -> float:
+    """How much of the machine others use, 0 to 1."""
+
+    def ticks() -> tuple[int, int]:
+        numbers = list(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9]))
+        return sum(numbers), numbers[3] + numbers[4]
+
+    total, idle = ticks()
+    time.sleep(seconds)
+    later, rest = ticks()
+    return 1 - (rest - idle) / max(later - total, 1)
+
+
+def drawn(*more: str) -> dict[str, Any]:
+    """A run of `WORDS` and more, with one thread a worker."""
+    others, started = busy(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        line = [sys.executable, "-m", "ppgn", "sample", *WORDS, *more, f"out={folder}/o"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        subprocess.run(line, env=environment, check=True, capture_output=True, cwd=folder)
+        said = json.loads(Path(folder, "o", "report.json").read_text())
+    whole = time.perf_counter() - started
+    return {
+        "words": list(more),
+        "chain_steps_per_second": said["chain_steps_per_second"],
+        "seconds_before_and_after": round(whole - said["seconds"], 2),
+        "others": round(others, 2),
+    }
+
+
+def main(words: list[str]) -> None:
+    """See above."""
+    what, *more = words
+    if what == "storing":
+        for count in map(int, more or ("1000", "100000")):
+            code = f"import json; from tests.benchmarks.scale import storing; print(json.dumps(storing({count})))"
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        return
+    rounds = next((int(word[7:]) for word in more if word.startswith("rounds=")), 3)
+    engine, ratios = [word for word in more if not word.startswith("rounds=")] or ["devices=2"], []
+    for _ in range(rounds):
+        one, several = drawn(), drawn(*engine)
+        ratios.append(several["chain_steps_per_second"] / one["chain_steps_per_second"])
+        print(json.dumps({"one": one, "several": several, "ratio": round(ratios[-1], 3)}), flush=True)
+    print(json.dumps({"engine": engine, "median_ratio": round(statistics.median(ratios), 3)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
