@@ -12,6 +12,7 @@ from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import CHANGES, Change, Settings, walk
 from ppgn.errors import InputError
 from ppgn.model import PPGN, load
+from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.samplers.annealed import Annealed
 
 PHOTO = torch.randint(256, (3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
