@@ -2,8 +2,17 @@
 import { ask, make } from "./net.js";
 import { chart } from "./chart.js";
 
-const percent = (value) => (value === null || value === undefined ? "" : `${(100 * value).toFixed(value > 0.1 ? 0 : 1)} %`);
-const WORDS = { queued: "waiting", running: "running", done: "done", failed: "", cancelled: "stopped" };
+export function percent(value) {
+  if (value === null || value === undefined) return "";
+  if (value < 0.001) return "< 0.1 %";
+  return `${(100 * value).toFixed(value > 0.1 ? 0 : 1)} %`;
+}
+const IDLE = { // what stands where results will be
+  sample: "Pictures appear here while their chains walk; click one to go on from it.",
+  inpaint: "Choose a photo, paint a hole, and see several ways to fill it, at the photo's full size.",
+  edit: "Choose a photo and what the network shall see in it: it changes as little as that takes.",
+  unit: "One unit inside a network: what excites it, drawn by several methods.",
+};
 
 export class Outcome {
   constructor(section, verb, open) {
@@ -26,6 +35,7 @@ export class Outcome {
     }
     this.key = `ppgn-${verb}`;
     this.clear();
+    this.say(IDLE[verb]);
     const before = sessionStorage.getItem(this.key);
     if (before) this.watch(before);
   }
@@ -51,6 +61,7 @@ export class Outcome {
     this.go.disabled = is;
     this.stop.disabled = !is;
     this.root.setAttribute("aria-busy", is);
+    this.bar.classList.add("begun");
   }
 
   // Puts a form's wishes into the queue.
@@ -91,9 +102,9 @@ export class Outcome {
     source.onopen = () => { if (this.seen) this.clear(); this.seen = true; }; // the events come again from the first
     source.onerror = () => {
       if (source.readyState !== EventSource.CLOSED) return this.say("the server does not answer; trying again …", true);
-      sessionStorage.removeItem(this.key);
       this.busy(false);
-      this.say("");
+      this.bar.classList.remove("begun");
+      this.say(IDLE[this.verb]);
     };
     this.seen = false;
   }
