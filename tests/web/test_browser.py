@@ -1,4 +1,4 @@
-"""The page in a real browser, headless Chromium: each tab does its main job, by mouse, keyboard and on a small screen."""
+"""The page in headless Chromium: each tab does its main job, by mouse, by keyboard and on a small screen."""
 
 from __future__ import annotations
 
