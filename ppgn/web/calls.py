@@ -237,8 +237,8 @@ def _asked(form: Form) -> dict[str, Any]:
     network, layer = network_of(form.text("network", NETWORKS[1])), form.text("layer")
     if not layer:
         raise InputError("layer is missing: choose one of the list")
-    named: dict[str, Any] = {} if network == NETWORKS[1] else {"network": {"name": network}}
-    return {"target": unit, "condition": {"expression": "unit", **named, "layer": layer}}
+    inner: dict[str, Any] = {} if network == NETWORKS[1] else {"network": {"name": network}}
+    return {"target": unit, "condition": {"expression": "unit", **inner, "layer": layer}}
 
 
 def sample(given: Any, place: Place) -> Call:
