@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ppgn.web import jobs
 from tests.web.conftest import Site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra dev, is not installed")
@@ -157,6 +158,7 @@ def test_a_hole_is_painted_and_filled_at_full_size(page: Any, photo: Path) -> No
     page.mouse.down()
     page.mouse.move(box["x"] + 30, box["y"] + 20, steps=3)
     page.mouse.up()
+    page.locator("#inpaint").get_by_label("Steps").fill("2")
     page.get_by_role("button", name="Fill the hole").click()
     finished(page, "inpaint")
     completions = page.locator("#inpaint figure img")
@@ -168,7 +170,7 @@ def test_a_hole_is_painted_and_filled_at_full_size(page: Any, photo: Path) -> No
 
 def test_an_edit_is_shown_before_after_and_as_a_difference(page: Any, photo: Path) -> None:
     page.get_by_role("tab", name="Edit").click()
-    small(page, "edit", "0")
+    small(page, "edit", "0").get_by_label("Steps").fill("2")
     page.locator("#edit").get_by_label("Photo (PNG, JPEG, WebP)").set_input_files(photo)
     page.locator("#edit canvas").wait_for()
     page.get_by_role("button", name="Edit").click()
@@ -231,14 +233,18 @@ def test_stop_ends_a_walk_and_the_page_can_go_on(page: Any, site: Site) -> None:
     expect(page.get_by_role("button", name="Draw")).to_be_enabled()
 
 
-def test_a_reload_in_the_middle_goes_on_watching_and_a_closed_tab_frees_the_device(browser: Any, site: Site) -> None:
+def test_a_reload_in_the_middle_goes_on_watching_and_a_closed_tab_frees_the_device(
+    browser: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "GRACE", 2.0)
     page = fresh(browser, site)
     long(page)
     page.reload()
     expect(status(page, "sample")).to_contain_text(re.compile(r"step \d+ of 9999"))
     assert page.locator("#sample .pictures img").count() == 1
     page.close()
-    free(site, 10)
+    free(site, 6)
+    page.context.close()
 
 
 def test_two_tabs_at_once_take_turns(browser: Any, site: Site) -> None:
@@ -317,7 +323,7 @@ def test_all_can_be_done_by_keyboard(page: Any, photo: Path) -> None:
     painted = "c => c.getContext('2d').getImageData(c.width / 2 - 1, c.height / 2 - 1, 1, 1).data[3]"
     assert canvas.evaluate(painted) > 0
     press("Tab")
-    expect(page.locator("#inpaint").get_by_label("Brush")).to_be_focused()
+    expect(page.locator("#inpaint").get_by_role("slider", name="Brush")).to_be_focused()
 
 
 def test_a_narrow_screen_shows_everything(browser: Any, site: Site) -> None:
