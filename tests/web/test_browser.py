@@ -236,12 +236,12 @@ def test_stop_ends_a_walk_and_the_page_can_go_on(page: Any, site: Site) -> None:
 def test_a_reload_in_the_middle_goes_on_watching_and_a_closed_tab_frees_the_device(
     browser: Any, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "GRACE", 2.0)
     page = fresh(browser, site)
     long(page)
     page.reload()
     expect(status(page, "sample")).to_contain_text(re.compile(r"step \d+ of 9999"))
     assert page.locator("#sample .pictures img").count() == 1
+    monkeypatch.setattr(jobs, "GRACE", 1.0)
     page.close()
     free(site, 6)
     page.context.close()
