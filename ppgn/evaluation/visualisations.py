@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from ppgn.evaluation.samples import CLASSES
 from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
-from ppgn.evaluation.units import QUANTILE, activations, pick
+from ppgn.evaluation.units import QUANTILE, pick
 from ppgn.media import images
 from ppgn.metrics import bootstrap, fidelity
 from ppgn.metrics.bootstrap import Estimate
@@ -41,7 +42,8 @@ PHOTOGRAPHS = (1, 2, 9)
 HIGHEST = 60  # photographs whose facets are sought
 OCCLUDED = 10  # photographs of a unit of which parts are covered
 SQUARE, PLACES = 0.4, 3  # side of the grey square in sides of the photograph (as in Zimmermann 2021), places an axis
-KIND = "ppgn-drawn-1"  # the format of what a system has drawn for a unit
+KIND = "ppgn-drawn-1"  # the format of what was drawn, or said of pictures
+Look = Callable[[Tensor], Tensor]  # pictures uint8 (N, 3, S, S) -> what is said of each, (N, ...)
 
 
 @folders.results(*FILES)
@@ -73,9 +75,10 @@ def visualisations(
     the 99th percentile of photographs; "kid" to these; and in how many pictures of classes each judge finds the class
     among its 1 and 5 best. Rows "ppgn - NAME" are paired differences, whose one-sided p evaluation.json tells.
 
-    Pictures are judged at 64 px, their activations taken as drawn. In `out`, drawn/ keeps those of each unit: the same
-    settings, with overwrite=true where there is a table already, go on from there. Intervals are over units. Raises
-    `InputError`. Source: `ppgn.metrics.interpretability`; occlusions: Zimmermann et al. 2021 (arXiv 2106.12447).
+    Pictures are judged at 64 px, their activations taken as drawn. In `out`, drawn/ keeps these and what was said of
+    photographs: the same settings, with overwrite=true where there is a table already, go on from there. Intervals are
+    over units. Raises `InputError`. Sources: `ppgn.metrics.interpretability`; occlusions: Zimmermann et al. 2021 (arXiv
+    2106.12447).
     """
     for name in {"sampler", "prior", "steps"} & options.keys():
         raise InputError(f"{name}= cannot be used here: each system has its own; leave it out")
@@ -95,11 +98,11 @@ def visualisations(
     recognised = Recognised(task, net, classes, judges)
     every = task.spread(2 * task.n, drawer)
     asked, shown = every[::2], every[1::2]
-    units = excited(net, layers, position, asked, count, queries, table.about, task)
-    exam = Exam(task, units, asked, shown, queries)
+    readers = {layer: Reader.of(task, table, net, layer, position) for layer in layers}
+    units = excited(readers, asked, count, queries, table.about)
+    exam = Exam(task, table, readers, units, asked, shown, queries)
     if elsewhere is not None:
-        pictures = elsewhere.spread(min(task.n, len(elsewhere)), asked.shape[-1])
-        exam.quiz.ask("other ", exam.features(pictures), exam.activations(pictures))
+        exam.ask("other ", elsewhere.spread(min(task.n, len(elsewhere)), asked.shape[-1]))
     draw = Draw(net, drawer, position, {"evaluations": evaluations, "side": side})
     for name in systems:
         kept, per_unit = Kept(table.out, table.about, name), []
@@ -111,72 +114,96 @@ def visualisations(
                 one = partial(draw, name, unit.index, unit.layer, chains, near)
                 per_unit.append(kept.get(f"{unit.layer}-{unit.index}", chains, one))
                 steps.update()
-        exam.add(table, name, torch.stack(per_unit), recognised.by(name, kept, draw))
+        exam.add(name, torch.stack(per_unit), recognised.by(name, kept, draw))
     for each in PHOTOGRAPHS:
         classed = recognised.photographs(asked.shape[-1]) if each == 1 else {}
-        exam.add(table, f"photographs {each}", shown[exam.best[:, :each]], classed)
+        exam.add(f"photographs {each}", shown[exam.best[:, :each]], classed)
     random = torch.randint(task.n, (count, len(task.seed_list)), generator=torch.Generator().manual_seed(0))
-    exam.add(table, "random", shown[random], {})
+    exam.add("random", shown[random], {})
     for name in exam.said if "ppgn" in systems else ():
         if name not in ("ppgn", "random"):
-            exam.compare(table, "ppgn", name)
+            exam.compare("ppgn", name)
     return table
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What all units of a layer, of which `unit` is one, give for pictures uint8 (N, 3, S, S), (N, units)."""
+
+    unit: Unit
+    every: Look
+
+    @staticmethod
+    def of(task: Task, table: Table, net: Network, layer: str, position: Any) -> Reader:
+        """Of a layer of a network at a position. Raises `InputError`."""
+        (unit,) = units_of(net, layer, 0, position, task.where)
+        every = partial(look, unit.activations, like=net.preprocessing.gain, batch_size=task.batch_size)
+        settings = {"condition": table.about["settings"]["condition"], "position": position}
+        return Reader(unit, remembered(every, table.out, layer, settings))
+
+
 def excited(
-    net: Network,
-    layers: Sequence[str],
-    position: Any,
-    photographs: Tensor,
-    count: int,
-    queries: int,
-    about: dict[str, Any],
-    task: Task,
+    readers: Mapping[str, Reader], photographs: Tensor, count: int, queries: int, about: dict[str, Any]
 ) -> list[Unit]:
     """`count` random units, always the same, that `queries` photographs excite more than the middle one does.
 
-    `about` is told how many of each layer these are chosen from. Raises `InputError` for too few.
+    `about` is told of how many of each layer that is true. Raises `InputError` for too few.
     """
     if len(photographs) < 3 * queries:
-        raise InputError(
-            f"queries={queries}: too few photographs by n={len(photographs)}; give n={3 * queries} or more"
-        )
-    first, live = {}, {}
-    for layer in layers:
-        (first[layer],) = units_of(net, layer, 0, position, task.where)
-        gain = net.preprocessing.gain
-        values = look(first[layer].activations, photographs, gain, task.batch_size)
+        given = f"queries={queries}: too few photographs by n={len(photographs)}"
+        raise InputError(f"{given}; give n={3 * queries} or more")
+    found: dict[str, list[int]] = {}
+    for layer, reader in readers.items():
+        values = reader.every(photographs)
         least = values.topk(queries, dim=0).values[-1]
-        live[layer] = (least > values.median(0).values).nonzero()[:, 0].tolist()
-        about.setdefault("excited", {})[layer] = f"{len(live[layer])} of {values.shape[1]} units"
-    picked = pick({layer: len(numbers) for layer, numbers in live.items()}, count)
-    return [first[layer].with_target(live[layer][row]).eval() for layer, row in picked]
+        found[layer] = (least > values.median(0).values).nonzero()[:, 0].tolist()
+        about.setdefault("excited", {})[layer] = f"{len(found[layer])} of {values.shape[1]} units"
+    picked = pick({layer: len(numbers) for layer, numbers in found.items()}, count)
+    return [readers[layer].unit.with_target(found[layer][row]).eval() for layer, row in picked]
 
 
 class Exam:
-    """Units, photographs that ask about them and others that explain them; it measures pictures of these units.
+    """Units, photographs that ask about them and others that explain them; it fills a table with pictures of these.
 
     asked, shown: uint8 (N, 3, S, S). `best` are the places in `shown` of those that excite a unit most, (C, N).
     """
 
-    def __init__(self, task: Task, units: Sequence[Unit], asked: Tensor, shown: Tensor, queries: int) -> None:
-        self.units, self.batch_size, self.side = units, task.batch_size, asked.shape[-1]
-        self.features = task.features()
-        self.panel = Panel(units, lambda *_: {}, self.features, asked)
+    def __init__(
+        self,
+        task: Task,
+        table: Table,
+        readers: Mapping[str, Reader],
+        units: Sequence[Unit],
+        asked: Tensor,
+        shown: Tensor,
+        queries: int,
+    ) -> None:
+        self.table, self.readers, self.units, self.side = table, readers, units, asked.shape[-1]
+        self.features = remembered(task.features(), table.out, "features", fidelity.NETWORK)
+        self.panel = Panel(units, lambda *_: {}, cast(fidelity.Features, self.features), asked)
         self.quiz = Quiz(self.features(shown).mean(0), queries)
-        values, of_shown = self.activations(asked), self.activations(shown)
-        self.quiz.ask("", self.panel.real, values)
-        self.quiz.occlude(units, asked, values, self.features, task.batch_size)
-        self.limits = of_shown.quantile(QUANTILE, dim=1)
-        self.best = of_shown.argsort(dim=1, descending=True, stable=True)
+        self.ask("", asked)
+        self.quiz.occlude([self.of_unit(unit) for unit in units], asked, self.activations(asked), self.features)
+        values = self.activations(shown)
+        self.limits = values.quantile(QUANTILE, dim=1)
+        self.best = values.argsort(dim=1, descending=True, stable=True)
         self.said: dict[str, dict[str, Tensor]] = {}  # by row of the table and figure, of every unit
         self.seen: dict[str, Tensor] = {}  # by row of the table the features of its pictures
 
+    def of_unit(self, unit: Unit) -> Look:
+        """What a unit gives for pictures (N, 3, S, S), (N,)."""
+        return lambda pictures: self.readers[unit.layer].every(pictures)[:, unit.index].double()
+
     def activations(self, pictures: Tensor) -> Tensor:
         """Of every unit by pictures (N, 3, S, S), (C, N)."""
-        return activations(self.units, pictures, self.batch_size).T
+        values = {layer: reader.every(pictures) for layer, reader in self.readers.items()}
+        return torch.stack([values[unit.layer][:, unit.index] for unit in self.units]).double()
 
-    def add(self, table: Table, name: str, pictures: Tensor, classed: Mapping[str, Estimate | None]) -> None:
+    def ask(self, prefix: str, photographs: Tensor) -> None:
+        """Which of these excite a unit, too."""
+        self.quiz.ask(prefix, self.features(photographs), self.activations(photographs))
+
+    def add(self, name: str, pictures: Tensor, classed: Mapping[str, Estimate | None]) -> None:
         """The row of pictures (C, K, 3, S, S)."""
         count, each = pictures.shape[:2]
         targets = torch.arange(count).repeat_interleave(each)
@@ -191,9 +218,9 @@ class Exam:
         rows = zip(self.units, *(value.tolist() for value in said.values()), strict=True)
         facts = [{"unit": f"{unit.layer} {unit.index}", **dict(zip(said, row, strict=True))} for unit, *row in rows]
         sheet = images.grid(drawn.pictures, columns=each * max(1, 10 // each))
-        table.add(name, figures, {f"grid_{name.replace(' ', '_')}": sheet}, units=facts)
+        self.table.add(name, figures, {f"grid_{name.replace(' ', '_')}": sheet}, units=facts)
 
-    def compare(self, table: Table, one: str, other: str) -> None:
+    def compare(self, one: str, other: str) -> None:
         """The row of paired differences of two rows."""
         weights = bootstrap.draws(len(self.units))
         apart = {key: value - self.said[other][key] for key, value in self.said[one].items()}
@@ -208,7 +235,7 @@ class Exam:
 
         figures["kid"] = bootstrap.estimate(further, weights, centred=True)
         p = {key: bootstrap.beyond_chance(value) for key, value in apart.items()}
-        table.add(f"{one} - {other}", figures, p=p)
+        self.table.add(f"{one} - {other}", figures, p=p)
 
 
 class Quiz:
@@ -229,14 +256,15 @@ class Quiz:
         for name in ("bottom", "median"):
             self.questions[prefix + name] = features[ranks["high"]], features[ranks[name]], False
 
-    def occlude(
-        self, units: Sequence[Any], pictures: Tensor, values: Tensor, features: fidelity.Features, batch_size: int
-    ) -> None:
-        """Which of two grey squares on a photograph that excites a unit takes more of that away."""
+    def occlude(self, units: Sequence[Look], pictures: Tensor, values: Tensor, features: Look) -> None:
+        """Which of two grey squares on a photograph that excites a unit takes more of that away.
+
+        units: what each gives for pictures, (N,); `values` (C, N) are those of `pictures`.
+        """
         less, more = [], []
         for unit, row in zip(units, ranked(values, OCCLUDED)["high"], strict=True):
             covered = occluded(pictures[row])
-            found = activations([unit], covered.flatten(0, 1), batch_size).view(covered.shape[:2])
+            found = unit(covered.flatten(0, 1)).view(covered.shape[:2])
             places = torch.arange(len(covered))
             less.append(covered[places, found.argmax(1)])
             more.append(covered[places, found.argmin(1)])
@@ -310,24 +338,35 @@ class Kept:
 
     def get(self, name: str, seeds: Sequence[int], draw: Callable[[], Tensor]) -> Tensor:
         """The pictures of a unit or class by `name`."""
-        if self.out is None:
-            return draw()
-        drawn_by = ("condition", "position", "evaluations", "side")
-        said = {key: self.about["settings"][key] for key in drawn_by} | {
-            "model": self.about["model"],
-            "seeds": [*seeds],
-        }
-        said |= {"data": self.about["data"], "n": self.about["settings"]["n"]} if self.system == "facets" else {}
-        path = self.out / "drawn" / f"{self.system}-{name}.safetensors"
-        try:
-            tensors, metadata = files.load(path, KIND)
-            if metadata["settings"] == said:
-                return tensors["pictures"]
-        except InputError:
-            pass  # none there, or a damaged one
-        pictures = draw()
-        files.save(path, {"pictures": pictures}, KIND, settings=said)
-        return pictures
+        facts = self.about["settings"] | {key: self.about[key] for key in ("model", "data")}
+        by = ("condition", "position", "evaluations", "side", "model", *(("data", "n") * (self.system == "facets")))
+        return _kept(self.out, f"{self.system}-{name}", {key: facts[key] for key in by} | {"seeds": [*seeds]}, draw)
+
+
+def remembered(ask: Look, out: Path | None, name: str, settings: Any) -> Look:
+    """`ask`, whose answers for pictures are kept in `out`/drawn by a digest of these."""
+
+    def answer(pictures: Tensor) -> Tensor:
+        digest = hashlib.sha256(pictures.contiguous().numpy().tobytes()).hexdigest()
+        return _kept(out, f"{name}-{digest[:16]}", [settings, digest, [*pictures.shape]], lambda: ask(pictures))
+
+    return answer
+
+
+def _kept(out: Path | None, name: str, settings: Any, make: Callable[[], Tensor]) -> Tensor:
+    """A tensor that was made with these settings, or is made now, and kept in `out`/drawn."""
+    if out is None:
+        return make()
+    path = out / "drawn" / f"{name}.safetensors"
+    try:
+        tensors, metadata = files.load(path, KIND)
+        if metadata["settings"] == settings:
+            return tensors["pictures"]
+    except InputError:
+        pass  # none there, or a damaged one
+    made = make()
+    files.save(path, {"pictures": made}, KIND, settings=settings)
+    return made
 
 
 class Recognised:

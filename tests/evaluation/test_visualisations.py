@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppgn import evaluation
 from ppgn.errors import InputError
+from ppgn.evaluation.units import activations
 from ppgn.evaluation.visualisations import Quiz, occluded, ranked, visualisations
 from ppgn.model import PPGN
 from tests.evaluation.conftest import grey, store
@@ -72,7 +73,7 @@ def test_a_square_on_what_excites_a_unit_makes_a_photograph_less_like_its_pictur
         red = x[:, 0].float() / 255
         return torch.stack([red[:, :6, :6].mean((1, 2)), 1 - red[:, :6, :6].mean((1, 2))], 1)
 
-    quiz.occlude([unit], pictures, torch.ones(1, 12), corner_and_rest, 8)  # type: ignore[arg-type]
+    quiz.occlude([lambda x: activations([unit], x)[:, 0]], pictures, torch.ones(1, 12), corner_and_rest)
     assert quiz.answers(torch.tensor([[[1.0, 0]]]))["occlusion"].tolist() == [1]
     assert quiz.answers(torch.tensor([[[0, 1.0]]]))["occlusion"].tolist() == [0]
 
