@@ -29,6 +29,7 @@ NAMELESS = {"button", "checkbox", "combobox", "link", "radio", "searchbox", "sli
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    playwright.expect.set_options(timeout=WAIT)
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS.split())
         yield running
@@ -73,7 +74,7 @@ def small(page: Any, tab: str, seeds: str = "0-1") -> Any:
 
 def steps(page: Any, count: int) -> None:
     page.get_by_text("How the chains walk").click()
-    page.get_by_label("Steps", exact=True).fill(str(count))
+    page.locator("#sample").get_by_label("Steps", exact=True).fill(str(count))
 
 
 def status(page: Any, tab: str) -> Any:
@@ -158,7 +159,7 @@ def test_a_hole_is_painted_and_filled_at_full_size(page: Any, photo: Path) -> No
     page.mouse.down()
     page.mouse.move(box["x"] + 30, box["y"] + 20, steps=3)
     page.mouse.up()
-    page.locator("#inpaint").get_by_label("Steps").fill("2")
+    page.locator("#inpaint").get_by_label("Steps", exact=True).fill("2")
     page.get_by_role("button", name="Fill the hole").click()
     finished(page, "inpaint")
     completions = page.locator("#inpaint figure img")
@@ -170,7 +171,7 @@ def test_a_hole_is_painted_and_filled_at_full_size(page: Any, photo: Path) -> No
 
 def test_an_edit_is_shown_before_after_and_as_a_difference(page: Any, photo: Path) -> None:
     page.get_by_role("tab", name="Edit").click()
-    small(page, "edit", "0").get_by_label("Steps").fill("2")
+    small(page, "edit", "0").get_by_label("Steps", exact=True).fill("2")
     page.locator("#edit").get_by_label("Photo (PNG, JPEG, WebP)").set_input_files(photo)
     page.locator("#edit canvas").wait_for()
     page.get_by_role("button", name="Edit").click()
@@ -303,7 +304,7 @@ def test_all_can_be_done_by_keyboard(page: Any, photo: Path) -> None:
     expect(page.get_by_role("button", name="Remove golden retriever")).to_be_visible()
     page.get_by_text("How the chains walk").focus()
     press("Enter")
-    page.get_by_label("Steps", exact=True).fill("1")
+    page.locator("#sample").get_by_label("Steps", exact=True).fill("1")
     press("Enter")
     finished(page, "sample")
     page.locator("#sample .pictures button").first.focus()
