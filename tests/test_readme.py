@@ -62,6 +62,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 NEEDS = {  # what a line has that a test has not, and where the README says so
     "pip install": "on a plain CPU or on a GPU if there is one, with nothing to download but packages",
     "uv sync": "the versions of `uv.lock`",
+    "--torch-backend cpu": "if it reaches PyTorch's own index",
     "devices=": "# a process a GPU",
     "cluster=": "# on the workers of a Ray cluster",
     "data=FOLDER": "`FOLDER` holds photographs",

@@ -11,7 +11,7 @@ export function classes(place) {
   const condition = make("select", {}, ...about.conditions.map((one) => make("option", { value: one, textContent: one })));
   const box = make("input", {
     id, autocomplete: "off", role: "combobox", "aria-expanded": "false", "aria-controls": `${id}-list`,
-    "aria-autocomplete": "list", placeholder: "type to search, as goldfish or dog",
+    "aria-autocomplete": "list", placeholder: "goldfish, or dog",
   });
   if (!many) box.value = start ?? "";
   const list = make("ul", { id: `${id}-list`, role: "listbox", hidden: true, "aria-label": "Classes that match" });
