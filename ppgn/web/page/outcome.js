@@ -182,7 +182,7 @@ export class Outcome {
       return [...steps].sort(([a], [b]) => a - b);
     };
     const [own, other] = this.charts;
-    chart(own, "log p by the condition, a line a chain", joined(this.batches), this.steps);
+    chart(own, this.verb === "inpaint" ? "log p of what is known and asked for" : "log p by the condition, a line a chain", joined(this.batches), this.steps);
     const judged = joined(this.judged);
     if (judged.length) chart(other, "log p by a judge that takes no part", judged, this.steps);
     else other.replaceChildren();
@@ -227,10 +227,12 @@ export class Outcome {
   completions({ pictures, size }) {
     this.pictures.replaceChildren();
     this.found.append(make("h2", { textContent: `At full size, ${size[0]} × ${size[1]} pixels, the best first` }));
+    const several = make("div", { className: "several" });
+    this.found.append(several);
     for (const row of pictures) {
       const p = row.prob === undefined ? "" : `, p of the target ${percent(row.prob)}`;
       const words = `seed ${row.seed}: log p of what is known ${row.log_context?.toFixed(1) ?? "–"}${p}`;
-      this.found.append(this.figure(this.url(row.file), `Completion, seed ${row.seed}`, words, size));
+      several.append(this.figure(this.url(row.file), `Completion, seed ${row.seed}`, words, size));
     }
   }
 
