@@ -192,7 +192,8 @@ export class Outcome {
 
   show(result) {
     this.again.hidden = false;
-    if (this.batches.size) this.curves();
+    if (this.verb === "unit") this.charts.forEach((one) => one.replaceChildren());
+    else if (this.batches.size) this.curves();
     if (this.verb === "sample") this.samples(result);
     else if (this.verb === "inpaint") this.completions(result);
     else if (this.verb === "edit") this.edits(result);
@@ -267,9 +268,15 @@ export class Outcome {
     const text = await (await fetch(this.url(page))).text();
     const body = new DOMParser().parseFromString(text, "text/html").body;
     const shown = make("div", { className: "page" });
+    let part = shown;
     for (const one of body.querySelectorAll("h1, h2, p, img")) {
-      if (one.tagName === "IMG") shown.append(make("img", { alt: one.alt, src: one.getAttribute("src") }));
-      else shown.append(make(one.tagName === "H1" ? "h2" : one.tagName === "H2" ? "h3" : "p", { textContent: one.textContent }));
+      if (one.tagName === "H2") shown.append((part = make("section", {}, make("h3", { textContent: one.textContent }))));
+      else if (one.tagName === "IMG") {
+        const image = make("img", { alt: one.alt, src: one.getAttribute("src") });
+        await image.decode().catch(() => {});
+        part.classList.toggle("narrow", image.naturalWidth < 2.5 * image.naturalHeight);
+        part.append(image);
+      } else part.append(make(one.tagName === "H1" ? "h2" : "p", { textContent: one.textContent }));
     }
     shown.append(make("p", {}, make("a", { href: this.url(page), download: "" }, "Download the card, one file")));
     this.found.append(shown);
