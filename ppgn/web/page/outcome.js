@@ -274,7 +274,7 @@ export class Outcome {
       else if (one.tagName === "IMG") {
         const image = make("img", { alt: one.alt, src: one.getAttribute("src") });
         await image.decode().catch(() => {});
-        part.classList.toggle("narrow", image.naturalWidth < 2.5 * image.naturalHeight);
+        part.classList.toggle("narrow", image.naturalWidth < 2 * image.naturalHeight);
         part.append(image);
       } else part.append(make(one.tagName === "H1" ? "h2" : "p", { textContent: one.textContent }));
     }
