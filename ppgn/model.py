@@ -17,6 +17,7 @@ from ppgn.errors import InputError, unknown
 from ppgn.media import medium
 from ppgn.networks import _weights
 from ppgn.networks.network import Network
+from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.posterior import Posterior, Transform
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
@@ -152,13 +153,15 @@ class PPGN(nn.Module):
         """Images (B, 3, H, W) in [0, 1] -> codes (B, *code_shape). Raises `InputError` where there is no encoder."""
         if self.encoder is None:
             raise InputError("model: it has no encoder, so images cannot be encoded; start from random codes instead")
-        codes: Tensor = self.encoder(images.to(self._reference))
+        with AlikeInAnyBatch():
+            codes: Tensor = self.encoder(images.to(self._reference))
         return codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> images (B, 3, H, W) in [0, 1]."""
-        drawn: Tensor = self.generator(codes.to(self._reference))
+        with AlikeInAnyBatch():
+            drawn: Tensor = self.generator(codes.to(self._reference))
         return drawn
 
     def posterior(

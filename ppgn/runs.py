@@ -63,8 +63,8 @@ class Run(Drawn):
         return said if said["samples"] is not None else said | {"samples": self._file("report", ".jsonl").name}
 
     def summary(self) -> str:
-        """One line for the person who waits, with the folder."""
-        return f"{super().summary()} -> {self.folder}"
+        """One line for the person who waits, with the folder if there is one."""
+        return super().summary() if self.folder is None else f"{super().summary()} -> {self.folder}"
 
     # Batches come, and go into files
 

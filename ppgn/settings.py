@@ -52,7 +52,7 @@ def as_config(
     elif isinstance(condition, Mapping):
         described |= condition
     config["condition"] = plain(described)
-    if not isinstance(config["target"], str | int | list):
+    if callable(given["target"]) or not isinstance(config["target"], str | int | list):
         config["target"] = named
     by_name = isinstance(given["model"], str | Path) and not str(given["model"]).startswith("hf:")  # which has a commit
     config["model"] = called("model", given["model"]) if by_name else str(net.name)

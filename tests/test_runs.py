@@ -90,6 +90,13 @@ def test_a_run_without_a_folder_is_saved_where_one_is_named(tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "later").iterdir()) == names
 
 
+def test_what_is_said_of_a_run_names_its_folder_if_it_has_one(tmp_path: Path) -> None:
+    for folder, end in ((None, "mean p(bright) 0.50"), (tmp_path, f" 0.50 -> {tmp_path}")):
+        done = run(folder)
+        done.add(done.part(samples((0, 1)), 2), 1.0)
+        assert done.summary().endswith(end)
+
+
 def test_many_samples_go_into_shards_that_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MOST", 8)
     one, twin = run(tmp_path), run(None)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import ppgn
 from ppgn import files, folders, progress, sampling
 from ppgn.cli import main
+from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.engines.contract import Batch, Here, LostError
 from ppgn.errors import InputError
@@ -52,6 +53,13 @@ def test_any_module_is_a_condition_and_nothing_is_written(tmp_path: Path, monkey
     assert drawn.codes.shape == (3, 5)
     assert drawn.grid().size[0] > 12
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_condition_in_the_targets_place_is_called_by_its_name() -> None:
+    wish = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2)), "grass", labels=["sky", "grass"], size=4)
+    drawn = ppgn.sample(wish, model=model(), seeds=0, steps=2)
+    assert drawn.report()["target"] == "grass"
+    assert "mean p(grass) " in drawn.summary()
 
 
 def test_the_condition_pulls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from ppgn.contracts import Condition, Encoder, Generator, Samples
 from ppgn.editing.canvas import Canvas
 from ppgn.errors import InputError, unknown
 from ppgn.model import PPGN
+from ppgn.numerics.convolution import AlikeInAnyBatch
 from ppgn.priors.bank import Near
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import Callback, run_chains
@@ -80,7 +81,7 @@ class Change(nn.Module):
         super().__init__()
         self.generator, self.image, self.share = generator, image, share
         self.code_shape, self.signal_shape = generator.code_shape, generator.signal_shape
-        with torch.no_grad():
+        with torch.no_grad(), AlikeInAnyBatch():
             self.drawn = generator(code)
 
     def forward(self, h: Tensor) -> Tensor:

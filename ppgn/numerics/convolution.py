@@ -1,7 +1,8 @@
-"""Convolutions and group norms whose rows do not depend on how many there are."""
+"""Convolutions, group norms and curves whose rows do not depend on how many there are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from torch.overrides import TorchFunctionMode
 
 SMALL = 20480  # values of a lone image, up to which PyTorch convolves it without oneDNN
 TRANSPOSED = frozenset((torch.conv_transpose2d, F.conv_transpose2d))
+LANES = 32  # values that the widest registers take at once; PyTorch computes what is left over by other code
+CURVES = frozenset(
+    (torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.silu, F.softplus, F.gelu, F.mish, F.elu, F.selu, F.celu, F.logsigmoid)
+)
 NORMS = frozenset((torch.group_norm, F.group_norm))
 CONVOLUTIONS = TRANSPOSED | {torch.conv2d, F.conv2d}
 
@@ -24,7 +29,8 @@ class AlikeInAnyBatch(TorchFunctionMode):
     every image, without moving memory, which is also faster; any other convolution of a small lone image runs on two
     copies of it, for which PyTorch takes the library of larger batches. A group norm on several threads sees images
     contiguous, since it adds up others in an order that depends on how they lie in memory, and a lone one may lie
-    otherwise than a batch. It reaches Python code, not the inside of a TorchScript.
+    otherwise than a batch. A curve (sigmoid, SiLU, ...) is computed of so many rows that the registers are full. The
+    mode reaches Python code, not the inside of a TorchScript.
 
     Source of the choice: `use_mkldnn` in PyTorch's ATen/native/Convolution.cpp.
     """
@@ -38,6 +44,8 @@ class AlikeInAnyBatch(TorchFunctionMode):
     ) -> Any:
         """PyTorch calls this in place of every function of its own."""
         kwargs = kwargs or {}
+        if func in CURVES and args and args[0].device.type == "cpu" and args[0].numel() % LANES:
+            return _curve(func, *args, **kwargs)
         if func in NORMS and args[0].device.type == "cpu" and torch.get_num_threads() > 1:
             return func(args[0].contiguous(), *args[1:], **kwargs)
         if func not in CONVOLUTIONS or len(args) < 2 or args[0].device.type != "cpu":
@@ -66,6 +74,14 @@ def _pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias, rows, matrices)
     placed: Tensor = out.unflatten(1, x.shape[-2:])
     return placed.permute(0, 3, 1, 2)
+
+
+def _curve(func: Callable[..., Tensor], x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
+    """An elementwise function of (B, ...), the rows repeated until there is no rest."""
+    rows = x if x.dim() else x[None]
+    whole = LANES // math.gcd(rows[:1].numel(), LANES)
+    out = func(rows[torch.arange(-(-len(rows) // whole) * whole) % len(rows)], *args, **kwargs)[: len(rows)].view_as(x)
+    return x.copy_(out) if inplace else out
 
 
 def _setting(args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:

@@ -7,20 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ROWS = 8  # of a block
+TERMS = 8  # of a row; with a rest, some CPUs' products sum the first rows of a block in another order than the others
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b for rows (B, ..., D), rounded on a CPU alike in a batch of any size, as long as the weights are frozen.
 
     A CPU's matrix product chooses its way by the number of rows and rounds accordingly, and a long chain amplifies
-    what was rounded. Here the rows are filled up to blocks of one size, each a product of its own; rows of several
-    vectors are such blocks already.
+    what was rounded. Here the rows are filled up to blocks of one size, each a product of its own, and to a length that
+    leaves no rest; rows of several vectors are such blocks already.
     """
     if x.dim() < 2 or x.device.type != "cpu" or weight.requires_grad:
         return F.linear(x, weight, bias)
     if x.dim() > 2:
         return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
-    blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
+    rest = -x.shape[-1] % TERMS
+    weight = F.pad(weight, (0, rest)) if rest else weight
+    blocks = F.pad(x, (0, rest, 0, -len(x) % ROWS)).split(ROWS)
     return torch.cat([F.linear(block, weight, bias) for block in blocks])[: len(x)]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ppgn.contracts import NoiseConditionalPrior
 from ppgn.errors import InputError
+from ppgn.numerics.linear import linear
 from ppgn.priors.denoiser import EveryLevel
 
 
@@ -36,7 +37,8 @@ class Observed(EveryLevel, nn.Module):
             shapes = f"precision {tuple(precision.shape)} and information {tuple(information.shape)}"
             raise InputError(f"prior: {shapes}; expected (N, D, D) and (N, D)")
         self.prior, self.sigmas, self.span = prior, prior.sigmas, getattr(prior, "span", prior.sigmas)
-        values, vectors = torch.linalg.eigh(precision.double())
+        found = [torch.linalg.eigh(one) for one in precision.double().split(1)]  # not a batch: that rounds otherwise
+        values, vectors = (torch.cat(parts) for parts in zip(*found, strict=True))
         along = (vectors.mT @ information.double().unsqueeze(2)).squeeze(2)
         for name, value in (("values", values.clamp_min(0)), ("vectors", vectors), ("along", along)):
             self.register_buffer(name, value.to(information.dtype))
@@ -53,9 +55,9 @@ class Observed(EveryLevel, nn.Module):
         """Codes (B, D) with noise σ and R(h, σ) − h -> R'(h, σ) − h. A row is rounded alike in a batch of any size."""
         share = 1 - 1 / (1 + sigma * sigma)
         rows = []
-        for row, denoised in enumerate(h + residual):
+        for row, denoised in enumerate((h + residual).split(1)):
             mine = row if len(self.along) > 1 else 0
             values, vectors = self.values[mine], self.vectors[mine]
-            missing = self.along[mine] - values * (vectors.T @ denoised)
-            rows.append(vectors @ (share * missing / (1 + share * values)))
-        return residual + torch.stack(rows)
+            missing = self.along[mine] - values * linear(denoised, vectors.T)
+            rows.append(linear(share * missing / (1 + share * values), vectors))
+        return residual + torch.cat(rows)

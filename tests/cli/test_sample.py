@@ -331,7 +331,7 @@ def test_resume_goes_on_inside_a_batch(sample: Run, monkeypatch: pytest.MonkeyPa
         (("batch_size=1",), [0, 1, 2, 3]),
         (("batch_size=4",), [0, 1, 2, 3]),
         (("seeds=0-4",), [0, 1, 2, 3, 4]),
-        (("seeds=[4,3,1,0]",), [0, 1, 4, 3]),
+        (("seeds=[4,3,1,0]",), [4, 3, 1, 0]),
     ],
 )
 def test_resume_goes_on_inside_a_batch_whatever_is_asked_for_besides(
@@ -521,8 +521,9 @@ def test_the_folder_says_what_was_asked_of_whom(words: list[str], named: str) ->
 
 
 def test_shares_are_walked_without_talk_and_read_as_one(sample: Run) -> None:
-    words = ("target=1", "seeds=[5,0,3,8,1]", "out=o")
-    assert sample("target=1", "seeds=[5,0,3,8,1]", "out=one") == 0
+    asked = ("target=1", "seeds=[5,0,3,8,1]", "batch_size=1")
+    words = (*asked, "out=o")
+    assert sample(*asked, "out=one") == 0
     for share in ("2/3", "3/3"):
         assert sample(*words, f"shard={share}") == 0
     partly = ppgn.open_samples("o")

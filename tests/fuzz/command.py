@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from ppgn.cli import main
 
@@ -25,13 +26,14 @@ LEAKS = re.compile(r"NoneType|not supported between|object is not|has no attribu
 
 @contextlib.contextmanager
 def place(files: Path) -> Iterator[Path]:
-    """A new current folder in which everything of `files` is, under its name."""
+    """A new current folder in which everything of `files` is, under its name; the user's home for that while."""
     before, folder = Path.cwd(), Path(tempfile.mkdtemp())
     for path in files.iterdir():
         (folder / path.name).symlink_to(path)
     os.chdir(folder)
     try:
-        yield folder
+        with mock.patch.dict(os.environ, HOME=str(folder)):
+            yield folder
     finally:
         os.chdir(before)
         shutil.rmtree(folder, ignore_errors=True)

@@ -109,7 +109,7 @@ FILES = [
     "none",
     "none.png",
     ".",
-    "/",
+    "/dev",  # a folder with no picture; "/" holds all that this machine has, whose dissection is work, no hang
     "~",
     "..",
     "model.safetensors",

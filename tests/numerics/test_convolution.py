@@ -23,6 +23,8 @@ LAYERS = {
     "1x1 without bias": nn.Conv2d(48, 32, 1, bias=False),
 }
 
+CURVES = [nn.Sigmoid(), nn.SiLU(inplace=True), nn.GELU("tanh"), nn.ELU(), nn.Softplus(), nn.Mish()]
+
 
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
@@ -54,6 +56,35 @@ def test_a_row_is_the_same_in_any_batch(name: str, threads: int) -> None:
         for count in (1, 3, 8, 15, 16, 17, 40):
             for here, there in zip(first_row(layer, x[:count]), expected, strict=True):
                 assert torch.equal(here, there), count
+
+
+@pytest.mark.parametrize("layer", CURVES, ids=str)
+@pytest.mark.parametrize("shape", [(5,), (23,), (24, 7, 7)], ids=str)
+def test_a_curve_of_a_row_is_the_same_in_any_batch(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(9, *shape, generator=torch.Generator().manual_seed(0))
+    if len(shape) == 3:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with AlikeInAnyBatch():
+        given = x.clone().requires_grad_()
+        whole = layer(given * 1)
+        (slope,) = torch.autograd.grad(whole.square().sum(), given)
+        for row in range(9):
+            given = x[row : row + 1].clone().requires_grad_()
+            alone = layer(given * 1)
+            assert torch.equal(alone[0], whole[row])
+            assert torch.equal(torch.autograd.grad(alone.square().sum(), given)[0][0], slope[row])
+    torch.testing.assert_close(whole, layer(x.clone()))
+    assert whole.stride() == x.stride()
+
+
+def test_a_curve_in_place_changes_its_input() -> None:
+    x = torch.randn(3, 5)
+    expected = F.silu(x)
+    with AlikeInAnyBatch():
+        assert F.silu(x, inplace=True) is x
+        assert torch.sigmoid(torch.tensor(0.0)) == 0.5
+        assert torch.sigmoid(torch.empty(0, 5)).shape == (0, 5)
+    torch.testing.assert_close(x, expected)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -1,5 +1,8 @@
 """Linear maps that round a row alike in any batch."""
 
+from __future__ import annotations
+
+import pytest
 import torch
 from torch import nn
 
@@ -14,11 +17,14 @@ def test_is_the_same_map_with_the_same_gradient() -> None:
         assert torch.autograd.gradcheck(layer, x)
 
 
-def test_a_row_is_rounded_alike_in_any_batch() -> None:
-    x, weight = torch.randn(40, 512), torch.randn(300, 512)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("terms", "outputs"), [(512, 300), (5, 7), (17, 3), (74, 11)])
+def test_a_row_is_rounded_alike_in_any_batch_and_place(terms: int, outputs: int, dtype: torch.dtype) -> None:
+    x, weight = torch.randn(40, terms, dtype=dtype), torch.randn(outputs, terms, dtype=dtype)
     whole = linear(x, weight)
     for count in range(40):
         assert torch.equal(linear(x[:count], weight), whole[:count]), count
+        assert torch.equal(linear(x[count:], weight), whole[count:]), count
 
 
 def test_weights_in_training_are_multiplied_at_once() -> None:
