@@ -42,9 +42,7 @@ def find(generator: Generator, prior: AnchoringPrior, condition: Condition) -> t
     Raises `InputError` where the condition gives no finite number for any of them.
     """
     answers = Answers(generator, prior)
-    every = torch.arange(len(prior))
-    guesses = torch.cat([_log_p(condition, partial(answers.guess, rows)) for rows in every.split(CHUNK)])
-    rows = guesses.topk(min(SHORTLIST, len(every))).indices.sort().values
+    rows = answers.guesses(condition).topk(min(SHORTLIST, len(prior))).indices.sort().values
     log_p = _log_p(condition, partial(answers.ask, rows))
     finite = log_p.isfinite()
     if not bool(finite.any()):
@@ -89,6 +87,11 @@ class Answers:
                     files.save(path, {"rows": known, "said": said}, FORMAT)
         self.known[thing] = known, said
         return said[torch.searchsorted(known, rows)].float()
+
+    def guesses(self, condition: Condition) -> Tensor:
+        """The log p(y | G(b)) that the condition is guessed to give, of every member, (K,)."""
+        every = torch.arange(len(self.prior)).split(CHUNK)
+        return torch.cat([_log_p(condition, partial(self.guess, rows)) for rows in every])
 
     def guess(self, rows: Tensor, thing: nn.Module) -> Tensor:
         """What it would say of members, rows (N,) -> (N, K), by the prior's own regression of it or the survey's."""

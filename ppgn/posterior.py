@@ -98,17 +98,18 @@ class Posterior:
 
     @cached_property
     def _anchors(self) -> tuple[Tensor, Tensor]:
-        prior = self._anchoring
+        prior = self.anchoring
         if self.find_anchors is None:
             raise InputError("this target has no way to find anchors; use sampler=annealed")
         return self.find_anchors(self.generator, prior, self.condition)
 
     def near(self, anchor: Tensor, spread: float) -> Posterior:
         """The target with the prior N(anchor, spread² I), anchors (B, *code_shape); see `contracts.AnchoredTarget`."""
-        return replace(self, prior=self._anchoring.near(anchor, spread))
+        return replace(self, prior=self.anchoring.near(anchor, spread))
 
     @property
-    def _anchoring(self) -> AnchoringPrior:
+    def anchoring(self) -> AnchoringPrior:
+        """The prior. Raises `InputError` where it has no anchors."""
         if not isinstance(self.prior, AnchoringPrior):
             advice = "add prior=bank where the model has one, or use sampler=annealed"
             raise InputError(f"sampler anchored needs anchors; the prior {self._prior_name} has none; {advice}")

@@ -483,7 +483,7 @@ def _draw(plan: _Plan, engine: Engine) -> None:
             last = time.perf_counter()
         while waiting and engine.free:
             engine.start(_placed(run, waiting.popleft(), places))
-        for batch, said in engine.wait():
+        for batch, said in sorted(engine.wait(), key=lambda one: isinstance(one[1], Exception)):  # finished ones first
             seen = watch.end(batch, len(batch.seeds) if batch and isinstance(said, Part) else 0)
             if isinstance(said, LostError):
                 waiting.extendleft([batch] if losses.again(batch, seen, said) and batch else [])
@@ -491,19 +491,19 @@ def _draw(plan: _Plan, engine: Engine) -> None:
             if isinstance(said, Exception) and not (batch and lacks_memory(said)):
                 raise said
             assert batch is not None
-            if batch.chains is not None:
-                batch.chains.unlink(missing_ok=True)
-                places.discard(batch.chains)
             if isinstance(said, Part):
                 run.add(said, time.perf_counter() - last)
                 last, losses.idle = time.perf_counter(), 0
-                if run.folder is not None and (waiting or engine.at_work) and len(run) >= 2 * saved:
-                    run.save()
-                    saved = len(run)
             else:
                 waiting = deque(_halved(engine.device, [Batch(batch.seeds), *waiting], said))
                 if plan.walk.frames:
                     plan.walk.frames.batches.pop()
+            if batch.chains is not None:
+                batch.chains.unlink(missing_ok=True)
+                places.discard(batch.chains)
+            if run.folder is not None and (waiting or engine.at_work) and len(run) >= max(1, 2 * saved):
+                run.save()
+                saved = len(run)
     if losses.given_up:
         raise InputError(f"{losses.given_up}; the others are done; resume=true goes on with the rest")
 

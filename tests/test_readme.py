@@ -81,7 +81,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
 QUICK = {
     "sample": ("seeds=0-1", "steps=2", "sampler=annealed", "out=out", "overwrite=true"),
-    "inpaint": ("seeds=0", "steps=2", "out=out", "context.imputations=2"),
+    "inpaint": ("seeds=0", "steps=2", "out=out", "context.imputations=2", "context.drawings=4"),
     "edit": ("seeds=0", "steps=2", "out=out", "judge=null"),
     "facets": ("seeds=0", "steps=2", "out=out", "k=2", "nearest=2"),
     "invert": ("steps=2", "out=out"),

@@ -27,6 +27,7 @@ from ppgn.metrics import fidelity
 from ppgn.metrics import inpainting as fills
 from ppgn.model import PPGN
 from ppgn.networks import labels
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 
 HOLES = ("center", "random")  # as in `ppgn inpaint`
@@ -47,23 +48,26 @@ def inpainting(
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
     condition: Any = "imagenet",  # the network that is asked for the class of a photograph, where the data tell it
     seeds: Any = "0",  # that of all chains
-    sampler: Any = "annealed",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
-    context: Mapping[str, Any] | None = None,  # weight, std, likelihood, imputations, and epsilon2 without a class
+    sampler: Any = "anchored",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
+    context: Mapping[str, Any] | None = None,  # as in `ppgn inpaint`, and epsilon2 without a class
     **options: Any,  # the fields of Task
 ) -> Table:
     """Holes in photographs filled by chains, from one seed, and by classical means.
 
-    Chains: of `ppgn inpaint`, without ("context") and with the photograph's class ("class"), with the class and the
-    known pixels alone ("class_pixels", no imputations), with neither ("class_alone"), and of the published procedure
-    without its clip, as whitened codes are negative too. Rows have the PSNR in the hole in dB; the cosine distance of
+    Chains: of `ppgn inpaint`, without ("context") and with the photograph's class ("class"); where they are annealed,
+    also with the class and the known pixels alone ("class_pixels", no imputations) and with neither ("class_alone");
+    and of the published procedure without its clip, as whitened codes are negative too.
+
+    Rows have the PSNR in the hole in dB; the cosine distance of
     features to the original's; KID to other photographs; top-1 and top-5 of a judge that took no part, where the
     classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
     table = task.begin("inpainting", judge=judge, context=context)
     fills.check_libraries()
-    ways = [settings(task, asked, context or {}) for asked in (False, True)]
     drawer = task.load(encoder=True)
+    task = replace(task, sampler=drawer.suited(sampler, task.prior))
+    ways = [settings(task, asked, context or {}) for asked in (False, True)]
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
     originals, others = pictures[::step], pictures[torch.arange(len(pictures)) % step > 0]
@@ -111,10 +115,11 @@ def chains(
     if not conditions:
         return every
     published = {"_target_": "ppgn.samplers.published.Released", "clip": None}
-    ways = {"class": asked, "class_pixels": replace(asked, imputations=0)}
-    if not (asked.imputations and isinstance(asked.sampler, Annealed)):
-        del ways["class_pixels"]  # it would be the same
-    ways["class_alone"] = replace(asked, imputations=0, weight=NONE)
+    ways = {"class": asked}
+    if not isinstance(asked.sampler, Anchored):  # whose anchors go with the rest of the photograph always
+        if asked.imputations and isinstance(asked.sampler, Annealed):  # else it would be the same
+            ways["class_pixels"] = replace(asked, imputations=0)
+        ways["class_alone"] = replace(asked, imputations=0, weight=NONE)
     every |= {name: partial(_fill, task, model, conditions, way, task.prior) for name, way in ways.items()}
     released = Settings.of(published, asked=True, steps=task.steps)
     return every | {"released": partial(_fill, task, model, conditions, released, "joint")}

@@ -8,15 +8,22 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
+from ppgn.anchors import Answers
 from ppgn.conditions.context import Anything
+from ppgn.conditions.rows import EachRow
 from ppgn.contracts import Condition, Generator, NoiseConditionalPrior, Samples
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
+from ppgn.inpainting.anchoring import Told, ToldBank
 from ppgn.inpainting.imputation import told
 from ppgn.inpainting.problem import Problem
+from ppgn.inpainting.regression import Drawings, drawings
 from ppgn.inpainting.settings import Settings
 from ppgn.model import PPGN
+from ppgn.posterior import Posterior
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.chains import Callback, run_chains
 from ppgn.samplers.noise import Noise
@@ -59,11 +66,51 @@ def complete(
     target = replace(target, context=settings.context(image, known))
     if condition is None:
         target = replace(target, transform=None)
+    noise = Noise(seeds, model.device, model.dtype)
+    if isinstance(settings.sampler, Anchored):
+        conditions: Any = list(condition.terms) if isinstance(condition, EachRow) else [condition] * len(problems)
+        drawn = drawings(model, target.anchoring, settings.drawings)
+        target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, drawn)
+    else:
+        target = _told(model, target, problems, settings)
+        code = model.encode(start)
+        fresh = noise.normal("init", tuple(code.shape[1:]))
+        init = settings.keep * code + math.sqrt(1 - settings.keep**2) * fresh
+    return run_chains([target], settings.sampler, noise, steps=settings.sampler.steps, init=init, callback=callback)
+
+
+def _told(model: PPGN, target: Posterior, problems: Sequence[Problem], settings: Settings) -> Posterior:
+    """The target whose prior is told by imputations, where settings, encoder and prior are such."""
     whitened = isinstance(model.encoder, FeatureEncoder) and model.encoder.dim is not None
     telling = settings.imputations and whitened and isinstance(settings.sampler, Annealed)
-    if telling and isinstance(target.prior, NoiseConditionalPrior):  # another one will be refused by the sampler
-        target = replace(target, prior=told(model, target.prior, problems, settings.imputations))
-    noise, code = Noise(seeds, model.device, model.dtype), model.encode(start)
-    fresh = noise.normal("init", tuple(code.shape[1:]))
-    init = settings.keep * code + math.sqrt(1 - settings.keep**2) * fresh
-    return run_chains([target], settings.sampler, noise, steps=settings.sampler.steps, init=init, callback=callback)
+    if not telling or not isinstance(target.prior, NoiseConditionalPrior):  # which the sampler will refuse
+        return target
+    return replace(target, prior=told(model, target.prior, problems, settings.imputations))
+
+
+def _anchored(
+    model: PPGN,
+    target: Posterior,
+    problems: Sequence[Problem],
+    seeds: Sequence[int],
+    conditions: Sequence[Condition | None],
+    sampler: Anchored,
+    drawn: Drawings,
+) -> tuple[Posterior, Tensor]:
+    """The target whose bank is told the rest of each picture, and the anchor of each chain, (N, D)."""
+    bank = target.anchoring
+    answers = Answers(cast(Generator, model.generator), bank)
+    told: dict[int, Told] = {}
+    found: dict[tuple[int, int], Any] = {}
+    starts = []
+    for problem, condition, seed in zip(problems, conditions, seeds, strict=True):
+        if id(problem) not in told:
+            regression = drawn.regression(model, problem.known[0] == 0)
+            told[id(problem)] = Told(bank, regression, regression.mean(model.encode(problem.image[None]))[0])
+        pair = id(problem), id(condition)
+        if pair not in found:
+            guesses = torch.zeros(len(bank)) if condition is None else answers.guesses(condition)
+            found[pair] = told[id(problem)].anchors(guesses)
+        here = replace(target, find_anchors=lambda *_, pair=pair: found[pair])
+        starts.append(sampler.start(here, Noise([seed], model.device, model.dtype)))
+    return replace(target, prior=ToldBank(bank, [told[id(problem)] for problem in problems])), torch.cat(starts)

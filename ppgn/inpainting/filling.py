@@ -22,6 +22,8 @@ from ppgn.inpainting.problem import Problem
 from ppgn.inpainting.results import FILES, Results, bar
 from ppgn.inpainting.settings import Settings
 from ppgn.media import images, medium
+from ppgn.progress import say
+from ppgn.samplers.anchored import Anchored
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 
@@ -42,17 +44,21 @@ def inpaint(
     # -- how the chains walk --
     seeds: Any = "0-3",  # completions of each photo: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
-    prior: Any = None,  # what keeps the hole natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    # the kernel. Filling a hole changes what is not set: annealed takes 30 steps from sigma_max=2.5 with epsilon2=2.5,
-    # 0.5 without a target; ppgn epsilon1=0.02; released is the published procedure
-    sampler: Any = "annealed",
+    prior: Any = None,  # what keeps the hole natural (bank, mixture, joint, dae, gaussian); null suits the sampler
+    # the kernel. anchored starts at the codes of photographs that go with the rest of the photo and the target; with a
+    # prior without anchors it is annealed. Filling a hole changes what is not set: anchored has spread=0.27; annealed
+    # takes 30 steps from sigma_max=2.5 with epsilon2=2.5; both epsilon2=0.5 without a target; ppgn epsilon1=0.02;
+    # released is the published procedure
+    sampler: Any = "anchored",
     steps: int | None = None,  # null is the sampler's own number
-    # share of the filled photo's code in the start code, 0 to 1, the rest is noise; null is 1, with sampler=ppgn 0.5
+    # share of the filled photo's code in the start code, 0 to 1, the rest is noise; null is 1, with sampler=ppgn 0.5;
+    # nothing to sampler=anchored
     keep: float | None = None,
     fill: str | None = None,  # of the hole that the encoder sees at the start: harmonic or mean; null suits the sampler
     # log p of the known pixels: context.likelihood=gaussian or laplace, context.std=0.1, context.weight=1.0, with
     # sampler=ppgn, mala or dgn_am 10; context.imputations=32: draws from the prior put into the hole to find out what
-    # the rest of the photo says of its code, 0 for none; with sampler=annealed
+    # the rest of the photo says of its code, 0 for none; with sampler=annealed. context.drawings=1024: drawings of the
+    # bank that sampler=anchored learns the same from, kept in the cache
     context: Mapping[str, Any] | None = None,
     trust: Any = (),  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     # -- on which machine --
@@ -78,7 +84,8 @@ def inpaint(
         target, condition = None, target
     wanted = arguments.target(target, "a hole is filled with one target")
     asked = wanted is not None or condition != ALONE
-    settings = Settings.of(sampler, asked=asked, steps=steps, keep=keep, fill=fill, context=context)
+    options: dict[str, Any] = {"asked": asked, "steps": steps, "keep": keep, "fill": fill, "context": context}
+    Settings.of(sampler, **options)  # refuses what cannot be
     where, chains = arguments.device(device), arguments.seeds(seeds)
     size = arguments.whole("batch_size", batch_size)
     net = ppgn.model.load(model, where, trust)
@@ -91,9 +98,11 @@ def inpaint(
     for photo, place in zip(taken, holes, strict=True):
         Problem.of(photo.pixels, place, (1, 1))  # refuses what cannot be
     made = words.conditions(condition, [wanted], device=where, dtype=torch.float32)[0] if asked else None
+    sampler = net.suited(sampler, prior)
+    settings = Settings.of(sampler, **options)
     resolution, chosen = size_of(net), net.choose_prior(prior, settings.sampler)
     config = as_config(given, net, settings.sampler, chosen, sampler, condition)
-    told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations")}
+    told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations", "drawings")}
     config |= {"image": [photo.file for photo in taken], "keep": settings.keep, "fill": settings.fill, "context": told}
     config["target"] = config["target"] if asked else None
     about = {"condition": config["condition"]["expression"] if asked else None}
@@ -102,8 +111,10 @@ def inpaint(
     completed = Completed(settings, made, kind, folder, config, about, chains, started)
     batches = [chains[i : i + size] for i in range(0, len(chains), size)]
     total = len(taken) * (len(batches) * settings.sampler.steps + len(chains))
+    if isinstance(settings.sampler, Anchored):
+        say(f"learning from {settings.drawings:,} drawings what the rest of a photo says", shown=progress)
     with enough_memory(where, size), bar(progress, total, "inpaint") as advance:
-        options: dict[str, Any] = {"condition": made, "prior": chosen, "callback": advance}
+        options = {"condition": made, "prior": chosen, "callback": advance}
         for photo, place in zip(taken, holes, strict=True):
             problem = Problem.of(photo.pixels, place, resolution)
             parts = [complete(net, [problem] * len(some), some, settings, **options) for some in batches]

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgn import arguments, building
 from ppgn.conditions.context import Context
 from ppgn.errors import InputError, unknown
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.mala import Mala
@@ -21,18 +22,20 @@ from ppgn.samplers.sampler import Sampler
 Fill = Literal["harmonic", "mean"]
 # What differs from the defaults of a sampler, and of `Settings`; the published values of `Released`.
 CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
+    Anchored: ({"spread": 0.27}, {}),
     Annealed: ({"steps": 30, "sigma_max": 2.5, "epsilon2": 2.5}, {}),
     Langevin: ({"epsilon1": 0.02}, {"keep": 0.5, "weight": 10.0}),
     Mala: ({}, {"weight": 10.0}),
     DGNAM: ({}, {"weight": 10.0}),
     Released: ({"steps": 20, "lr_end": 1e-32, "epsilon3": 0.0}, {"fill": "mean"}),
 }
-UNASKED = 0.5  # epsilon2 of `Annealed` where the known pixels alone pull, without a condition
+UNASKED = 0.5  # epsilon2 of `Anchored` and `Annealed` where the known pixels alone pull, without a condition
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a hole is filled. A chain starts at keep · E(filled image) + √(1 − keep²) · z with z ~ N(0, I).
+    """How a hole is filled. A chain starts at keep · E(filled image) + √(1 − keep²) · z with z ~ N(0, I), that of
+    `Anchored` at an anchor (`anchoring.Told`).
 
     Raises `InputError` for settings that cannot be.
     """
@@ -46,6 +49,8 @@ class Settings:
     # draws from the prior that are put into the hole to find out what the rest says of the code (`imputation.observe`),
     # which the prior is then told; 0 for none, as always where the sampler is not annealed or codes are not whitened
     imputations: int = 32
+    # drawings of a bank's photographs, with the hole and without, from which `Anchored` learns the same (`regression`)
+    drawings: int = 1024
 
     def __post_init__(self) -> None:
         if self.fill not in get_args(Fill):
@@ -59,11 +64,12 @@ class Settings:
         if type(self.imputations) is not int or self.imputations < 0 or self.imputations == 1:
             given = f"imputations={self.imputations} cannot be used"
             raise InputError(f"{given}; expected 0 for none, or a whole number from 2 on")
+        arguments.whole("drawings", self.drawings, 2)
         self.pixels(torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1, 1))  # refuses what cannot be
 
     @staticmethod
     def of(
-        sampler: Any = "annealed",
+        sampler: Any = "anchored",
         *,
         asked: bool,
         steps: int | None = None,
@@ -73,13 +79,13 @@ class Settings:
         """The settings that suit a sampler, but for those that are `given`; None leaves them as they are.
 
         sampler: a name, "module:Class" or a mapping is changed where it does not say otherwise itself; an object is
-        taken as it is. asked: whether there is a condition. context: likelihood, std, weight and imputations.
+        taken as it is. asked: whether there is a condition. context: likelihood, std, weight, imputations and drawings.
         """
         kind: Any = type(sampler)
         if isinstance(sampler, str | Mapping):
             node = building.node("sampler", sampler)
             kind = building.locate(str(node["_target_"]))
-            unasked = {"epsilon2": UNASKED} if kind is Annealed and not asked else {}
+            unasked = {"epsilon2": UNASKED} if kind in (Anchored, Annealed) and not asked else {}
             sampler = building.build({**CHANGES.get(kind, ({}, {}))[0], **unasked, **node})
         walker = Sampler.of(sampler)
         if steps is not None:

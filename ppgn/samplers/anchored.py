@@ -50,10 +50,7 @@ class Anchored(Annealed):
     def start(self, target: Target, noise: NoiseSource) -> Tensor:
         """Each chain's anchor, (B, *code_shape)."""
         codes, log_p = _anchored(target).anchors()
-        exponent, log_p = 1.0, log_p.double().cpu()
-        while 1 / (exponent * log_p).softmax(dim=0).square().sum() < self.variety and exponent > EVEN:
-            exponent *= 0.9
-        chances = (exponent * log_p).softmax(dim=0).cumsum(dim=0)
+        chances = evened(log_p.double().cpu(), self.variety).softmax(dim=0).cumsum(dim=0)
         places = torch.tensor([seed * GOLDEN % 2**64 / 2**64 for seed in noise.seeds], dtype=torch.float64)
         rows = torch.searchsorted(chances, places * chances[-1], right=True).clamp_max(len(codes) - 1)
         return codes[rows.to(codes.device)]
@@ -71,6 +68,14 @@ class Anchored(Annealed):
             state = replace(state, code=anchor)
         state, info = super().step(state, _anchored(target).near(anchor, self.spread), noise, i, steps)
         return replace(state, memory={**state.memory, "anchor": anchor}), info
+
+
+def evened(log_p: Tensor, effective: float) -> Tensor:
+    """log p, (N,), times 1, or so much less that there are `effective` of the N in effect, 1 / Σ p²."""
+    exponent = 1.0
+    while 1 / (exponent * log_p).softmax(dim=0).square().sum() < effective and exponent > EVEN:
+        exponent *= 0.9
+    return exponent * log_p
 
 
 def _anchored(target: Target) -> AnchoredTarget:

@@ -13,6 +13,7 @@ from typing import Any
 from ppgn import arguments, files, paths
 from ppgn.conditions import words
 from ppgn.errors import InputError, unknown
+from ppgn.networks import own
 
 CHAINS = 64  # of a job, at most
 STEPS = 10_000  # of a chain, at most
@@ -195,7 +196,8 @@ def model_of(name: str, place: Place) -> str:
 
 def network_of(name: str) -> str:
     """A network whose units can be asked for. Raises `InputError` for others, as files, which are code."""
-    if name not in NETWORKS and (not _NETWORK.fullmatch(name) or ".." in name):
+    file = ".." in name or Path(name).suffix in (".pt2", *own.TORCHSCRIPT)
+    if name not in NETWORKS and (file or not _NETWORK.fullmatch(name)):
         raise unknown("network", name, NETWORKS, "or timm/NAME, torchvision/NAME; files are for the command line")
     return name
 
@@ -235,8 +237,8 @@ def _asked(form: Form) -> dict[str, Any]:
     network, layer = network_of(form.text("network", NETWORKS[1])), form.text("layer")
     if not layer:
         raise InputError("layer is missing: choose one of the list")
-    own = {} if network == NETWORKS[1] else {"network": {"name": network}}
-    return {"target": unit, "condition": {"expression": "unit", **own, "layer": layer}}
+    inner: dict[str, Any] = {} if network == NETWORKS[1] else {"network": {"name": network}}
+    return {"target": unit, "condition": {"expression": "unit", **inner, "layer": layer}}
 
 
 def sample(given: Any, place: Place) -> Call:

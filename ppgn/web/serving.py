@@ -297,8 +297,7 @@ class _Site:
                 raise InputError("this is no PNG, JPEG or WebP; convert it")
             photo = asked.get("of")
             if photo:
-                with Image.open(self.place.upload(photo)) as whole:
-                    size = images.load(self.place.upload(photo)).size if whole.getexif() else whole.size
+                size = images.load(self.place.upload(photo)).size  # upright
                 alpha = picture.convert("RGBA").getchannel("A").resize(size, Image.Resampling.NEAREST)
                 path = draft.with_name(f"{draft.name.replace('photo', 'mask')}.png")
                 images.write(path, alpha.point(lambda value: 255 * (value > 127)))

@@ -1,12 +1,13 @@
 """What storing costs a sample, and what several workers are beside one thread; `checkpoints/scale.md` has the figures.
 
-    python tests/benchmarks/scale.py storing [COUNT ...]
+    python tests/benchmarks/scale.py storing [COUNT ...] [side=64]
     python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ...] [rounds=3]
 
-storing: every count in a process of its own, chains of one step through a tiny generator; CPU and wall seconds a sample
-of all that is written, peak memory, bytes and files. workers: a run in one process on one thread and one by such
-workers in turn, in chain steps a second of the drawing and seconds before it, with how busy the machine was before
-each: the share of its cores that others used. Every line is JSON.
+storing: every count in a process of its own, chains of one step through a tiny generator of pictures SIDE pixels wide;
+CPU and wall seconds a sample of all that is written, peak memory, bytes and files. workers: a run in one process on one
+thread and one by such workers in turn: chain steps a second of the drawing, seconds before and after it, CPU seconds of
+all processes and of the chain steps alone (a run of one step does the rest), and the share of the machine that others
+used before.
 """
 
 from __future__ import annotations
@@ -27,16 +28,25 @@ from typing import Any
 import torch
 
 import ppgn
+from ppgn.model import PPGN
 from ppgn.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = ["target=junco", "seeds=0-31", "batch_size=4", "steps=30", "sampler=annealed", "judge=none"]
+WORDS = ["target=junco", "seeds=0-15", "batch_size=4", "sampler=annealed", "judge=none"]
 
 
-def storing(count: int) -> dict[str, Any]:
+def storing(count: int, side: int = 4) -> dict[str, Any]:
     """What storing so many samples costs. To be called first in a process, whose memory it tells."""
-    from tests.test_sampling import Red, model
+    from tests.test_sampling import Red
+    from tests.tiny import TinyEncoder, TinyGenerator
 
+    class Wide(TinyGenerator):
+        signal_shape = (3, side, side)
+
+        def forward(self, h: torch.Tensor) -> torch.Tensor:
+            return super().forward(h).repeat(1, 1, side // 4, side // 4)
+
+    model = PPGN(Wide(dtype=torch.float32), TinyEncoder(dtype=torch.float32)).requires_grad_(False).eval()
     spent = {"cpu": 0.0, "wall": 0.0}
 
     def timed(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,12 +66,13 @@ def storing(count: int) -> dict[str, Any]:
     for name in ("add", "save", "finish"):
         setattr(Run, name, timed(getattr(Run, name)))
     with tempfile.TemporaryDirectory() as folder:
-        ppgn.sample(Red(), model=model(), seeds=range(count), steps=1, batch_size=8, prior="gaussian", out=folder)
+        ppgn.sample(Red(), model=model, seeds=range(count), steps=1, batch_size=8, prior="gaussian", out=folder)
         found = [path for path in Path(folder).rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in found)
         assert len(ppgn.open_samples(folder)) == count
     return {
         "samples": count,
+        "side": side,
         "cpu_ms_per_sample": round(1000 * spent["cpu"] / count, 4),
         "wall_ms_per_sample": round(1000 * spent["wall"] / count, 4),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -83,19 +94,20 @@ def busy(seconds: float = 3.0) -> float:
     return 1 - (rest - idle) / max(later - total, 1)
 
 
-def drawn(*more: str) -> dict[str, Any]:
+def drawn(*more: str, steps: int = 30) -> dict[str, Any]:
     """A run of `WORDS` and more, with one thread a worker."""
-    others, started = busy(), time.perf_counter()
+    others, started, before = busy(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "ppgn", "sample", *WORDS, *more, f"out={folder}/o"]
+        line = [sys.executable, "-m", "ppgn", "sample", *WORDS, f"steps={steps}", *more, f"out={folder}/o"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         subprocess.run(line, env=environment, check=True, capture_output=True, cwd=folder)
         said = json.loads(Path(folder, "o", "report.json").read_text())
-    whole = time.perf_counter() - started
+    whole, spent = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "words": list(more),
         "chain_steps_per_second": said["chain_steps_per_second"],
         "seconds_before_and_after": round(whole - said["seconds"], 2),
+        "cpu_seconds": round(spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime, 2),
         "others": round(others, 2),
     }
 
@@ -104,8 +116,11 @@ def main(words: list[str]) -> None:
     """See above."""
     what, *more = words
     if what == "storing":
-        for count in map(int, more or ("1000", "100000")):
-            code = f"import json; from tests.benchmarks.scale import storing; print(json.dumps(storing({count})))"
+        side = next((int(word[5:]) for word in more if word.startswith("side=")), 4)
+        for count in [int(word) for word in more if word.isdigit()] or [1000, 100000]:
+            code = (
+                f"import json; from tests.benchmarks.scale import storing; print(json.dumps(storing({count}, {side})))"
+            )
             subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
         return
     rounds = next((int(word[7:]) for word in more if word.startswith("rounds=")), 3)
@@ -113,7 +128,10 @@ def main(words: list[str]) -> None:
     for _ in range(rounds):
         one, several = drawn(), drawn(*engine)
         ratios.append(several["chain_steps_per_second"] / one["chain_steps_per_second"])
-        print(json.dumps({"one": one, "several": several, "ratio": round(ratios[-1], 3)}), flush=True)
+        runs: list[tuple[dict[str, Any], list[str]]] = [(one, []), (several, engine)]
+        steps = [run["cpu_seconds"] - drawn(*words, steps=1)["cpu_seconds"] for run, words in runs]
+        told = {"ratio": round(ratios[-1], 3), "cpu_of_the_steps": [round(value, 2) for value in steps]}
+        print(json.dumps({"one": one, "several": several, **told}), flush=True)
     print(json.dumps({"engine": engine, "median_ratio": round(statistics.median(ratios), 3)}))
 
 

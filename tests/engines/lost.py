@@ -18,13 +18,13 @@ from pathlib import Path
 from tests.conftest import write_tiny
 from tests.engines.test_processes import ROOT, assert_same
 
-SEEDS = 24
+SEEDS = 16
 
 
 def command(folder: Path, out: Path, *more: str) -> list[str]:
     words = [f"model={folder}/model.safetensors", "condition=torchscript", f"condition.path={folder}/classifier.ts"]
     words += ["condition.size=16", "target=1", f"seeds=0-{SEEDS - 1}", "batch_size=2", "device=cpu", "judge=none"]
-    words += ["precision=float64", "prior=gaussian", "steps=200", f"out={out}", *more]
+    words += ["precision=float64", "prior=gaussian", "steps=120", f"out={out}", *more]
     return [sys.executable, "-m", "ppgn", "sample", *words]
 
 
@@ -47,7 +47,9 @@ def main(folder: Path, kills: int, engine: str, seed: int) -> None:
     chance, environment = random.Random(seed), os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     folder.mkdir(parents=True, exist_ok=True)
     write_tiny(folder)
+    began = time.monotonic()
     subprocess.run(command(folder, folder / "whole"), env=environment, check=True, stderr=subprocess.DEVNULL)
+    alone = time.monotonic() - began
     more = [engine, *(["workers=4"] if engine.startswith("cluster") else ["oversubscribe=true"])]
     done = within = number = 0
     while done < kills:
@@ -55,7 +57,7 @@ def main(folder: Path, kills: int, engine: str, seed: int) -> None:
         with tempfile.TemporaryFile("w+") as said:
             run = subprocess.Popen(command(folder, out, *more), env=environment, stderr=said)
             while run.poll() is None and done < kills:
-                time.sleep(chance.uniform(0, 6))
+                time.sleep(chance.uniform(0, alone / 2))
                 if out.exists() and run.poll() is None and (found := workers(run.pid)):
                     within += bool(list(out.glob("chains-*.safetensors")))
                     os.kill(chance.choice(found), signal.SIGKILL)

@@ -89,6 +89,7 @@ def test_ways_follow_what_is_given(model: PPGN) -> None:
     assert [changed[name][3].weight for name in ("class", "class_alone")] == [3.0, 1e-12]
     assert "class_pixels" not in ways(imputations=0)
     assert "class_pixels" not in ways("ppgn")
+    assert list(ways("anchored")) == ["context", "class", "released"]
     assert ways()["released"][4] == "joint"
 
 

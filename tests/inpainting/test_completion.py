@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ppgn.conditions.base import Condition
 from ppgn.conditions.context import Anything, Context
+from ppgn.conditions.rows import each_row
 from ppgn.contracts import Samples
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
-from ppgn.inpainting import completion
+from ppgn.inpainting import completion, regression
 from ppgn.inpainting.problem import Problem
 from ppgn.inpainting.settings import Settings
 from ppgn.media.images import to_uint8
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
 from ppgn.posterior import Posterior
+from ppgn.priors.bank import Bank
 from ppgn.priors.gaussian import Gaussian
 from ppgn.priors.joint import Joint
+from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
@@ -183,6 +188,60 @@ def test_a_noise_conditional_prior_is_told_what_the_rest_says_of_the_code() -> N
         found = complete(model, problems, range(12), sampler=sampler, keep=0.0, imputations=imputations)
         errors.append(float((found.codes - model.encode(model.decode(codes))).square().mean()))
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.fixture
+def anchoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PPGN:
+    """The whitening model with a bank of codes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(regression, "RIDGE", 1.0)
+    bank = Bank(CODE_SHAPE, 300, sigma=0.5)
+    bank.fit(torch.randn(300, *CODE_SHAPE, generator=torch.Generator().manual_seed(5)))
+    model = whitening_model()
+    return PPGN(model.generator, model.encoder, {"bank": bank})
+
+
+def test_anchors_go_with_the_rest_of_the_picture_and_with_the_condition(anchoring: PPGN) -> None:
+    codes = torch.randn(12, *CODE_SHAPE, generator=torch.Generator().manual_seed(1))
+    problems = [Problem.of(photo, HOLE, (4, 4)) for photo in to_uint8(anchoring.decode(codes))]
+    errors = []
+    for sampler in (Annealed(steps=12, epsilon2=0.0), Anchored(steps=1, epsilon2=0.0, spread=0.01, variety=1.0)):
+        found = complete(anchoring, problems, range(12), sampler=sampler, keep=0.0, imputations=0)
+        errors.append(float((found.codes - anchoring.encode(anchoring.decode(codes))).square().mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+    condition, still = TinyCondition(2, dtype=torch.float32), Anchored(steps=1, epsilon2=0.0, spread=0.01)
+    asked, unasked = (
+        complete(anchoring, problems[:1] * 8, range(8), sampler=still, condition=c) for c in (condition, None)
+    )
+    assert condition(asked.signals).mean() > condition(unasked.signals).mean()
+
+
+class Likes(Condition):
+    """`TinyCondition`, one that can stand in a row."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.inner = TinyCondition(index, dtype=torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.inner(x)
+        return found
+
+
+def test_a_row_that_is_anchored_does_not_depend_on_its_batch(anchoring: PPGN) -> None:
+    given: dict[str, Any] = {"sampler": Anchored(steps=3)}
+    asked = [Likes(k) for k in (0, 1, 1)]
+    problems = [problem(0), problem(1), problem(1)]
+    together = complete(anchoring, problems, [7, 7, 8], condition=each_row(asked), **given)
+    alone = complete(anchoring, problems[1:], [7, 8], condition=asked[1], **given)
+    assert torch.equal(together.codes[1:], alone.codes)
+    assert not torch.equal(together.codes[1], together.codes[2])
+
+
+def test_anchors_need_a_prior_that_has_some() -> None:
+    with pytest.raises(InputError, match="sampler anchored needs anchors; the prior gaussian has none"):
+        complete(whitening_model(), [problem(0)], [0], sampler=Anchored())
 
 
 def test_a_row_that_is_told_does_not_depend_on_its_batch() -> None:

@@ -18,9 +18,11 @@ def sampler(given: Any, *, asked: bool = True, **more: Any) -> Any:
     return Settings.of(given, asked=asked, **more).sampler
 
 
-def test_how_hard_an_annealed_chain_is_pulled_depends_on_whether_there_is_a_target() -> None:
+def test_how_hard_a_chain_is_pulled_depends_on_whether_there_is_a_target() -> None:
     assert sampler("annealed").epsilon2 == 2.5
     assert sampler("annealed", asked=False).epsilon2 == UNASKED
+    assert (sampler("anchored").spread, sampler("anchored").epsilon2) == (0.27, 1.0)
+    assert sampler("anchored", asked=False).epsilon2 == UNASKED
     typed = {"_target_": "ppgn.samplers.annealed.Annealed", "epsilon2": 1.25}
     assert sampler(typed, asked=False).epsilon2 == 1.25
     assert sampler("ppgn", asked=False).epsilon2 == Langevin().epsilon2
@@ -61,6 +63,7 @@ def test_what_is_given_goes_before_what_suits_the_sampler() -> None:
         {"context": {"std": -1}},
         {"context": {"likelihood": "cauchy"}},
         {"context": {"imputations": 1}},
+        {"context": {"drawings": 1}},
         {"context": {"wieght": 1}},
         {"steps": 0},
     ],

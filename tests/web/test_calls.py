@@ -133,6 +133,8 @@ def test_a_unit_without_photographs_is_maximized(place: Place) -> None:
         ("sample", {"what": "unit", "layer": "bn2"}, "unit is missing"),
         ("sample", {**UNIT, "network": "mine.py:net"}, "files are for the command line"),
         ("sample", {**UNIT, "network": "huggingface/../x"}, "files are for the command line"),
+        ("sample", {**UNIT, "network": "timm/net.pt2"}, "files are for the command line"),
+        ("unit", {**UNIT, "what": None, "network": "torchvision/net.ts"}, "files are for the command line"),
         ("inpaint", {}, "choose a photo"),
         ("inpaint", {"image": "uploads/photo-9.png"}, "choose it again"),
         ("inpaint", {"image": "uploads/photo-1.png", "mask": "/etc/passwd"}, "no picture"),

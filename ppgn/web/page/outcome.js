@@ -2,8 +2,17 @@
 import { ask, make } from "./net.js";
 import { chart } from "./chart.js";
 
-const percent = (value) => (value === null || value === undefined ? "" : `${(100 * value).toFixed(value > 0.1 ? 0 : 1)} %`);
-const WORDS = { queued: "waiting", running: "running", done: "done", failed: "", cancelled: "stopped" };
+export function percent(value) {
+  if (value === null || value === undefined) return "";
+  if (value < 0.001) return "< 0.1 %";
+  return `${(100 * value).toFixed(value > 0.1 ? 0 : 1)} %`;
+}
+const IDLE = { // what stands where results will be
+  sample: "Pictures appear here while their chains walk; click one to go on from it.",
+  inpaint: "Choose a photo, paint a hole, and see several ways to fill it, at the photo's full size.",
+  edit: "Choose a photo and what the network shall see in it: it changes as little as that takes.",
+  unit: "One unit inside a network: what excites it, drawn by several methods.",
+};
 
 export class Outcome {
   constructor(section, verb, open) {
@@ -26,6 +35,7 @@ export class Outcome {
     }
     this.key = `ppgn-${verb}`;
     this.clear();
+    this.say(IDLE[verb]);
     const before = sessionStorage.getItem(this.key);
     if (before) this.watch(before);
   }
@@ -51,6 +61,7 @@ export class Outcome {
     this.go.disabled = is;
     this.stop.disabled = !is;
     this.root.setAttribute("aria-busy", is);
+    this.bar.classList.add("begun");
   }
 
   // Puts a form's wishes into the queue.
@@ -91,9 +102,9 @@ export class Outcome {
     source.onopen = () => { if (this.seen) this.clear(); this.seen = true; }; // the events come again from the first
     source.onerror = () => {
       if (source.readyState !== EventSource.CLOSED) return this.say("the server does not answer; trying again …", true);
-      sessionStorage.removeItem(this.key);
       this.busy(false);
-      this.say("");
+      this.bar.classList.remove("begun");
+      this.say(IDLE[this.verb]);
     };
     this.seen = false;
   }
@@ -171,7 +182,7 @@ export class Outcome {
       return [...steps].sort(([a], [b]) => a - b);
     };
     const [own, other] = this.charts;
-    chart(own, "log p by the condition, a line a chain", joined(this.batches), this.steps);
+    chart(own, this.verb === "inpaint" ? "log p of what is known and asked for" : "log p by the condition, a line a chain", joined(this.batches), this.steps);
     const judged = joined(this.judged);
     if (judged.length) chart(other, "log p by a judge that takes no part", judged, this.steps);
     else other.replaceChildren();
@@ -181,7 +192,8 @@ export class Outcome {
 
   show(result) {
     this.again.hidden = false;
-    if (this.batches.size) this.curves();
+    if (this.verb === "unit") this.charts.forEach((one) => one.replaceChildren());
+    else if (this.batches.size) this.curves();
     if (this.verb === "sample") this.samples(result);
     else if (this.verb === "inpaint") this.completions(result);
     else if (this.verb === "edit") this.edits(result);
@@ -216,10 +228,12 @@ export class Outcome {
   completions({ pictures, size }) {
     this.pictures.replaceChildren();
     this.found.append(make("h2", { textContent: `At full size, ${size[0]} × ${size[1]} pixels, the best first` }));
+    const several = make("div", { className: "several" });
+    this.found.append(several);
     for (const row of pictures) {
       const p = row.prob === undefined ? "" : `, p of the target ${percent(row.prob)}`;
       const words = `seed ${row.seed}: log p of what is known ${row.log_context?.toFixed(1) ?? "–"}${p}`;
-      this.found.append(this.figure(this.url(row.file), `Completion, seed ${row.seed}`, words, size));
+      several.append(this.figure(this.url(row.file), `Completion, seed ${row.seed}`, words, size));
     }
   }
 
@@ -254,9 +268,15 @@ export class Outcome {
     const text = await (await fetch(this.url(page))).text();
     const body = new DOMParser().parseFromString(text, "text/html").body;
     const shown = make("div", { className: "page" });
+    let part = shown;
     for (const one of body.querySelectorAll("h1, h2, p, img")) {
-      if (one.tagName === "IMG") shown.append(make("img", { alt: one.alt, src: one.getAttribute("src") }));
-      else shown.append(make(one.tagName === "H1" ? "h2" : one.tagName === "H2" ? "h3" : "p", { textContent: one.textContent }));
+      if (one.tagName === "H2") shown.append((part = make("section", {}, make("h3", { textContent: one.textContent }))));
+      else if (one.tagName === "IMG") {
+        const image = make("img", { alt: one.alt, src: one.getAttribute("src") });
+        await image.decode().catch(() => {});
+        part.classList.toggle("narrow", image.naturalWidth < 2 * image.naturalHeight);
+        part.append(image);
+      } else part.append(make(one.tagName === "H1" ? "h2" : "p", { textContent: one.textContent }));
     }
     shown.append(make("p", {}, make("a", { href: this.url(page), download: "" }, "Download the card, one file")));
     this.found.append(shown);

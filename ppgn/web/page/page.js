@@ -3,7 +3,7 @@ import { about, ask, make } from "./net.js";
 import { classes, units } from "./picker.js";
 import { photo } from "./paint.js";
 import { markdown } from "./card.js";
-import { Outcome } from "./outcome.js";
+import { Outcome, percent } from "./outcome.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -81,7 +81,7 @@ function openPicture(row) {
   const image = $("img", dialog);
   image.src = row.url;
   image.alt = $("h2", dialog).textContent;
-  const rows = (known[0]?.[2] ?? []).map((_, index) => make("tr", {}, ...known.map(([, , five]) => make("td", { textContent: five[index] ? `${five[index][0]} ${(100 * five[index][1]).toFixed(1)} %` : "" }))));
+  const rows = (known[0]?.[2] ?? []).map((_, index) => make("tr", {}, ...known.map(([, , five]) => make("td", { textContent: five[index] ? `${five[index][0]} ${percent(five[index][1])}` : "" }))));
   const head = make("tr", {}, ...known.map(([who]) => make("th", { textContent: `${who} sees` })));
   $(".said", dialog).replaceChildren(...(known.length ? [make("table", {}, head, ...rows)] : [make("p", { textContent: `log p ${row.log_prob?.toFixed(2) ?? "–"}` })]));
   const file = $("a.file", dialog);
@@ -95,13 +95,13 @@ dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
 function goOn(how) {
   const picker = pickers.get($(".class-picker", dialog));
   const { condition, another } = picker.value();
-  const { animate, init, strength, steps, ...before } = current.form;
+  const { animate, init, strength, ...before } = current.form;
   const from = { init: `${current.folder}/${current.file}` };
   let form;
   if (how === "another") {
     if (!another) return $(".class-picker input", dialog).focus();
-    form = { what: "class", condition, targets: [another], model: before.model, seeds: String(current.seed), ...from, strength: 0.6 };
-  } else if (how === "more") form = { ...before, ...from, seeds: String(current.seed), strength: 0.3, ...(steps ? { steps } : {}) };
+    form = { what: "class", condition, targets: [another], model: before.model, steps: before.steps, seeds: String(current.seed), ...from, strength: 0.6 };
+  } else if (how === "more") form = { ...before, ...from, seeds: String(current.seed), strength: 0.3 };
   else if (how === "near") form = { ...before, ...from, seeds: "0-3", strength: 0.4 };
   else form = { ...current.form, seeds: String(current.seed), animate: "yes" };
   picker.clear();

@@ -11,17 +11,14 @@ export function classes(place) {
   const condition = make("select", {}, ...about.conditions.map((one) => make("option", { value: one, textContent: one })));
   const box = make("input", {
     id, autocomplete: "off", role: "combobox", "aria-expanded": "false", "aria-controls": `${id}-list`,
-    "aria-autocomplete": "list", placeholder: "type to search, as goldfish or dog",
+    "aria-autocomplete": "list", placeholder: "goldfish, or dog",
   });
   if (!many) box.value = start ?? "";
   const list = make("ul", { id: `${id}-list`, role: "listbox", hidden: true, "aria-label": "Classes that match" });
   const chips = make("ul", { className: "chips", "aria-label": "Classes chosen" });
-  place.append(
-    make("label", {}, "Of the network ", condition),
-    make("label", { htmlFor: id, textContent: label }),
-    box, list, ...(many ? [chips] : []),
-  );
-  let rows = [], at = -1, asked = 0, waiting;
+  const wide = make("div", { className: "wide" }, make("label", { htmlFor: id, textContent: label }), box, list);
+  place.append(wide, make("label", {}, "Of network ", condition), ...(many ? [chips] : []));
+  let rows = [], at = -1, asked = 0, waiting, stale = false; // stale: the list is not of what stands in the box
 
   function close() {
     clearTimeout(waiting);
@@ -57,6 +54,7 @@ export function classes(place) {
     }));
   }
   async function search() {
+    clearTimeout(waiting);
     const turn = ++asked;
     const pattern = box.value.trim();
     if (!pattern) return close();
@@ -65,6 +63,9 @@ export function classes(place) {
       if (turn !== asked) return;
       rows = found;
     } catch { rows = []; }
+    stale = false;
+    at = -1;
+    box.removeAttribute("aria-activedescendant");
     list.replaceChildren(...rows.map((row, index) => {
       const option = make("li", { id: `${id}-${index}`, role: "option", "aria-selected": "false" }, row.names, make("small", { textContent: row.kinds }));
       option.onpointerdown = (event) => { event.preventDefault(); take(row); };
@@ -74,16 +75,16 @@ export function classes(place) {
     list.hidden = false;
     box.setAttribute("aria-expanded", "true");
   }
-  box.oninput = () => { clearTimeout(waiting); waiting = setTimeout(search, 120); };
+  box.oninput = () => { stale = true; clearTimeout(waiting); waiting = setTimeout(search, 120); };
   box.onblur = close;
   box.onkeydown = async (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (list.hidden) await search();
+      if (list.hidden || stale) await search();
       mark(at + (event.key === "ArrowDown" ? 1 : -1));
     } else if (event.key === "Enter" && (at >= 0 || (many && box.value.trim()))) {
       event.preventDefault();
-      if (at < 0) await search();
+      if (at < 0 || stale) await search();
       if (at >= 0 || rows.length) take(rows[Math.max(0, at)]);
     } else if (event.key === "Escape" && !list.hidden) {
       event.preventDefault();
