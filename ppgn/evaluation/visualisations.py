@@ -41,7 +41,7 @@ KNOWN = ("facets", "ppgn", "dgn_am", *methods())
 PHOTOGRAPHS = (1, 2, 9)
 HIGHEST = 60  # photographs whose facets are sought
 OCCLUDED = 10  # photographs of a unit of which parts are covered
-SQUARE, PLACES = 0.4, 3  # side of the grey square in sides of the photograph (as in Zimmermann 2021), places an axis
+SQUARE, PLACES = 0.4, 3  # side of the grey square in sides of the photograph, places an axis
 KIND = "ppgn-drawn-1"  # the format of what was drawn, or said of pictures
 Look = Callable[[Tensor], Tensor]  # pictures uint8 (N, 3, S, S) -> what is said of each, (N, ...)
 

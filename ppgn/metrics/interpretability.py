@@ -51,7 +51,7 @@ def machine_interpretability(high: Tensor, low: Tensor, alpha: float | None = No
     what it does not like, s(q, E⁺) − s(q, E⁻). It is the mean over all pairs of σ(`alpha` Δ), Δ being how far a pair is
     apart, or without `alpha` the share of pairs the right way round, ties being half.
 
-    Source: Zimmermann, Klindt and Brendel 2024, who pair each query with but one other.
+    Source: Zimmermann, Klindt and Brendel 2024 (NeurIPS), who pair each query with but one other.
     """
     apart = (high[:, None] - low).double()
     return (apart.sign() / 2 + 0.5 if alpha is None else (alpha * apart).sigmoid()).mean()

@@ -155,12 +155,11 @@ def main() -> None:
     print(table)
     best = [shown[exam.best[row, 0]] for row in range(len(units))]
     tiles = [
-        [*square(torch.cat([x[row] for x in drawn.values()]), SIDE), square(best[row][None], SIDE)[0]]
+        square(picture[None], SIDE)[0]
         for row in range(len(units))
+        for picture in (*(x for every in drawn.values() for x in every[row]), best[row])
     ]
-    images.write(
-        given.out / "compared.png", images.grid(torch.stack([x for row in tiles for x in row]), columns=len(tiles[0]))
-    )
+    images.write(given.out / "compared.png", images.grid(torch.stack(tiles), columns=2 * len(drawn) + 1))
     strips = []
     for unit, picture in zip(units, best, strict=True):
         whole = maps(unit, picture)
