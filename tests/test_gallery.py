@@ -29,7 +29,8 @@ def test_pictures_are_small_and_each_has_its_commands() -> None:
 
 def test_every_picture_is_shown_and_every_link_leads_to_one() -> None:
     places = {(page.parent / place).resolve() for page, place in SHOWN}
-    assert places == {file.resolve() for file in GALLERY.iterdir()}
+    assert places >= {file.resolve() for file in GALLERY.iterdir()}
+    assert all(place.is_file() for place in places)
 
 
 @pytest.mark.parametrize("name", PICTURES)

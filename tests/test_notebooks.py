@@ -36,6 +36,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     },
     "quickstart": {"seeds": "0-3", "steps": 1},
     "spoken_digits": {"seeds": "0-1", "steps": 1, "rounds": 1},
+    "train_on_a_folder": {"pictures": 160, "steps": 2, "batch": 4, "prior_steps": 2, "seeds": "0", "walk": 2},
     "your_own_network": {"pictures": 2, "held_out": 1, "epochs": 2, "seeds": "0", "steps": 1},
 }
 

@@ -38,7 +38,12 @@ def load(path: str | Path) -> tuple[nn.Module, int | None, bool]:
     if count not in (None, 1):
         dynamic = "dynamic_shapes=({0: torch.export.Dim.AUTO},)"
         raise InputError(f"network '{path}' takes exactly {count} images; export it with {dynamic}")
-    return torch.export.unflatten(program), side, count == 1
+    try:
+        module = torch.export.unflatten(program)
+    except RuntimeError as error:
+        reason = f"PyTorch {torch.__version__} cannot take its modules apart ({str(error).split('.')[0]})"
+        raise InputError(f"network '{path}': {reason}; save it with torch.jit.save, or take a newer PyTorch") from error
+    return module, side, count == 1
 
 
 class Single(Network):

@@ -17,7 +17,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     what was rounded. Here the rows are filled up to blocks of one size, each a product of its own, and to a length that
     leaves no rest; rows of several vectors are such blocks already.
     """
-    if x.dim() < 2 or x.device.type != "cpu" or weight.requires_grad:
+    if x.dim() < 2 or not len(x) or x.device.type != "cpu" or weight.requires_grad:
         return F.linear(x, weight, bias)
     if x.dim() > 2:
         return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])

@@ -42,5 +42,6 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     ],
 )
 def test_refuses(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
     assert main(["serve", *words]) == 2
     assert message in capsys.readouterr().err

@@ -30,6 +30,10 @@ class Two(nn.Module):
         return (x + y).mean((2, 3))
 
 
+def raise_(program: torch.export.ExportedProgram) -> None:
+    raise RuntimeError("of an older version. More words")
+
+
 def save(module: nn.Module, path: Path, *inputs: Tensor, **settings: Any) -> Path:
     torch.export.save(torch.export.export(module.eval(), inputs, **settings), path)
     return path
@@ -57,6 +61,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not a file of torch\.export"):
         exported.load(tmp_path / "text.pt2")
     images = torch.zeros(2, 3, 16, 16)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.export, "unflatten", raise_)
+        with pytest.raises(InputError, match="cannot take its modules apart .* save it with torch.jit.save"):
+            exported.load(save(Small(), tmp_path / "small.pt2", torch.zeros(1, 3, 16, 16)))
     with pytest.raises(InputError, match=r"takes 2 inputs \(x, y\)"):
         exported.load(save(Two(), tmp_path / "two.pt2", images, images))
     with pytest.raises(InputError, match="takes exactly 2 images; export it with dynamic_shapes"):
