@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import nn
 
 import ppgn
@@ -123,6 +124,8 @@ def test_every_line_runs_or_says_what_it_needs(
     if needs:
         assert all(said in " ".join(README.split()) for said in needs)
         return
+    if "net.pt2" in line and Version(torch.__version__) < Version("2.8"):
+        pytest.skip("PyTorch 2.4 to 2.6 cannot take the modules of this file apart; 2.8 can")
     if "facets" in line:
         pytest.importorskip("sklearn", reason="the extra facets is not installed")
     for made in materials.iterdir():
