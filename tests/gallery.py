@@ -74,7 +74,8 @@ PICTURES = {
         ["combination/grid.png"],
     ),
     "caption": Picture(
-        ['ppgn sample condition=caption target="two dogs run on the grass" seeds=0-7 out=caption'], ["caption/grid.png"]
+        ['ppgn sample condition=caption target="two dogs run on the grass" sampler=annealed seeds=0-7 out=caption'],
+        ["caption/grid.png"],
     ),
     "maximize": Picture(
         ["ppgn maximize layer=bn2 unit=17 seeds=0-2 evaluations=128 out=maximize"], ["maximize/grid.png"], width=400
