@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{count} {what}")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def deaf() -> Iterator[None]:
     """`ppgn serve` does all but listen."""
     with pytest.MonkeyPatch.context() as patched:
