@@ -231,14 +231,20 @@ def _asked(form: Form) -> dict[str, Any]:
         if not text:
             raise InputError('nothing to draw: type an expression, for example "imagenet:castle & ~places:beach"')
         return {"condition": expression_of(text)}
-    unit = form.number("unit", 10**6, 0)
-    if unit is None:
+    unit, network, layer = _unit(form)
+    inner: dict[str, Any] = {} if network == NETWORKS[1] else {"network": {"name": network}}
+    return {"target": unit, "condition": {"expression": "unit", **inner, "layer": layer}}
+
+
+def _unit(form: Form) -> tuple[int, str, str]:
+    """A unit's number, its network and layer. Raises `InputError` for what is missing."""
+    number = form.number("unit", 10**6, 0)
+    if number is None:
         raise InputError("unit is missing: type its number")
     network, layer = network_of(form.text("network", NETWORKS[1])), form.text("layer")
     if not layer:
         raise InputError("layer is missing: choose one of the list")
-    inner: dict[str, Any] = {} if network == NETWORKS[1] else {"network": {"name": network}}
-    return {"target": unit, "condition": {"expression": "unit", **inner, "layer": layer}}
+    return number, network, layer
 
 
 def sample(given: Any, place: Place) -> Call:
@@ -259,29 +265,31 @@ def sample(given: Any, place: Place) -> Call:
     return Call("sample", asked, "target", dict(given))
 
 
+def _photo(form: Form, place: Place) -> dict[str, Any]:
+    if not form.text("image"):
+        raise InputError("image is missing: choose a photo")
+    return {"image": place.upload(form.text("image"))}
+
+
 def inpaint(given: Any, place: Place) -> Call:
     """The call of `ppgn.inpaint`: a photo, a mask or the hole "center", a target or none. Raises `InputError`."""
     form = Form(given)
-    if not form.text("image"):
-        raise InputError("image is missing: choose a photo")
-    asked: dict[str, Any] = {"image": place.upload(form.text("image"))}
+    asked = _photo(form, place)
     mask = form.text("mask")
     asked["hole"] = "center" if mask in ("", "center") else place.upload(mask)
-    return _of_photo("inpaint", form, asked, place, ("target", None))
+    return _of_photo("inpaint", form, asked, place)
 
 
 def edit(given: Any, place: Place) -> Call:
     """The call of `ppgn.edit`: a photo, a target, and perhaps a mask of what may change. Raises `InputError`."""
     form = Form(given)
-    if not form.text("image"):
-        raise InputError("image is missing: choose a photo")
-    asked: dict[str, Any] = {"image": place.upload(form.text("image"))}
+    asked = _photo(form, place)
     if form.text("mask"):
         asked["mask"] = place.upload(form.text("mask"))
-    return _of_photo("edit", form, asked, place, ("seeds", "0-1"))
+    return _of_photo("edit", form, asked, place)
 
 
-def _of_photo(verb: str, form: Form, asked: dict[str, Any], place: Place, more: tuple[str, Any]) -> Call:
+def _of_photo(verb: str, form: Form, asked: dict[str, Any], place: Place) -> Call:
     target, condition = form.text("target"), form.one("condition", words.VOCABULARIES)
     if target:
         asked["target"] = int(target) if target.isdecimal() else target
@@ -299,12 +307,7 @@ def _of_photo(verb: str, form: Form, asked: dict[str, Any], place: Place, more: 
 def unit(given: Any, place: Place) -> Call:
     """The call of `ppgn.card`, or of `ppgn.maximize` where there are no photographs. Raises `InputError`."""
     form = Form(given)
-    number = form.number("unit", 10**6, 0)
-    if number is None:
-        raise InputError("unit is missing: type its number")
-    network, layer = network_of(form.text("network", NETWORKS[1])), form.text("layer")
-    if not layer:
-        raise InputError("layer is missing: choose one of the list")
+    number, network, layer = _unit(form)
     model = model_of(form.text("model", "natural64"), place)
     asked: dict[str, Any] = {"unit": number, "layer": layer}
     asked |= {} if network == NETWORKS[1] else {"network": network}

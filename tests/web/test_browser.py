@@ -230,7 +230,7 @@ def test_stop_ends_a_walk_and_the_page_can_go_on(page: Any, site: Site) -> None:
     long(page)
     page.locator("#sample").get_by_role("button", name="Stop").click()
     expect(status(page, "sample")).to_have_text("stopped")
-    free(site, 1)
+    assert free(site, 1) < 1
     expect(page.get_by_role("button", name="Draw")).to_be_enabled()
 
 
@@ -257,6 +257,7 @@ def test_two_tabs_at_once_take_turns(browser: Any, site: Site) -> None:
     expect(status(second, "sample")).to_have_text("waiting, 1 before this one")
     first.locator("#sample").get_by_role("button", name="Stop").click()
     finished(second, "sample")
+    assert second.locator("#sample .pictures img").count() == 1
     expect(status(first, "sample")).to_have_text("stopped")
     for page in (first, second):
         page.context.close()
@@ -270,7 +271,7 @@ def test_a_bad_upload_is_one_line(page: Any, data: bytes, said: str) -> None:
     file = {"name": "photo.png", "mimeType": "image/png", "buffer": data}
     page.get_by_label("Photo (PNG, JPEG, WebP)").first.set_input_files(file)
     expect(status(page, "inpaint")).to_contain_text(said)
-    expect(page.locator("#inpaint canvas")).to_be_hidden()
+    assert not page.locator("#inpaint canvas").is_visible()
 
 
 def test_what_is_no_class_is_said_where_one_looks(page: Any) -> None:
@@ -285,6 +286,7 @@ def test_what_is_no_class_is_said_where_one_looks(page: Any) -> None:
     page.locator("#sample").get_by_label("Seeds").fill("0")
     page.get_by_role("button", name="Draw").click()
     expect(status(page, "sample")).to_contain_text("nearest: goldfish")
+    assert page.locator("#sample .pictures img").count() == 0
 
 
 def test_all_can_be_done_by_keyboard(page: Any, photo: Path) -> None:
