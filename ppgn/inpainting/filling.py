@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -102,9 +102,7 @@ def inpaint(
     settings = Settings.of(sampler, **options)
     resolution, chosen = size_of(net), net.choose_prior(prior, settings.sampler)
     config = as_config(given, net, settings.sampler, chosen, sampler, condition)
-    told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations", "drawings")}
-    config |= {"image": [photo.file for photo in taken], "keep": settings.keep, "fill": settings.fill, "context": told}
-    config["target"] = config["target"] if asked else None
+    config |= _settled(settings, taken, config["target"] if asked else None)
     about = {"condition": config["condition"]["expression"] if asked else None}
     about |= {key: config[key] for key in ("target", "model", "prior")}
     about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "mask": config["hole"]}
@@ -120,6 +118,13 @@ def inpaint(
             parts = [complete(net, [problem] * len(some), some, settings, **options) for some in batches]
             completed.take(photo, problem, Samples.concatenate(parts), advance)
     return completed
+
+
+def _settled(settings: Settings, taken: Sequence[Photo], target: Any) -> dict[str, Any]:
+    """What config.yaml tells of an inpainting beside the words that were given."""
+    told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations", "drawings")}
+    files = [photo.file for photo in taken]
+    return {"image": files, "target": target, "keep": settings.keep, "fill": settings.fill, "context": told}
 
 
 class Completed(Results):
