@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
 from ppgn.numerics.linear import alike
+from ppgn.numerics.rectifier import in_place
 
 
 class Preprocessing(nn.Module):
@@ -109,9 +110,6 @@ class Preprocessing(nn.Module):
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 
-# Activations whose gradient needs what went in: in place, PyTorch copies it first.
-NOT_IN_PLACE = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
-
 
 class _StopForward(BaseException):
     """Ends a forward pass from inside a hook once every wanted layer has fired."""
@@ -144,10 +142,7 @@ class Network(nn.Module):
         body = deepcopy(body) if copy else body
         for parameter in body.parameters():
             parameter.requires_grad_(False)
-        for module in alike(body).modules():
-            if isinstance(module, NOT_IN_PLACE):
-                module.inplace = False
-        self.body = body.eval()
+        self.body = in_place(alike(body)).eval()
         self.preprocessing = preprocessing
         self.name = name
         self.restorable = restorable
