@@ -188,8 +188,8 @@ def test_memory_does_not_grow_with_the_samples_stored(
     ("words", "message"),
     [
         (["stored=nowhere"], "'nowhere' holds no samples; give a folder that ppgn sample wrote"),
-        (["condition=places", "target=[3]"], "target"),
-        (["condition=unit", "condition.layer=nothing"], "condition=NAME"),
+        (["condition=caption"], "stored: 'run' was drawn for torchscript: "),
+        (["condition=unit", "condition.layer=nothing"], "give condition=NAME"),
     ],
 )
 def test_what_cannot_be_judged(
