@@ -66,10 +66,10 @@ class AlikeInAnyBatch(TorchFunctionMode):
         several = torch.get_num_threads() > 1
         if single and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)) and not (several and not small):
             matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
-            product = _Pointwise.apply if frozen else _pointwise
-            if several and len(x) > 1:
-                return torch.cat([product(part, matrix, bias) for part in x.split(1)])
-            return product(x, matrix, bias)
+            if frozen:
+                return _Pointwise.apply(x, matrix, bias, several and len(x) > 1)
+            parts = x.split(1) if several and len(x) > 1 else [x]
+            return torch.cat([_pointwise(part, matrix, bias) for part in parts])
         plain = single and func not in TRANSPOSED and _setting(args, kwargs, 5, "dilation", 1) in (1, (1, 1))
         if small and plain and frozen and ONEDNN and x.dtype == torch.float32 and len(x):
             pads = (-1,) if isinstance(padding, str) else _pair(padding)
@@ -82,27 +82,41 @@ class AlikeInAnyBatch(TorchFunctionMode):
 
 def _pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """Images (B, C, H, W), every position of which is multiplied by a matrix (C, D) -> (B, D, H, W)."""
-    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view where memory is channels-last
-    matrices = matrix.expand(len(x), -1, -1)
-    out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias, rows, matrices)
-    placed: Tensor = out.unflatten(1, x.shape[-2:])
+    placed: Tensor = _product(_rows(x), matrix, bias).unflatten(1, x.shape[-2:])
     return placed.permute(0, 3, 1, 2)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H W, C), a view where memory is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    matrices = matrix.expand(len(rows), -1, -1)
+    return torch.bmm(rows, matrices, out=out) if bias is None else torch.baddbmm(bias, rows, matrices, out=out)
 
 
 class _Pointwise(torch.autograd.Function):
     """`_pointwise` by frozen weights, as one node of the graph instead of six."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, C, H, W) -> (B, D, H, W)."""
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, apart: bool) -> Tensor:
+        """(B, C, H, W) -> (B, D, H, W); `apart`: one image after the other."""
         ctx.save_for_backward(matrix)
-        return _pointwise(x, matrix, bias)
+        ctx.apart = apart
+        if not apart:
+            return _pointwise(x, matrix, bias)
+        out = x.new_empty(len(x), *x.shape[2:], matrix.shape[1]).permute(0, 3, 1, 2)
+        for part, place in zip(_rows(x).split(1), _rows(out).split(1), strict=True):
+            _product(part, matrix, bias, out=place)
+        return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """(B, D, H, W) -> (B, C, H, W)."""
         (matrix,) = ctx.saved_tensors
-        return _pointwise(gradients[0], matrix.t(), None), None, None
+        found: Tensor = _Pointwise.apply(gradients[0], matrix.t(), None, ctx.apart)
+        return found, None, None, None
 
 
 class _Small(torch.autograd.Function):
