@@ -90,6 +90,7 @@ def _stored(folder: str | Path, data: Any, judge: Any, options: dict[str, Any]) 
     given = {key: value for key, value in given.items() if key != "expression" and "_target_" not in key}
     task = Task(model=settings.get("model"), data=data, **{"condition": network, **options})
     table = task.begin("samples", stored=str(folder), classes=targets, judge=judge)
+    table.about["settings"] |= {"drawn": dict(settings)}
     try:
         asked = task.conditions(targets, **({} if "condition" in options else given))
     except InputError as error:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
 from ppgn.numerics.linear import alike
 from ppgn.numerics.rectifier import in_place
+from ppgn.numerics.resizing import resize
 
 
 class Preprocessing(nn.Module):
@@ -94,8 +94,7 @@ class Preprocessing(nn.Module):
             x = x[..., top : top + self.size, left : left + self.size]
         if self.size is not None and x.shape[-2:] != (self.size, self.size):
             precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
-            shrinks, side = self.size < max(x.shape[-2:]), (self.size, self.size)
-            x = F.interpolate(precise, side, mode=self.interpolation, antialias=shrinks).to(x.dtype)
+            x = resize(precise, self.size, self.interpolation, antialias=self.size < max(x.shape[-2:])).to(x.dtype)
         if self.channels == "bgr":
             x = x.flip(1)
         if self.channels == "gray":
