@@ -71,7 +71,8 @@ class AlikeInAnyBatch(TorchFunctionMode):
             parts = x.split(1) if several and len(x) > 1 else [x]
             return torch.cat([_pointwise(part, matrix, bias) for part in parts])
         plain = single and func not in TRANSPOSED and _setting(args, kwargs, 5, "dilation", 1) in (1, (1, 1))
-        if small and plain and frozen and ONEDNN and x.dtype == torch.float32 and len(x):
+        direct = ONEDNN and x.dtype == torch.float32 and len(x) and not torch.compiler.is_compiling()
+        if small and plain and frozen and direct:
             pads = (-1,) if isinstance(padding, str) else _pair(padding)
             if all(0 <= pad < size for pad, size in zip(pads, weight.shape[2:], strict=False)):
                 return _Small.apply(x, weight, _turned(weight), bias, pads)
