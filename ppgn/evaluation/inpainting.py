@@ -16,7 +16,7 @@ from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
-from ppgn.evaluation.table import FILES, Table
+from ppgn.evaluation.table import FILES, Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo
@@ -48,7 +48,7 @@ def inpainting(
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
     condition: Any = "imagenet",  # the network that is asked for the class of a photograph, where the data tell it
     seeds: Any = "0",  # that of all chains
-    sampler: Any = "anchored",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
+    sampler: Any = None,  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
     context: Mapping[str, Any] | None = None,  # as in `ppgn inpaint`, and epsilon2 without a class
     **options: Any,  # the fields of Task
 ) -> Table:
@@ -67,6 +67,7 @@ def inpainting(
     fills.check_libraries()
     drawer = task.load(encoder=True)
     task = replace(task, sampler=drawer.suited(sampler, task.prior))
+    table.about["settings"]["sampler"] = plain(task.sampler)
     ways = [settings(task, asked, context or {}) for asked in (False, True)]
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
