@@ -314,7 +314,8 @@ def named(sampler: Any, name: str) -> Any:
     known = building.parameters(node["_target_"])
     for key in sampler:
         if key not in known:
-            raise unknown("key", f"sampler.{key}", [f"sampler.{own}" for own in known], f"what suits is {name}; name another by sampler=NAME")
+            advice = f"what suits is {name}; name another by sampler=NAME"
+            raise unknown("key", f"sampler.{key}", [f"sampler.{own}" for own in known], advice)
     return {**node, **sampler}
 
 

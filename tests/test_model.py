@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from torch import nn
 
 import ppgn
 import ppgn.model

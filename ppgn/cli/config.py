@@ -67,8 +67,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     Arguments are what words or an experiment say, no defaults; a value that Hydra's grammar cannot read is meant
     literally. A part is its name, or, where words change its keys as in sampler.epsilon2=2, a mapping: of a sampler
     {"_target_": CLASS, KEY: value}, without the class where none is named, of a condition {"expression": NAME, KEY:
-    value}. The settings are the keys that conf/VERB.yaml has beside the function's and, under "condition" and "sampler",
-    the names of the parts.
+    value}. The settings are the keys that conf/VERB.yaml has beside the function's and, under "condition" and
+    "sampler", the names of the parts.
 
     Raises `InputError` for a word without a key, an unknown key, part or experiment, and a value of the wrong type.
     """

@@ -46,9 +46,9 @@ def inpaint(
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the hole natural (bank, mixture, joint, dae, gaussian); null suits the sampler
     # the kernel; null is what suits. anchored starts at the codes of photographs that go with the rest of the photo and
-    # the target; annealed suits a prior without anchors. Filling a hole changes what is not set: anchored has spread=0.27; annealed
-    # takes 30 steps from sigma_max=2.5 with epsilon2=2.5; both epsilon2=0.5 without a target; ppgn epsilon1=0.02;
-    # released is the published procedure
+    # the target; annealed suits a prior without anchors. Filling a hole changes what is not set: anchored has
+    # spread=0.27; annealed takes 30 steps from sigma_max=2.5 with epsilon2=2.5; both epsilon2=0.5 without a target;
+    # ppgn epsilon1=0.02; released is the published procedure
     sampler: Any = None,
     steps: int | None = None,  # null is the sampler's own number
     # share of the filled photo's code in the start code, 0 to 1, the rest is noise; null is 1, with sampler=ppgn 0.5;

@@ -94,7 +94,8 @@ def facets(
     given = dict(locals())
     wanted = _check(given)
     where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker_of(ppgn.model.named(sampler, "anchored"), steps, arguments.share("strength", strength))  # refused before anything is loaded
+    share = arguments.share("strength", strength)
+    walker_of(ppgn.model.named(sampler, "anchored"), steps, share)  # refused before anything is loaded
     natural = _natural(photographs, method)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
