@@ -59,7 +59,7 @@ class Task:
         for name, value in more.items():
             if name == "count":
                 arguments.whole(name, value, 2)
-            listed = name in ("classes", "layers", "systems", "experiment")
+            listed = name in ("classes", "layers", "systems", "experiment", "holes") and value is not None
             if listed and (isinstance(value, str) or not value or len(set(value)) < len(value)):
                 shown = value if isinstance(value, str) else ",".join(map(str, value))
                 raise InputError(f"{name}=[{shown}]: expected one name or more, each once")
