@@ -23,6 +23,7 @@ from ppgn.numerics.linear import linear
 from ppgn.samplers.anchored import evened
 
 FORMAT = "ppgn-drawings-2"  # 1 had the pictures, and no holes
+LEVELS = 127  # of a stored number, on either side of 0
 ROUNDS = 4  # holes that every drawing is given, one at a time
 GRID = 8  # cells on a side: two holes are as alike as their shares of these are
 EFFECTIVE = 2000.0  # drawings in effect that a hole's regression is fitted to, those with the likest holes: at least
@@ -81,22 +82,25 @@ class Drawings:
     """What a model draws of the first `count` photographs of a bank: codes of these drawings, and of them with holes.
 
     Every drawing has `ROUNDS` holes at random, one at a time: the rows of `smooth` are its codes with each of them
-    filled smoothly, those of `cells` what the hole has of the cells of a grid. The disk remembers them, in
-    `paths.cache()`, under a digest of the weights; a file that cannot be read or written is as good as none.
+    filled smoothly, those of `cells` what the hole has of the cells of a grid. Those of shipped models come along; the
+    disk remembers the others, in `paths.cache()`. A file that cannot be read or written is as good as none.
     """
 
     def __init__(self, model: PPGN, bank: AnchoringPrior, count: int) -> None:
-        parts = [cast(nn.Module, part) for part in (model.generator, model.encoder, bank)]
-        path = paths.cache() / f"drawings-{anchors.digest(*parts)}-{count}.safetensors"
+        digest = anchors.digest(*(cast(nn.Module, part) for part in (model.generator, model.encoder, bank)))
+        kept, about = paths.cache() / f"drawings-{digest}-{count}.safetensors", {"model": digest, "count": count}
         saved: dict[str, Tensor] = {}
-        with suppress(InputError):
-            saved = files.load(path, FORMAT)[0] if path.is_file() else {}
-        if saved.keys() != {"codes", "smooth", "cells"}:
+        for path in (*files.shipped(FORMAT).values(), kept):
+            with suppress(InputError):
+                if not saved and path.is_file() and about.items() <= files.head(path, FORMAT).items():
+                    saved = files.load(path, FORMAT)[0]
+        if saved.keys() != {"codes", "smooth", "scale", "cells"}:
             saved = _draw(model, bank, count)
             with suppress(InputError):
-                files.save(path, saved, FORMAT)
-        codes, smooth = (saved[name].to(model.device, model.dtype) for name in ("codes", "smooth"))
-        self.codes, self.smooth, self.cells = codes, smooth, saved["cells"].double()
+                files.save(kept, saved, FORMAT, **about)
+        codes, smooth = (saved[name] * saved["scale"] for name in ("codes", "smooth"))
+        self.codes, self.smooth = (part.to(model.device, model.dtype) for part in (codes, smooth))
+        self.cells = saved["cells"] / 255
         self._known: dict[bytes, Regression] = {}
 
     def regression(self, hole: Tensor) -> Regression:
@@ -107,7 +111,7 @@ class Drawings:
         """
         key = hole.cpu().numpy().tobytes()
         if key not in self._known:
-            apart = (self.cells - _cells(hole[None].cpu())).square().mean(dim=1)
+            apart = (self.cells - _cells(hole[None].cpu())).double().square().mean(dim=1)
             shares = evened(-apart / SHARPEST**2, EFFECTIVE).softmax(dim=0)
             counts = shares / shares.square().sum()
             near = (counts > LEAST * counts.max()).nonzero().flatten()
@@ -135,7 +139,10 @@ def _draw(model: PPGN, bank: AnchoringPrior, count: int) -> dict[str, Tensor]:
         found["codes"].append(_encode(model, drawn))
         found["smooth"].append(_encode(model, filled))
         found["cells"].append(_cells(holes))
-    return {name: torch.cat(parts).half() for name, parts in found.items()}
+    codes, smooth, cells = (torch.cat(parts) for parts in found.values())
+    scale = torch.cat([codes, smooth]).abs().amax(dim=0).clamp_min(torch.finfo(torch.float16).tiny) / LEVELS
+    stored = {name: (part / scale).round().to(torch.int8) for name, part in (("codes", codes), ("smooth", smooth))}
+    return {**stored, "scale": scale.float(), "cells": (cells * 255).round().to(torch.uint8)}
 
 
 def some_hole(size: Sequence[int], random: torch.Generator) -> Tensor:
