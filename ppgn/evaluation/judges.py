@@ -14,7 +14,7 @@ from torch import Tensor
 from ppgn.contracts import Condition
 from ppgn.drawn import describe
 from ppgn.evaluation.sources import SHOWN, Drawn, Source, grid
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import Table, plain
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
 
@@ -145,10 +145,10 @@ class Panel:
     ) -> Table:
         """Fill a table with rows of chains by name, of the start codes of "samples", "white_noise", and photographs."""
         for name, source in chains.items():
-            self.add(table, name, source.stream(self.conditions, name, progress), asked=asked, **more)
-        noise = chains["samples"].start_codes().stream(self.conditions)
-        for name, drawn in (("white_noise", noise), ("photographs", real)):
-            self.add(table, name, drawn, asked=asked, **more)
+            drawn, kernel = source.stream(self.conditions, name, progress), plain(source.sampler)
+            self.add(table, name, drawn, asked=asked, sampler=kernel, **more)
+        self.add(table, "white_noise", chains["samples"].start_codes().stream(self.conditions), asked=asked, **more)
+        self.add(table, "photographs", real, asked=asked, **more)
         return table
 
     def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
