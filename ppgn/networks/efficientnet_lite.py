@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ppgn.numerics.convolution import conv2d
+
 SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 STEM, HEAD = 32, 1280  # channels, alike in all
 # Of every stage: blocks, kernel, stride of the first block, how much wider a block is inside, channels.
@@ -44,7 +46,7 @@ class Convolution(nn.Conv2d):
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
         if self.stride != (1, 1):
             x = F.pad(x, [*self._pads(x.shape[3]), *self._pads(x.shape[2])])
-        return super().forward(x)
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def _pads(self, size: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -90,7 +92,13 @@ class Block(nn.Sequential):
         return x + out if self.added else out
 
 
-def build(name: str, classes: int | None = None, *, filled: bool = True) -> nn.Sequential:
+class EfficientNetLite(nn.Sequential):
+    """Preprocessed images (B, 3, H, W) -> logits (B, K), a row alike in any batch where that is asked for."""
+
+    counted, rounds_alike = False, True
+
+
+def build(name: str, classes: int | None = None, *, filled: bool = True) -> EfficientNetLite:
     """One of `SCALES`, preprocessed images to logits (B, `classes`), 1000 by default; random weights where `filled`.
 
     Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, whose way to draw random weights it is.
@@ -107,7 +115,7 @@ def build(name: str, classes: int | None = None, *, filled: bool = True) -> nn.S
     layers += [("conv_head", Convolution(channels, HEAD)), ("bn2", _norm(HEAD))]
     pool = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
     layers += [("global_pool", nn.Sequential(pool)), ("classifier", nn.Linear(HEAD, classes or 1000))]
-    body = nn.Sequential(OrderedDict(layers))
+    body = EfficientNetLite(OrderedDict(layers))
     if filled:
         _fill(body)
     return body

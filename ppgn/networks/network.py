@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
+from ppgn.numerics.convolution import whole
 from ppgn.numerics.linear import alike
 from ppgn.numerics.rectifier import in_place
 from ppgn.numerics.resizing import resize
@@ -157,7 +158,8 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> the network's output."""
-        out: Any = self.body(self.preprocessing(x))
+        seen = self.preprocessing(x)
+        out: Any = whole(self.body, seen) if getattr(self.body, "rounds_alike", False) else self.body(seen)
         found: Tensor = getattr(out, "logits", out)  # an object of outputs, as Hugging Face's networks give
         return found
 

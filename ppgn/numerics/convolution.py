@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, wrap_torch_function
 
 SMALL = 20480  # values of a lone image, up to which PyTorch convolves it without oneDNN
 TRANSPOSED = frozenset((torch.conv_transpose2d, F.conv_transpose2d))
@@ -21,6 +22,7 @@ CURVES = frozenset(
 NORMS = frozenset((torch.group_norm, F.group_norm))
 CONVOLUTIONS = TRANSPOSED | {torch.conv2d, F.conv2d}
 WATCHED = CURVES | NORMS | CONVOLUTIONS
+_ENTERED = threading.local()  # how often the mode is entered, in "depth"
 ONEDNN: bool = torch.backends.mkldnn.is_available()
 
 
@@ -31,10 +33,9 @@ class AlikeInAnyBatch(TorchFunctionMode):
     amplifies the difference. Here a pointwise convolution on one thread, or of small images, is a matrix product for
     every image, without moving memory, which is also faster; any other convolution of small images is given to the
     library of larger batches, which a lone one reaches as two copies of it where the convolution is strided. A group
-    norm on several threads sees images
-    contiguous, since it adds up others in an order that depends on how they lie in memory, and a lone one may lie
-    otherwise than a batch. A curve (sigmoid, SiLU, ...) is computed of so many rows that the registers are full. The
-    mode reaches Python code, not the inside of a TorchScript.
+    norm on several threads sees images contiguous, since it adds up others in an order that depends on how they lie in
+    memory, and a lone one may lie otherwise than a batch. A curve (sigmoid, SiLU, ...) is computed of so many rows that
+    the registers are full. The mode reaches Python code, not the inside of a TorchScript.
 
     Source of the choice: `use_mkldnn` in PyTorch's ATen/native/Convolution.cpp.
     """
@@ -56,29 +57,55 @@ class AlikeInAnyBatch(TorchFunctionMode):
             return func(args[0].contiguous(), *args[1:], **kwargs)
         if func not in CONVOLUTIONS or len(args) < 2 or args[0].device.type != "cpu":
             return func(*args, **kwargs)
-        x, weight, rest = args[0], args[1], args[2:]
-        if x.dim() != 4 or max(weight.shape[-2:]) > 3 or _setting(args, kwargs, 6, "groups", 1) != 1:
-            return func(*args, **kwargs)  # by oneDNN, always
-        bias = _setting(args, kwargs, 2, "bias", None)
-        stride, padding = _setting(args, kwargs, 3, "stride", 1), _setting(args, kwargs, 4, "padding", 0)
-        frozen = not (weight.requires_grad or weight.is_inference() or (bias is not None and bias.requires_grad))
-        small, single = x.numel() <= SMALL * len(x), stride in (1, (1, 1))
-        several = torch.get_num_threads() > 1
-        if single and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)) and not (several and not small):
-            matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
-            if frozen:
-                return _Pointwise.apply(x, matrix, bias, several and len(x) > 1)
-            parts = x.split(1) if several and len(x) > 1 else [x]
-            return torch.cat([_pointwise(part, matrix, bias) for part in parts])
-        plain = single and func not in TRANSPOSED and _setting(args, kwargs, 5, "dilation", 1) in (1, (1, 1))
-        direct = ONEDNN and x.dtype == torch.float32 and len(x) and not torch.compiler.is_compiling()
-        if small and plain and frozen and direct:
-            pads = (-1,) if isinstance(padding, str) else _pair(padding)
-            if all(0 <= pad < size for pad, size in zip(pads, weight.shape[2:], strict=False)):
-                return _Small.apply(x, weight, _turned(weight), bias, pads)
-        if small and len(x) == 1:
-            return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
-        return func(*args, **kwargs)
+        return _convolved(func, args, kwargs)
+
+    def __enter__(self) -> AlikeInAnyBatch:
+        _ENTERED.depth = getattr(_ENTERED, "depth", 0) + 1
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        _ENTERED.depth -= 1
+
+
+def conv2d(x: Tensor, *args: Any) -> Tensor:
+    """`F.conv2d`; while the mode is entered alike in any batch, also where it does not reach. Arguments by position."""
+    alike = getattr(_ENTERED, "depth", 0) and x.device.type == "cpu"
+    found: Tensor = _convolved(F.conv2d, (x, *args), {}) if alike else F.conv2d(x, *args)
+    return found
+
+
+@wrap_torch_function(lambda network, x: (x,))
+def whole(network: Callable[[Tensor], Tensor], x: Tensor) -> Any:
+    """network(x), into which the mode does not reach: a network that rounds alike by itself is spared its questions."""
+    return network(x)
+
+
+def _convolved(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    x, weight, rest = args[0], args[1], args[2:]
+    if x.dim() != 4 or max(weight.shape[-2:]) > 3 or _setting(args, kwargs, 6, "groups", 1) != 1:
+        return func(*args, **kwargs)  # by oneDNN, always
+    bias = _setting(args, kwargs, 2, "bias", None)
+    stride, padding = _setting(args, kwargs, 3, "stride", 1), _setting(args, kwargs, 4, "padding", 0)
+    frozen = not (weight.requires_grad or weight.is_inference() or (bias is not None and bias.requires_grad))
+    small, single = x.numel() <= SMALL * len(x), stride in (1, (1, 1))
+    several = torch.get_num_threads() > 1
+    if single and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)) and not (several and not small):
+        matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
+        if frozen:
+            return _Pointwise.apply(x, matrix, bias, several and len(x) > 1)
+        parts = x.split(1) if several and len(x) > 1 else [x]
+        return torch.cat([_pointwise(part, matrix, bias) for part in parts])
+    plain = single and func not in TRANSPOSED and _setting(args, kwargs, 5, "dilation", 1) in (1, (1, 1))
+    direct = ONEDNN and x.dtype == torch.float32 and len(x) and not torch.compiler.is_compiling()
+    if small and plain and frozen and direct:
+        pads = (-1,) if isinstance(padding, str) else _pair(padding)
+        if all(0 <= pad < size for pad, size in zip(pads, weight.shape[2:], strict=False)):
+            return _Small.apply(x, weight, _turned(weight), bias, pads)
+    if small and len(x) == 1:
+        return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
+    return func(*args, **kwargs)
 
 
 def _pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
