@@ -147,7 +147,7 @@ def methods() -> dict[str, Method]:
 
     Rates and weights are ours, in units of the gradient's size and for images in [0, 1]: published ones suit the scale
     of one network. mfv's are as published, but for 20 sweeps of its denoising, not 100; with either its pictures are
-    pale on EfficientNet-Lite1. Sources: Yosinski et al. 2015 (arXiv 1506.06579); lucid: Olah et al. 2017; maco: Fel et al.
+    pale on our networks. Sources: Yosinski et al. 2015 (arXiv 1506.06579); lucid: Olah et al. 2017; maco: Fel et al.
     2023 (arXiv 2306.06805); mfv: Nguyen et al. 2016 (arXiv 1602.03616); tv: Mahendran and Vedaldi 2015 (arXiv
     1412.0035).
     """
