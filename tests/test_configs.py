@@ -124,5 +124,6 @@ def test_experiment(experiment: str | None, tmp_path: Path) -> None:
 
 def test_the_experiments_use_every_training_and_data_file(tmp_path: Path) -> None:
     choices = [training(experiment, tmp_path)[1] for experiment in EXPERIMENTS]
+    choices += [configs.compose("train_decoder", [f"data.root={tmp_path}"])[1]]
     for group in ("training", "data"):
         assert {choice[group] for choice in choices} == set(paths.options(group))
