@@ -56,7 +56,7 @@ class Pair:
 
 
 class GeneratorTraining(Training):
-    """G, and D if there is one, against a frozen encoder; conf/training/ says what every key is.
+    """G, and D and a comparator if there are any, against a frozen encoder; conf/training/ says what every key is.
 
     `comparator` is E1 of the paper; without one no features are compared. With `balanced` the adversarial gradient on
     the compared features is scaled to `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to
