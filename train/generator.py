@@ -59,11 +59,12 @@ class Pair:
 class GeneratorTraining(Training):
     """G, and D if there is one, against a frozen encoder; conf/training/ says what every key is.
 
-    `comparator` is E1 of the paper. With `balanced` the adversarial gradient on the compared features is scaled to
-    `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to as many times the image loss's,
-    else it is used as published. x and x̂ are compared in one random window, so that no pattern can hide in the grid of
-    the comparator's strides. Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its
-    features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is the noiseless variant.
+    `comparator` is E1 of the paper; without one no features are compared. With `balanced` the adversarial gradient on
+    the compared features is scaled to `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to
+    as many times the image loss's, else it is used as published. x and x̂ are compared in one random window, so that
+    no pattern can hide in the grid of the comparator's strides. Joint PPGN-h has three denoising autoencoders on one
+    path, which are to give back x, its features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is
+    the noiseless variant.
     """
 
     left_out = ("model.priors",)
@@ -71,10 +72,10 @@ class GeneratorTraining(Training):
     def __init__(
         self,
         model: PPGN,
-        comparator: Network,
-        layers: Sequence[str],
-        weights: Mapping[str, float],
         *,
+        weights: Mapping[str, float],
+        comparator: Network | None = None,
+        layers: Sequence[str] = (),
         generator_optimizer: MakeOptimizer,
         discriminator_optimizer: MakeOptimizer | None = None,
         discriminator: Discriminator | None = None,
@@ -194,7 +195,7 @@ class GeneratorTraining(Training):
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
 
         def compared(images: Tensor) -> dict[str, Tensor]:
-            return self.comparator.features(change(images[window]), self.layers)
+            return self.comparator.features(change(images[window]), self.layers) if self.comparator else {}
 
         with torch.no_grad():
             if self.known is None or places is None:
@@ -246,10 +247,9 @@ class GeneratorTraining(Training):
         """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
         count = len(pair.h)
         seen, real = ({n: v[:count] for n, v in of.items()} for of in (pair.seen_features, pair.x_features))
-        losses = {
-            "image": image_loss(pair.drawn[:count], pair.x[:count], self.image_power),
-            "feature": feature_loss(seen, real, relative=self.relative_features),
-        }
+        losses = {"image": image_loss(pair.drawn[:count], pair.x[:count], self.image_power)}
+        if real:
+            losses["feature"] = feature_loss(seen, real, relative=self.relative_features)
         if self.weights["code"]:
             some = min(count, max(1, round(self.code_share * len(pair.x))))
             losses["code"] = F.mse_loss(self._reencode(pair.seen[:some]), pair.h[:some])  # the fourth of Joint PPGN-h

@@ -29,7 +29,7 @@ from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
 from ppgn.visualize import embedding as embedded
 from ppgn.visualize.multifaceted import Multifaceted
-from ppgn.visualize.pictures import Pictures, excerpts
+from ppgn.visualize.pictures import Look, Pictures, excerpts
 from ppgn.visualize.pictures import drawings as drawn_by
 from ppgn.visualize.subject import Subject
 
@@ -107,11 +107,10 @@ def facets(
     batches = partial(_batches, batch_size=batch_size, bar=partial(bar, desc="pictures"))
     draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
     with enough_memory(where, batch_size):
-        pictures: Photographs | Pictures
-        if natural is None:
-            pictures = drawn_by(draw, drawings, sampler=walker_of(sampler, steps, 1.0))
-        else:
-            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
+        pictures = natural or drawn_by(draw, drawings, sampler=walker_of(sampler, steps, 1.0))
+        if natural is not None and type(made) is Unit:
+            look = Look(network, made.layer, natural, range(len(natural)), where)
+            pictures = excerpts(look, made.index, highest, batch_size, bar)
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
     size, layer = network.preprocessing.size or 224, layer or penultimate(network)
     read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
