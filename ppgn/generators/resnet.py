@@ -101,3 +101,20 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = block(x, h)
         return torch.sigmoid(self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2)))
+
+    @torch.no_grad()
+    def grow_from(self, smaller: ResNet) -> None:
+        """Take the weights of a generator that lacks the last blocks: this one then draws its pictures, enlarged.
+
+        The new blocks change nothing yet. Raises `InputError` where `smaller` is no beginning of this one, or the new
+        blocks are not as wide as its last.
+        """
+        own, given, new = self.state_dict(), smaller.state_dict(), self.blocks[len(smaller.blocks) :]
+        fits = all(name in own and own[name].shape == value.shape for name, value in given.items())
+        if not fits or not all(isinstance(block.shortcut, nn.Identity) for block in new):
+            widths = f"widths {list(self.widths)} do not grow from {list(smaller.widths)}"
+            raise InputError(f"generator: {widths}; give these, then {smaller.widths[-1]} for each doubling more")
+        self.load_state_dict(given, strict=False)
+        for block in new:
+            nn.init.zeros_(block.conv2.weight)
+            nn.init.zeros_(block.conv2.bias)
