@@ -58,6 +58,23 @@ def test_a_fresh_block_passes_its_input_on():
     assert torch.allclose(block(x, torch.randn(1, 2)), x + block.conv2.bias[:, None, None])
 
 
+def test_smooth_blocks_repeat_no_pixel():
+    repeated, x, h = [], torch.randn(1, 2, 4, 4), torch.zeros(1, 2)
+    for smooth in (False, True):
+        block = Block(2, 2, 2, up=True, smooth=smooth)
+        block.norm2.register_forward_pre_hook(
+            lambda _, given: repeated.append(given[0][..., ::2] == given[0][..., 1::2])
+        )
+        block(x, h)
+    assert repeated[0].all()
+    assert not repeated[1].any()
+
+
+def test_only_the_last_blocks_are_smooth():
+    generator = ResNet(code_dim=5, widths=(8, 6, 4), depths=(1, 0, 1), smooth=1)
+    assert [block.mode for block in generator.blocks] == [None, None, "bilinear", None]
+
+
 def test_widths_and_depths_must_match():
     with pytest.raises(InputError, match="2 widths need as many depths, not 1"):
         ResNet(widths=(4, 4), depths=(0,))
