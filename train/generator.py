@@ -337,10 +337,10 @@ def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
     """
     given = load(name)
     model = PPGN.from_config({**config, **{key: v for key, v in (given.config or {}).items() if key == "priors"}})
-    grows = isinstance(model.generator, ResNet) and isinstance(given.generator, ResNet)
-    if grows and len(model.generator.blocks) > len(given.generator.blocks):
-        model.generator.grow_from(given.generator)
-        given.generator = model.generator
+    own, old = model.generator, given.generator
+    if isinstance(own, ResNet) and isinstance(old, ResNet) and len(own.blocks) > len(old.blocks):
+        own.grow_from(old)
+        given.generator = own
     for part in ("generator", "encoder", "priors"):
         try:
             getattr(model, part).load_state_dict(getattr(given, part).state_dict())

@@ -48,7 +48,8 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.norm2 = ModulatedNorm(out_channels, code_dim)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class ResNet(nn.Module):
     def grow_from(self, smaller: ResNet) -> None:
         """Take the weights of a generator that lacks the last blocks: this one then draws its pictures, enlarged.
 
-        The new blocks change nothing yet. Raises `InputError` where `smaller` is no beginning of this one, or the new
+        Its new blocks change nothing as long as they have not learned. Raises `InputError` where `smaller` is no beginning of this one, or the new
         blocks are not as wide as its last.
         """
         own, given, new = self.state_dict(), smaller.state_dict(), self.blocks[len(smaller.blocks) :]
@@ -123,6 +124,3 @@ class ResNet(nn.Module):
             widths = f"widths {list(self.widths)} do not grow from {list(smaller.widths)}"
             raise InputError(f"generator: {widths}; give these, then {smaller.widths[-1]} for each doubling more")
         self.load_state_dict(given, strict=False)
-        for block in new:
-            nn.init.zeros_(block.conv2.weight)
-            nn.init.zeros_(block.conv2.bias)
