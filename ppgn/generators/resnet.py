@@ -115,8 +115,8 @@ class ResNet(nn.Module):
     def grow_from(self, smaller: ResNet) -> None:
         """Take the weights of a generator that lacks the last blocks: this one then draws its pictures, enlarged.
 
-        Its new blocks change nothing as long as they have not learned. Raises `InputError` where `smaller` is no beginning of this one, or the new
-        blocks are not as wide as its last.
+        Its new blocks change nothing as long as they have not learned. Raises `InputError` where `smaller` is no
+        beginning of this one, or the new blocks are not as wide as its last.
         """
         own, given, new = self.state_dict(), smaller.state_dict(), self.blocks[len(smaller.blocks) :]
         fits = all(name in own and own[name].shape == value.shape for name, value in given.items())
