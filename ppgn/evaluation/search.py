@@ -86,7 +86,7 @@ def search(
         if name == "gradient":
             soft: dict[str, Any] = {layer: task.conditions([0], layer=layer)[0] for layer in layers}
             wanted = [soft[layer].with_target(number).eval() for layer, number in picked]
-            drawn = task.source(drawer, own_seeds=True).draw(wanted, name, task.progress)
+            drawn = task.source(drawer, wanted, own_seeds=True).draw(wanted, name, task.progress)
             add(name, drawn, {})
             continue
         searches = Searches(task, table, drawer, **more)

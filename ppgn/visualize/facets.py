@@ -65,9 +65,9 @@ def facets(
     seeds: Any = "0-3",  # samples of each facet: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    # the kernel and its settings; anchored holds a chain to its start, and gives way to annealed where the prior has
-    # no anchors
-    sampler: Any = "anchored",
+    # the kernel and its settings; null is what suits: anchored, which holds a chain to its start, or annealed where the
+    # prior has no anchors
+    sampler: Any = None,
     steps: int | None = None,  # null is the sampler's own number
     # how far to leave the mean code, above 0 to 1: the share of the steps that is walked, the last one
     strength: float = PHOTO_STRENGTH,
@@ -94,7 +94,8 @@ def facets(
     given = dict(locals())
     wanted = _check(given)
     where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
+    share = arguments.share("strength", strength)
+    walker_of(ppgn.model.named(sampler, "anchored"), steps, share)  # refused before anything is loaded
     natural = _natural(photographs, method)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
