@@ -224,7 +224,7 @@ def test_the_comparator_sees_both_images_changed_alike(data, tmp_path):
     module.comparator.features = lambda images, layers: seen.append(images) or {"blocks.1": images}
     module.model.generator.forward = lambda h: pictures
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
-    pictures = batch / 255
+    pictures = (batch / 255).contiguous(memory_format=torch.channels_last)  # adds up in the order of the real ones
     module._draw(batch)
     assert torch.equal(*seen)
     assert not torch.equal(seen[0], pictures)
