@@ -65,6 +65,12 @@ def load(path: str | Path, most: int = MOST_PIXELS) -> Image.Image:
         raise InputError(f"cannot read the image '{path}': {reason}") from error
 
 
+def decoded(data: bytes) -> Tensor:
+    """The image that the bytes of a file hold, as `read` gives it. Raises what Pillow raises where they are damaged."""
+    with Image.open(io.BytesIO(data)) as opened:
+        return _to_tensor(ImageOps.exif_transpose(opened))
+
+
 def _missing(path: Path) -> InputError:
     beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
     near = nearest(path.name, beside, n=3)
