@@ -70,7 +70,7 @@ def complete(
     if isinstance(settings.sampler, Anchored):
         conditions: Any = list(condition.terms) if isinstance(condition, EachRow) else [condition] * len(problems)
         drawn = drawings(model, target.anchoring, settings.drawings)
-        target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, drawn)
+        target, init = _anchored(model, target, problems, seeds, conditions, settings, drawn)
     else:
         target = _told(model, target, problems, settings)
         code = model.encode(start)
@@ -94,7 +94,7 @@ def _anchored(
     problems: Sequence[Problem],
     seeds: Sequence[int],
     conditions: Sequence[Condition | None],
-    sampler: Anchored,
+    settings: Settings,
     drawn: Drawings,
 ) -> tuple[Posterior, Tensor]:
     """The target whose bank is told the rest of each picture, and the anchor of each chain, (N, D)."""
@@ -106,11 +106,12 @@ def _anchored(
     for problem, condition, seed in zip(problems, conditions, seeds, strict=True):
         if id(problem) not in told:
             regression = drawn.regression(problem.known[0] == 0)
-            told[id(problem)] = Told(bank, regression, regression.mean(model.encode(problem.image[None]))[0])
+            mean = regression.mean(model.encode(problem.image[None]))[0]
+            told[id(problem)] = Told(bank, regression, mean, settings.candidates)
         pair = id(problem), id(condition)
         if pair not in found:
             guesses = torch.zeros(len(bank)) if condition is None else answers.guesses(condition)
             found[pair] = told[id(problem)].anchors(guesses)
         here = replace(target, find_anchors=lambda *_, pair=pair: found[pair])
-        starts.append(sampler.start(here, Noise([seed], model.device, model.dtype)))
+        starts.append(settings.sampler.start(here, Noise([seed], model.device, model.dtype)))
     return replace(target, prior=ToldBank(bank, [told[id(problem)] for problem in problems])), torch.cat(starts)
