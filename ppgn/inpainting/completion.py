@@ -70,7 +70,7 @@ def complete(
     if isinstance(settings.sampler, Anchored):
         conditions: Any = list(condition.terms) if isinstance(condition, EachRow) else [condition] * len(problems)
         drawn = drawings(model, target.anchoring, settings.drawings)
-        target, init = _anchored(model, target, problems, seeds, conditions, settings, drawn)
+        target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, settings, drawn)
     else:
         target = _told(model, target, problems, settings)
         code = model.encode(start)
@@ -94,6 +94,7 @@ def _anchored(
     problems: Sequence[Problem],
     seeds: Sequence[int],
     conditions: Sequence[Condition | None],
+    sampler: Anchored,
     settings: Settings,
     drawn: Drawings,
 ) -> tuple[Posterior, Tensor]:
@@ -113,5 +114,5 @@ def _anchored(
             guesses = torch.zeros(len(bank)) if condition is None else answers.guesses(condition)
             found[pair] = told[id(problem)].anchors(guesses)
         here = replace(target, find_anchors=lambda *_, pair=pair: found[pair])
-        starts.append(settings.sampler.start(here, Noise([seed], model.device, model.dtype)))
+        starts.append(sampler.start(here, Noise([seed], model.device, model.dtype)))
     return replace(target, prior=ToldBank(bank, [told[id(problem)] for problem in problems])), torch.cat(starts)
