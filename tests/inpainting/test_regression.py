@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ppgn
 from ppgn.inpainting import regression
 from ppgn.inpainting.regression import Drawings, Regression, drawings, some_hole
 from ppgn.media.blending import harmonic
@@ -82,6 +83,15 @@ def test_drawings_are_remembered_by_the_disk_and_by_the_model(cache: Path, monke
     assert len(file.read_bytes()) == len(whole)
     monkeypatch.setattr(regression, "_draw", None)
     assert torch.equal(Drawings(model, prior, 80).smooth, first.smooth)
+
+
+def test_those_of_the_shipped_model_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regression, "_draw", None)
+    model = ppgn.load()
+    found = drawings(model, model.priors["bank"], 1024)
+    assert (found.codes.shape, found.smooth.shape, found.cells.shape) == ((1024, 512), (4096, 512), (4096, 64))
+    errors = (found.smooth - found.codes.repeat_interleave(4, dim=0)).square().mean(dim=1)
+    assert errors.mean() < 1  # of codes of unit variance; those of two pictures are 2 apart
 
 
 def test_a_hole_costs_no_encoding_once_drawings_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
