@@ -137,7 +137,8 @@ class Condition(Protocol):
     Optional: `name` of the target; `describe(x)`, a dictionary for each signal, with "log_prob" at least;
     `with_target(target)`, the same condition with another target; `with_gradient(kind)`, the same with the gradient
     "full" or "truncated" to the target's logit; `in_place`, True if it looks at pixels in their places, so that random
-    views must not move them.
+    views must not move them; `rare`, True if few photographs show what it asks for, so that chains had better not
+    start from one.
     """
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -203,10 +203,15 @@ class PPGN(nn.Module):
             raise InputError(f"prior '{called}' is none: expected residual(h, x) -> R(h) − h; see ppgn.contracts.Prior")
         return cast(Prior, self._fitting(called, cast(nn.Module, prior)))
 
-    def suited(self, sampler: Any, prior: Any = None) -> Any:
-        """The sampler itself, but `unanchored` where the prior has no anchors."""
+    def suited(self, sampler: Any = None, prior: Any = None, conditions: Iterable[Condition] = ()) -> Any:
+        """The sampler itself; where none is named (`named`) "anchored", or "annealed" if that suits better.
+
+        It does where the prior has no anchors, and for conditions one of which is `rare`. Raises `InputError` as
+        `named` and `choose_prior` do.
+        """
         anchoring = isinstance(self.choose_prior(prior, Anchored()), AnchoringPrior)
-        return sampler if anchoring else unanchored(sampler)
+        rare = any(getattr(condition, "rare", False) for condition in conditions)
+        return named(sampler, "anchored" if anchoring and not rare else "annealed")
 
     def _lack(self, prior: str) -> InputError:
         """What to say of the name of a prior that is not here."""
@@ -296,11 +301,22 @@ class PPGN(nn.Module):
         return {name: value for name, value in state.items() if not name.startswith(brought)}
 
 
-def unanchored(sampler: Any) -> Any:
-    """The sampler "anchored", by its name or as a mapping, turned into "annealed"; any other as it is."""
-    if isinstance(sampler, Mapping) and sampler.get("_target_") == building.node("sampler", "anchored")["_target_"]:
-        return {**sampler, **building.node("sampler", "annealed")}
-    return "annealed" if sampler == "anchored" else sampler
+def named(sampler: Any, name: str) -> Any:
+    """The sampler as it is, but None and a mapping of settings alone, without `_target_`, are the one of that name.
+
+    Raises `InputError` for a setting that this one does not have.
+    """
+    if sampler is None:
+        return name
+    if not isinstance(sampler, Mapping) or "_target_" in sampler:
+        return sampler
+    node = building.node("sampler", name)
+    known = building.parameters(node["_target_"])
+    for key in sampler:
+        if key not in known:
+            advice = f"what suits is {name}; name another by sampler=NAME"
+            raise unknown("key", f"sampler.{key}", [f"sampler.{own}" for own in known], advice)
+    return {**node, **sampler}
 
 
 def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
 from ppgn.engines.processes import Processes
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
-from ppgn.model import PPGN, unanchored
+from ppgn.model import PPGN, named
 from ppgn.progress import Frames, Seen, Steps, Watch
 from ppgn.runs import Run
 from ppgn.samplers.chains import run_chains
@@ -69,9 +69,9 @@ def sample(
     # -- how they walk --
     model: Any = "natural64",  # the generator: a name of `ppgn models`, a .safetensors file, a folder, hf:USER/NAME
     prior: Any = None,  # what keeps the images natural (bank, mixture, joint, dae, gaussian); null is what suits
-    # the kernel and its settings; anchored gives way to annealed where chains start from an image or the prior has no
-    # anchors
-    sampler: Any = "anchored",
+    # the kernel and its settings; null is what suits: anchored, or annealed where chains start from an image, the
+    # condition asks for what few photographs show, as a caption does, or the prior has no anchors
+    sampler: Any = None,
     steps: int | None = None,  # steps for each target; null is the sampler's own number
     burn_in: int = 0,  # steps to walk before anything is kept
     thin: int | None = None,  # keep the state every so many steps; null keeps the last one of each target
@@ -114,7 +114,8 @@ def sample(
 
     target: a name or an index that `condition` understands, or a list of them; a condition that says all that is to be
         drawn needs none, and may itself stand in its place. condition, model, sampler, prior: a name, "module:Class",
-        "file.py:Class", a mapping with `_target_`, or the object itself. init: an image file, or a tensor (3, H, W) in
+        "file.py:Class", a mapping with `_target_`, or the object itself; sampler also a mapping without it, settings of
+        the one that suits. init: an image file, or a tensor (3, H, W) in
         [0, 1]. seeds: also a range or a list. out: files are written there after every batch; without it nothing is
         written until `Run.save`; `ppgn.open_samples` reads them. progress: a bar on stderr. command: what was typed,
         for the report. devices, cluster: objects given must be such that can be pickled; with devices a program of your
@@ -223,8 +224,8 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     asked = arguments.targets(target)
     where, dtype = engine.device if isinstance(engine, Here) else torch.device("cpu"), _precision(given["precision"])
     strength = _strength(given["strength"], init)
-    sampler = sampler if init is None else unanchored(sampler)
-    walker_of(sampler, given["steps"], strength)  # refuses what cannot be
+    sampler = sampler if init is None else named(sampler, "annealed")
+    walker_of(named(sampler, "anchored"), given["steps"], strength)  # refuses what cannot be
     photo = images.read(Path(init).expanduser()) if isinstance(init, str | Path) else init
     number, shares = share_of(given["shard"])
     job, seeds = f"{number}of{shares}" if given["shard"] else "", arguments.seeds(given["seeds"])[number - 1 :: shares]
@@ -237,7 +238,7 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     made = words.conditions(condition, asked, device=where, dtype=dtype)
     said(f"loading the model {called('model', given['model'])}")
     net = ppgn.model.load(given["model"], where, given["trust"]).to(dtype)
-    sampler = net.suited(sampler, given["prior"])
+    sampler = net.suited(sampler, given["prior"], made)
     walker = walker_of(sampler, given["steps"], strength)
     prior = net.choose_prior(given["prior"], walker)
     config = as_config(given, net, walker, prior, sampler, condition)

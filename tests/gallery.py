@@ -74,7 +74,7 @@ PICTURES = {
         ["combination/grid.png"],
     ),
     "caption": Picture(
-        ['ppgn sample condition=caption target="two dogs run on the grass" sampler=annealed seeds=0-7 out=caption'],
+        ['ppgn sample condition=caption target="two dogs run on the grass" seeds=0-7 out=caption'],
         ["caption/grid.png"],
     ),
     "maximize": Picture(

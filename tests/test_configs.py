@@ -103,9 +103,8 @@ def test_sampler(option: str) -> None:
 
 def training(experiment: str | None, root: Path) -> tuple[DictConfig, dict[str, str]]:
     words = [] if experiment is None else [f"experiment={experiment}"]
-    words += ["training.codes.mixture=0"] * (
-        experiment in ("natural64_cpu", "natural64_joint")
-    )  # that is of a model with weights
+    if experiment in ("natural64_cpu", "natural64_joint", "natural128_cpu", "natural128_gpu"):
+        words += ["training.codes.mixture=0"]  # that is of a model with weights
     words += [f"data.root={root}", f"out={root}", "trainer.accelerator=cpu", "trainer.precision=32-true"]
     return configs.compose("train_generator", words)
 
@@ -122,8 +121,9 @@ def test_experiment(experiment: str | None, tmp_path: Path) -> None:
     assert instantiate(cfg.trainer).max_epochs == -1
 
 
-def test_the_experiments_use_every_training_and_data_file(tmp_path: Path) -> None:
+def test_the_programs_and_experiments_use_every_training_and_data_file(tmp_path: Path) -> None:
     choices = [training(experiment, tmp_path)[1] for experiment in EXPERIMENTS]
+    choices.append(configs.compose("train_decoder", [f"data.root={tmp_path}"])[1])
     for group in ("training", "data"):
         used = {choice[group] for choice in choices} | ({"webdataset"} if group == "data" else set())  # test_generator
         assert used == set(paths.options(group))

@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from torch import nn
 
 import ppgn
 import ppgn.model
@@ -451,15 +452,24 @@ def test_codes_must_fit():
         PPGN.from_config(config)
 
 
-def test_anchored_gives_way_to_annealed_where_there_are_no_anchors() -> None:
+def test_the_sampler_that_suits_is_anchored_where_photographs_are_likely_to_show_what_is_asked_for() -> None:
     bank = Bank([5], 4, 0.5)
     config = {"_target_": "ppgn.priors.bank.Bank", "code_shape": [5], "members": 4, "sigma": 0.5}
     plain = PPGN(TinyGenerator())
     anchoring = plain.with_prior("bank", bank, config)
-    assert (plain.suited("anchored"), anchoring.suited("anchored")) == ("annealed", "anchored")
-    assert anchoring.suited("anchored", "gaussian") == "annealed"
-    assert plain.suited("ppgn") == "ppgn"
+    common, rare = nn.Identity(), nn.Identity()
+    rare.rare = True
+    assert (plain.suited(), anchoring.suited()) == ("annealed", "anchored")
+    assert anchoring.suited(prior="gaussian") == "annealed"
+    assert anchoring.suited(conditions=[common, common]) == "anchored"
+    assert anchoring.suited(conditions=[common, rare]) == "annealed"
+
+
+def test_a_sampler_that_is_named_is_taken_as_it_is_and_settings_alone_are_those_of_the_one_that_suits() -> None:
+    plain, kernel = PPGN(TinyGenerator()), Anchored()
     typed = {"_target_": "ppgn.samplers.anchored.Anchored", "epsilon2": 3.0}
-    assert plain.suited(typed) == {"_target_": "ppgn.samplers.annealed.Annealed", "epsilon2": 3.0}
-    kernel = Anchored()
+    assert [plain.suited(given) for given in ("anchored", "ppgn", typed)] == ["anchored", "ppgn", typed]
     assert plain.suited(kernel) is kernel
+    assert plain.suited({"epsilon2": 3.0}) == {"_target_": "ppgn.samplers.annealed.Annealed", "epsilon2": 3.0}
+    with pytest.raises(InputError, match=r"unknown key 'sampler\.variety'.*what suits is annealed; name another"):
+        plain.suited({"variety": 3.0})

@@ -16,7 +16,7 @@ from tests.notebooks import NOTEBOOKS, code_cells, is_settings, lean
 
 MOST = 300_000  # bytes of a notebook
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "captions_and_combinations": {"seeds": "0-3", "few": "0", "weights": [1], "steps": 1},
+    "captions_and_combinations": {"seeds": "0-3", "few": "0", "weights": [1], "steps": 1, "walk": 2},
     "hidden_units_and_facets": {
         "methods": ["ppgn", "maco"],
         "evaluations": 2,

@@ -72,6 +72,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "data.root=DATA": "`DATA` holds",
     "data.root=shards": "are packed into .tar files",
     "model=runs/prior/": "puts it into the model",
+    "model=runs/decoder/": "which `ppgn invert` then starts from",
     ".caffemodel": "which their release downloads",
     "model=released.safetensors": "which their release downloads",
     "model=hf:": "a download of gigabytes",

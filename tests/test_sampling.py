@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 import ppgn
@@ -27,6 +28,7 @@ from ppgn.media import images
 from ppgn.media.sound import Sound
 from ppgn.model import PPGN
 from ppgn.networks.network import Network, Preprocessing
+from ppgn.priors.bank import Bank
 from ppgn.progress import Seen
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
@@ -241,6 +243,35 @@ def test_a_run_goes_on_with_the_same_objects_alone(tmp_path: Path, part: str) ->
         ppgn.sample(**words | {part: other}, seeds="0-2", out=tmp_path / "o", resume=True)
     whole = ppgn.sample(**words | {part: same}, seeds="0-1")
     assert torch.equal(files.load(tmp_path / "o" / "samples.safetensors", FORMAT)[0]["codes"], whole.codes)
+
+
+class Seldom(Bright):
+    rare = True
+
+
+def test_a_run_says_which_sampler_suited_and_whoever_names_one_gets_it(tmp_path: Path) -> None:
+    """That of what few photographs show is annealed, though the model has photographs to start from."""
+    bank = Bank([5], 4, 0.5)
+    bank.fit(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+    net = PPGN(TinyGenerator(dtype=torch.float32), TinyEncoder(dtype=torch.float32), {"bank": bank})
+    used = {}
+    for name, condition, sampler in (
+        ("common", Bright(0.2), None),
+        ("rare", Seldom(0.2), None),
+        ("both", ppgn.condition(Bright(0.2)) & ppgn.condition(Seldom(0.2)), {"epsilon2": 0.7}),
+        ("asked", Seldom(0.2), "anchored"),
+    ):
+        run = ppgn.sample(condition, model=net, seeds="0", steps=2, sampler=sampler, out=tmp_path / name)
+        used[name] = run.report()["sampler"], run.config["sampler"]["_target_"].rpartition(".")[2]
+    assert used == {
+        "common": ("anchored", "Anchored"),
+        "rare": ("annealed", "Annealed"),
+        "both": ("annealed", "Annealed"),
+        "asked": ("anchored", "Anchored"),
+    }
+    assert yaml.safe_load((tmp_path / "both" / "config.yaml").read_text())["sampler"]["epsilon2"] == 0.7
+    start = ppgn.sample(Bright(0.2), model=net, seeds="0", steps=2, init=torch.zeros(3, 4, 4))
+    assert start.report()["sampler"] == "annealed"
 
 
 COPIES = {"model": "model.safetensors", "condition.path": "classifier.ts", "init": "photo.png"}

@@ -28,6 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, unknown
+from ppgn.generators.resnet import ResNet
 from ppgn.media import images
 from ppgn.model import BUILT_IN, PPGN, load
 from ppgn.networks.network import Network
@@ -60,11 +61,12 @@ class Pair:
 class GeneratorTraining(Training):
     """G, and D if there is one, against a frozen encoder; conf/training/ says what every key is.
 
-    `comparator` is E1 of the paper. With `balanced` the adversarial gradient on the compared features is scaled to
-    `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to as many times the image loss's,
-    else it is used as published. x and x̂ are compared in one random window, so that no pattern can hide in the grid of
-    the comparator's strides. Joint PPGN-h has three denoising autoencoders on one path, which are to give back x, its
-    features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is the noiseless variant.
+    `comparator` is E1 of the paper; without one no features are compared. With `balanced` the adversarial gradient on
+    the compared features is scaled to `weights.adversarial` times the feature loss's (Esser et al. 2021), on pixels to
+    as many times the image loss's, else it is used as published. x and x̂ are compared in one random window, so that
+    no pattern can hide in the grid of the comparator's strides. Joint PPGN-h has three denoising autoencoders on one
+    path, which are to give back x, its features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is
+    the noiseless variant.
 
     Several processes take the steps that one would take with all of their batches, up to rounding: they draw the random
     numbers of the whole batch and use those of their rows, and what is a whole batch's (variances, the strength of
@@ -76,10 +78,10 @@ class GeneratorTraining(Training):
     def __init__(
         self,
         model: PPGN,
-        comparator: Network,
-        layers: Sequence[str],
-        weights: Mapping[str, float],
         *,
+        weights: Mapping[str, float],
+        comparator: Network | None = None,
+        layers: Sequence[str] = (),
         generator_optimizer: MakeOptimizer,
         discriminator_optimizer: MakeOptimizer | None = None,
         discriminator: Discriminator | None = None,
@@ -93,6 +95,7 @@ class GeneratorTraining(Training):
         ramp: int = 1,
         halve_at: Sequence[int] = (),
         crop: float = 1.0,
+        learning: Sequence[str] | None = None,
         augmentation: Augmentation | None = None,
         codes: GivenCodes | None = None,
         code_share: float = 1.0,
@@ -135,6 +138,18 @@ class GeneratorTraining(Training):
         self.ema_warmup, self.log_every = ema_warmup, log_every
         self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
         self.model.encoder.requires_grad_(False)
+        if learning is not None:
+            self._freeze(tuple(learning))
+
+    def _freeze(self, learning: tuple[str, ...]) -> None:
+        """Let only the generator's modules of these names learn."""
+        names = dict(self.model.generator.named_modules())
+        strange = [name for name in learning if name not in names]
+        if strange:
+            raise unknown("training.learning", strange[0], [name for name in names if name])
+        self.model.generator.requires_grad_(False)
+        for name in learning:
+            names[name].requires_grad_(True)
 
     def averaged(self) -> PPGN:
         """The model with the averaged generator, sharing memory with this module; priors on its codes stay."""
@@ -144,7 +159,11 @@ class GeneratorTraining(Training):
     def configure_optimizers(self) -> list[Optimizer]:
         """G's optimiser and, if there is a discriminator, D's."""
         made = zip(self.make_optimizers, (self.model.generator, self.discriminator), strict=True)
-        return [optimizer_of(make, network.parameters()) for make, network in made if make is not None]
+        return [
+            optimizer_of(make, [p for p in network.parameters() if p.requires_grad])
+            for make, network in made
+            if make is not None
+        ]
 
     def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
         """One update of D and one of G, where the balance rule lets them.
@@ -181,7 +200,7 @@ class GeneratorTraining(Training):
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
 
         def compared(images: Tensor) -> dict[str, Tensor]:
-            return self.comparator.features(change(images[window]), self.layers)
+            return self.comparator.features(change(images[window]), self.layers) if self.comparator else {}
 
         with torch.no_grad():
             if self.known is None or places is None:
@@ -232,10 +251,9 @@ class GeneratorTraining(Training):
         """One update of G -> its losses, unweighted. The adversarial loss counts in full at `ramp` 1, not at 0."""
         count = len(pair.h)
         seen, real = ({n: v[:count] for n, v in of.items()} for of in (pair.seen_features, pair.x_features))
-        losses = {
-            "image": image_loss(pair.drawn[:count], pair.x[:count], self.image_power),
-            "feature": feature_loss(seen, real, relative=self.relative_features),
-        }
+        losses = {"image": image_loss(pair.drawn[:count], pair.x[:count], self.image_power)}
+        if real:
+            losses["feature"] = feature_loss(seen, real, relative=self.relative_features)
         if self.weights["code"]:
             some = min(count, max(1, round(self.code_share * len(pair.x))))
             losses["code"] = F.mse_loss(self._reencode(pair.seen[:some]), pair.h[:some])  # the fourth of Joint PPGN-h
@@ -318,10 +336,15 @@ def random_window(side: int, crop: float) -> tuple[Any, ...]:
 def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
     """A model of this configuration with weights, and trained priors on the codes, of the model `name` or file.
 
-    Raises `InputError` where it is of another architecture.
+    Its generator may have more levels than the given one, from which it then grows (`ResNet.grow_from`). Raises
+    `InputError` where it is of another architecture.
     """
     given = load(name)
     model = PPGN.from_config({**config, **{key: v for key, v in (given.config or {}).items() if key == "priors"}})
+    own, old = model.generator, given.generator
+    if isinstance(own, ResNet) and isinstance(old, ResNet) and len(own.blocks) > len(old.blocks):
+        own.grow_from(old)
+        given.generator = own
     for part in ("generator", "encoder", "priors"):
         try:
             getattr(model, part).load_state_dict(getattr(given, part).state_dict())

@@ -59,7 +59,7 @@ _MEANT = {
 }
 # The key that a word alone is meant for, where it is not the target.
 _ALONE = {"units": "network", "import": "generator", "evaluate": "what", "train_pack": "data"}
-_ALONE |= dict.fromkeys(("train_generator", "train_prior", "train_captioner"), "data.root")
+_ALONE |= dict.fromkeys(("train_generator", "train_prior", "train_captioner", "train_decoder"), "data.root")
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -67,8 +67,9 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
 
     Arguments are what words or an experiment say, no defaults; a value that Hydra's grammar cannot read is meant
     literally. A part is its name, or, where words change its keys as in sampler.epsilon2=2, a mapping: of a sampler
-    {"_target_": CLASS, KEY: value}, of a condition {"expression": NAME, KEY: value}. The settings are the keys that
-    conf/VERB.yaml has beside the function's and, under "condition" and "sampler", the names of the parts.
+    {"_target_": CLASS, KEY: value}, without the class where none is named, of a condition {"expression": NAME, KEY:
+    value}. The settings are the keys that conf/VERB.yaml has beside the function's and, under "condition" and
+    "sampler", the names of the parts.
 
     Raises `InputError` for a word without a key, an unknown key, part or experiment, and a value of the wrong type.
     """
@@ -84,8 +85,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     given |= {key: typed.pop(key) for key in [*typed]}
     parts = {part: given.get(part, known[part].default) for part in PARTS if part in known}
     names = {part: str(value) for part, value in parts.items() if value is not None}
-    for part, name in names.items():
-        known |= _members(part, name)
+    for part in parts:
+        known |= _members(part, names.get(part) or fields.FULLEST.get(part))
     for override in overrides:
         long = _long(override.key_or_group, known | own)
         if long != override.key_or_group:
@@ -108,8 +109,9 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         else:
             arguments[renamed.get(key, key)] = value
     for outer, changes in inner.items():
-        node = building.node(outer, names[outer]) if outer == "sampler" else arguments.get(outer) or {}
-        node = {"expression": names[outer]} if outer == "condition" else node
+        node = arguments.get(outer) or {}
+        if outer in names:
+            node = {"expression": names[outer]} if outer == "condition" else building.node(outer, names[outer])
         if not isinstance(node, Mapping):
             raise InputError(
                 f"cannot use {outer}.{next(iter(changes))}=...: {outer} is {node}, which has no keys below it"
@@ -181,8 +183,10 @@ def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
         raise unknown(group, str(name), options)
 
 
-def _members(part: str, name: str) -> dict[str, Field]:
+def _members(part: str, name: str | None) -> dict[str, Field]:
     """The keys below a part; those of the members of an expression lie below their names. Raises `InputError`."""
+    if name is None:
+        return {}
     if part == "condition" and expressions.is_expression(name):
         leaves = {leaf.name for leaf in expressions.leaves(expressions.parse(name))}
         members = {("" if ":" in leaf else leaf): fields.of_part(part, leaf) for leaf in leaves}

@@ -24,6 +24,7 @@ from ppgn.errors import InputError, unknown
 
 MISSING = "???"  # the default of what has to be given
 PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
+FULLEST = {"sampler": "anchored"}  # where no part is named and what suits is taken: the one that has all their keys
 _SHARED = re.compile(r"the fields of ([\w.]+)")  # behind **options: the class that declares them
 _SECTION = re.compile(r"--\s*(.*?)\s*--")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef

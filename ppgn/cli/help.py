@@ -98,7 +98,7 @@ def _command(verb: str, typed: Mapping[str, Any]) -> str:
     shown = [(key, field) for key, field in (known | own).items() if presets or key != "experiment"]
     every = [_with_options(replace(field, name=key), options.get(field.name, ())) for key, field in shown]
     for part in (part for part in PARTS if part in known):
-        name = str(typed.get(part, known[part].default))
+        name = str(typed.get(part, known[part].default) or fields.FULLEST.get(part, ""))
         every += _below(part, name, fields.of_part(part, name))
     return _sections(every)
 

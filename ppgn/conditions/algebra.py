@@ -26,6 +26,11 @@ class Combination(Condition):
         """Whether any of the terms is."""
         return any(getattr(term, "in_place", False) for term in self.terms)
 
+    @property
+    def rare(self) -> bool:
+        """Whether any of the terms is."""
+        return any(getattr(term, "rare", False) for term in self.terms)
+
     def with_gradient(self, kind: str) -> Condition:
         """The same combination of its terms, each with that gradient."""
         other = super().with_gradient(kind)
@@ -80,6 +85,11 @@ class Weighted(Combination):
 
 class Not(Combination):
     """Anything but it: log(1 − p). Its push fades once p is small, and `~~a` is a."""
+
+    @property
+    def rare(self) -> bool:
+        """No: most photographs are something else, if only one of them were asked for."""
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""

@@ -63,6 +63,11 @@ class Condition(nn.Module, ABC):
         """Whether it looks at pixels in their places, so that random views are kept away from it (`PPGN.posterior`)."""
         return False
 
+    @property
+    def rare(self) -> bool:
+        """Whether few photographs show what it asks for, so that chains do better from noise (`PPGN.suited`)."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> log p(y | x), (B,)."""
@@ -117,6 +122,11 @@ class Plain(Condition):
     def in_place(self) -> bool:
         """What it says of itself."""
         return bool(getattr(self.body, "in_place", False))
+
+    @property
+    def rare(self) -> bool:
+        """What it says of itself."""
+        return bool(getattr(self.body, "rare", False))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,)."""

@@ -27,6 +27,11 @@ class Caption(Condition):
         self.name = str(target)
         self.register_buffer("tokens", captioner.encode(self.name), persistent=False)
 
+    @property
+    def rare(self) -> bool:
+        """Yes: a sentence says more at once than a bank has photographs of."""
+        return True
+
     def with_target(self, target: str | int) -> Caption:
         """The same question about another sentence, to the same captioner."""
         return Caption(self.captioner, target, self.gradient)

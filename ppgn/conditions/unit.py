@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,11 @@ class Unit(Classifier):
     def layer(self) -> str:
         """The name of the unit's layer."""
         return str(self.network.body.layer)
+
+    @property
+    def position(self) -> str | int | Sequence[int]:
+        """Where the layer is read."""
+        return cast("str | int | Sequence[int]", self.network.body.position)
 
     @property
     def in_place(self) -> bool:

@@ -31,6 +31,9 @@ class FeatureEncoder(nn.Module):
     `weights` balances the layers before the principal directions are sought: each layer's features are scaled to
     total variance 1, then by its weight. Until `fit` has run (or a checkpoint was loaded) a whitened encoder's codes
     are NaN.
+
+    With `pixels` a picture that is larger is first averaged to that many a side, so that models which draw the same
+    codes at several sizes have one encoder.
     """
 
     mean: Tensor
@@ -44,9 +47,11 @@ class FeatureEncoder(nn.Module):
         pool: int | Sequence[int] = 4,
         dim: int | None = None,
         weights: Sequence[float] | None = None,
+        pixels: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.pixels = pixels
         self.layers = tuple(layers)
         self.pool = (pool,) * len(self.layers) if isinstance(pool, int) else tuple(pool)
         self.dim = dim
@@ -68,7 +73,12 @@ class FeatureEncoder(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> pooled, concatenated features (B, F), before the linear map."""
+        if self._reduces(x):
+            x = F.adaptive_avg_pool2d(x, self.pixels)
         return torch.cat(self._pooled(self.network.features(x, self.layers)), dim=1)
+
+    def _reduces(self, x: Tensor) -> bool:
+        return self.pixels is not None and min(x.shape[-2:]) > self.pixels
 
     def _pooled(self, maps: dict[str, Tensor]) -> list[Tensor]:
         """What the network gives of the chosen layers, by name -> (B, F_l) of each."""
@@ -99,7 +109,7 @@ class FeatureEncoder(nn.Module):
 
         The value encodes x (B, 3, H, W) -> codes (B, D), from these features where there are any.
         """
-        trunk = _trunk(condition, self.network)
+        trunk = None if self._reduces(x) else _trunk(condition, self.network)
         if trunk is None:
             yield self
             return

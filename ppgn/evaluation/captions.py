@@ -52,8 +52,9 @@ def captions(
     rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
     pictures = task.photographs.take(rows, side_of(drawer))
     names = [sentences[number] for number in chosen]
-    panel = Panel(task.conditions(names), ranking(other, pictures, sentences, chosen))
-    chains, photographs = task.source(drawer, own_seeds=True), Drawn(pictures[chosen], torch.arange(count))
+    asked = task.conditions(names)
+    panel = Panel(asked, ranking(other, pictures, sentences, chosen))
+    chains, photographs = task.source(drawer, asked, own_seeds=True), Drawn(pictures[chosen], torch.arange(count))
     return panel.compare(table, {"samples": chains}, names, photographs, task.progress, ranked_among=n)
 
 

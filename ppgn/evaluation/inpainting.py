@@ -14,9 +14,10 @@ from torch import Tensor
 from ppgn import folders
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
+from ppgn.errors import unknown
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
-from ppgn.evaluation.table import FILES, Table
+from ppgn.evaluation.table import FILES, Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo
@@ -47,8 +48,10 @@ def inpainting(
     n: int = 100,  # how many photographs are filled, spread evenly; up to ten times as many are compared with
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
     condition: Any = "imagenet",  # the network that is asked for the class of a photograph, where the data tell it
+    holes: Sequence[str] = HOLES,  # as `ppgn inpaint` names them
+    systems: Sequence[str] | None = None,  # which ways to fill are compared; null is all
     seeds: Any = "0",  # that of all chains
-    sampler: Any = "anchored",  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
+    sampler: Any = None,  # the kernel and its settings; what is not set is as `ppgn inpaint` has it
     context: Mapping[str, Any] | None = None,  # as in `ppgn inpaint`, and epsilon2 without a class
     **options: Any,  # the fields of Task
 ) -> Table:
@@ -63,10 +66,11 @@ def inpainting(
     classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
-    table = task.begin("inpainting", judge=judge, context=context)
+    table = task.begin("inpainting", judge=judge, context=context, holes=holes, systems=systems)
     fills.check_libraries()
     drawer = task.load(encoder=True)
     task = replace(task, sampler=drawer.suited(sampler, task.prior))
+    table.about["settings"]["sampler"] = plain(task.sampler)
     ways = [settings(task, asked, context or {}) for asked in (False, True)]
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
@@ -79,21 +83,24 @@ def inpainting(
     panel = Panel([], recognition(classifier, index), task.features(), others)
     every: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
     every |= chains(task, drawer, task.conditions(classes) if classes else [], *ways)
+    for name in systems or ():
+        if name not in every:
+            raise unknown("system", name, every)
     original = Drawn(originals, torch.arange(n))
     panel.add(table, "original", original, ("kid", "top1", "top5"))
-    for hole in HOLES:
-        holes = torch.stack([Photo(str(row), picture).hole(hole) for row, picture in enumerate(originals)])
-        shown = [originals, torch.where(holes[:, None], GREY, originals)]
-        for name, fill in every.items():
+    for hole in holes:
+        places = torch.stack([Photo(str(row), picture).hole(hole) for row, picture in enumerate(originals)])
+        shown = [originals, torch.where(places[:, None], GREY, originals)]
+        for name in systems or every:
             started = time.perf_counter()
             with bar(task.progress, 0, f"{hole} {name}", "step") as advance:
-                filled = fill(originals, holes, lambda *_, advance=advance: advance.update() and None)
+                filled = every[name](originals, places, lambda *_, advance=advance: advance.update() and None)
             seconds = torch.full((n,), (time.perf_counter() - started) / n)
             drawn = replace(original, pictures=filled, seconds=seconds, beside=originals)
             shown.append(filled)
             rows = torch.stack([some[:SHOWN] for some in shown], dim=1).flatten(0, 1)
             table.grids[f"grid_{hole}"] = images.grid(rows, columns=len(shown))
-            values = {"psnr": fidelity.psnr(filled, originals, holes)}
+            values = {"psnr": fidelity.psnr(filled, originals, places)}
             panel.add(table, f"{hole} {name}", drawn, FIGURES, values=values)
     return table
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ppgn.contracts import Condition
 from ppgn.drawn import describe
 from ppgn.evaluation.sources import Drawn, Source, grid
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import Table, plain
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
 
@@ -86,7 +86,8 @@ class Panel:
     ) -> Table:
         """Fill a table with rows of chains by name, of the start codes of "samples", "white_noise", and photographs."""
         for name, source in chains.items():
-            self.add(table, name, source.draw(self.conditions, name, progress), asked=asked, **more)
+            drawn, kernel = source.draw(self.conditions, name, progress), plain(source.sampler)
+            self.add(table, name, drawn, asked=asked, sampler=kernel, **more)
         noise = chains["samples"].start_codes().draw(self.conditions)
         for name, drawn in (("white_noise", noise), ("photographs", real)):
             self.add(table, name, drawn, asked=asked, **more)

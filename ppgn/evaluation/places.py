@@ -49,8 +49,9 @@ def places(
     table, drawer = task.begin("places", classes=classes), task.load()
     names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
     _, val = scenes(task.photographs, names, side_of(drawer))
-    panel = Panel(task.conditions(names), probing(task.features(), train))
-    chains = {"samples": task.source(drawer, own_seeds=True)}
+    asked = task.conditions(names)
+    panel = Panel(asked, probing(task.features(), train))
+    chains = {"samples": task.source(drawer, asked, own_seeds=True)}
     return panel.compare(table, chains, names, val, task.progress, judged_among=len(names))
 
 

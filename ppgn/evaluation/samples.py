@@ -57,7 +57,8 @@ def samples(
             raise unknown("system", name, SYSTEMS)
     task = Task(model=model, data=data, **options)
     table, drawer = task.begin("samples", classes=classes, judge=judge, systems=systems), task.load()
-    chains, asked = task.source(drawer), task.conditions(classes)
+    asked = task.conditions(classes)
+    chains = task.source(drawer, asked)
     sources = {
         "default": chains,
         "white_noise": chains.start_codes(),
@@ -68,7 +69,8 @@ def samples(
     if photos is not None:
         panel.add(table, "photos", photos, FIGURES)
     for name in systems:
-        panel.add(table, name, sources[name].draw(asked, name, task.progress), FIGURES)
+        drawn, kernel = sources[name].draw(asked, name, task.progress), plain(sources[name].sampler)
+        panel.add(table, name, drawn, FIGURES, sampler=kernel)
     return table
 
 

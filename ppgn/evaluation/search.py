@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgn import building, paths
+from ppgn import building, folders, paths
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel
+from ppgn.evaluation.kept import kept
 from ppgn.evaluation.sources import Drawn, bar, grid, side_of
-from ppgn.evaluation.table import Table
+from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.evaluation.units import QUANTILE, activations, pick
 from ppgn.model import PPGN
@@ -22,8 +24,10 @@ from ppgn.search.searching import Search
 
 SYSTEMS = ("natural", "cmaes", "genetic", "random", "gradient")
 FIGURES = ("activation", "kid", "reached", "evaluations", "length", "seconds")
+PRECISIONS = ("float32", "bfloat16")
 
 
+@folders.results(*FILES)
 def search(
     model: Any = "natural64",
     layers: Sequence[str] = ("blocks.4", "blocks.6", "classifier"),  # of the condition's network
@@ -35,6 +39,7 @@ def search(
     generations: int = 50,  # of each search
     population: int = 40,  # pictures of a generation
     sigma: float = 1.0,  # standard deviation of the first codes
+    precision: str = "float32",  # of drawing and scoring in a search; bfloat16 takes half the time on many CPUs
     seeds: Any = "0",  # of the first unit; they go on counting from unit to unit
     **options: Any,  # the fields of Task
 ) -> Table:
@@ -42,13 +47,18 @@ def search(
 
     Rows have the "activation" of the best picture found on this scale; "kid" of these pictures, one a unit; "reached",
     the share of units that came to the 99th percentile of photographs, and after how many "evaluations" (all of them
-    where none did); "length", that of codes over √D. Intervals are over units. Raises `InputError`.
+    where none did); "length", that of codes over √D. The pictures found are measured in float32. In `out`, drawn/ keeps
+    every search: the same settings, with overwrite=true where there is a table already, go on from there. Intervals are
+    over units. Raises `InputError`.
     """
     task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
     for name in systems:
         if name not in (*paths.options("search"), "gradient"):
             raise unknown("system", name, (*paths.options("search"), "gradient"))
-    more = {"generations": generations, "population": population, "sigma": sigma}
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    more: dict[str, Any] = {"generations": generations, "population": population, "sigma": sigma}
+    more["precision"] = precision
     table, drawer = task.begin("search", layers=layers, count=count, systems=systems, **more), task.load()
     if len(task.seed_list) != 1:
         raise InputError(f"seeds={seeds}: a search of each unit has one seed; give that of the first")
@@ -76,46 +86,68 @@ def search(
         if name == "gradient":
             soft: dict[str, Any] = {layer: task.conditions([0], layer=layer)[0] for layer in layers}
             wanted = [soft[layer].with_target(number).eval() for layer, number in picked]
-            drawn = task.source(drawer, own_seeds=True).draw(wanted, name, task.progress)
+            drawn = task.source(drawer, wanted, own_seeds=True).draw(wanted, name, task.progress)
             add(name, drawn, {})
             continue
-        drawn, values = _search(task, drawer, asked, name, more, limit)
-        add(name, drawn, values)
+        searches = Searches(task, table, drawer, **more)
+        add(name, *searches.all(asked, name, limit))
     add("photographs", Drawn(photographs[real.argmax(0)], torch.arange(count)), {})
     return table
 
 
-def _search(
-    task: Task, model: PPGN, units: Sequence[Unit], method: str, given: dict[str, Any], limit: Tensor
-) -> tuple[Drawn, dict[str, Tensor]]:
-    """The best picture of each unit's search; whether and when it `reached` its limit, (C,), and codes' length."""
-    generations, population, sigma = given["generations"], given["population"], given["sigma"]
-    pictures, seeds = [], [task.seed_list[0] + number for number in range(len(units))]
-    values = torch.zeros(3, len(units), dtype=torch.float64)
-    with bar(task.progress, generations * len(units), method, "gen") as steps:
-        for number, (unit, seed) in enumerate(zip(units, seeds, strict=True)):
-            sampler = building.part("search", method)
-            under_way = Search(
-                model,
-                sampler,
-                population,
-                seed,
-                sigma=sigma,
-                prior=task.prior,
-                batch_size=task.batch_size,
-                device=task.where,
-            )
-            for _ in range(generations):
-                shown = under_way.ask()[1]
-                with torch.no_grad():
-                    said = [unit(part) for part in shown.split(task.batch_size)]
-                under_way.tell(torch.cat(said))
+@dataclass(frozen=True)
+class Searches:
+    """Searches for units, each of which is kept in the table's folder."""
+
+    task: Task
+    table: Table
+    model: PPGN
+    generations: int
+    population: int
+    sigma: float
+    precision: str
+
+    def all(self, units: Sequence[Unit], method: str, limit: Tensor) -> tuple[Drawn, dict[str, Tensor]]:
+        """The best picture of each unit's search; whether and when it `reached` its limit, (C,), and codes' length."""
+        pictures, seeds = [], [self.task.seed_list[0] + number for number in range(len(units))]
+        values = torch.zeros(3, len(units), dtype=torch.float64)
+        with bar(self.task.progress, self.generations * len(units), method, "gen") as steps:
+            for number, (unit, seed) in enumerate(zip(units, seeds, strict=True)):
+                found = self.one(unit, method, seed, steps)
+                over = (found["scores"].flatten() > limit[number]).nonzero()
+                values[0, number] = bool(len(over))
+                values[1, number] = int(over[0]) + 1 if len(over) else self.generations * self.population
+                values[2, number] = found["code"].square().mean().sqrt()
+                pictures.append(square(found["picture"], side_of(self.model)))
+        drawn = Drawn(torch.cat(pictures), torch.arange(len(units)), tuple(seeds))
+        return drawn, dict(zip(("reached", "evaluations", "length"), values, strict=True))
+
+    def one(self, unit: Unit, method: str, seed: int, steps: Any) -> dict[str, Tensor]:
+        """A search's best "picture", uint8 (1, 3, H, W), its "code" and all "scores", (generations, population)."""
+        task = self.task
+        under_way = Search(
+            self.model,
+            building.part("search", method),
+            self.population,
+            seed,
+            sigma=self.sigma,
+            prior=task.prior,
+            batch_size=task.batch_size,
+            device=task.where,
+        )
+
+        def walk() -> dict[str, Tensor]:
+            half = torch.autocast(task.where.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+            while under_way.generation < self.generations:
+                with torch.no_grad(), half:
+                    shown = under_way.ask()[1]
+                    said = torch.cat([unit(part) for part in shown.split(task.batch_size)])
+                under_way.tell(said)
                 steps.update()
-            over = (under_way.scores.flatten() > limit[number]).nonzero()
-            values[0, number] = bool(len(over))
-            values[1, number] = int(over[0]) + 1 if len(over) else generations * population
             code = under_way.best()[0]
-            values[2, number] = code.square().mean().sqrt()
-            pictures.append(square((under_way.draw(code) * 255).round().to(torch.uint8).cpu(), side_of(model)))
-    drawn = Drawn(torch.cat(pictures), torch.arange(len(units)), tuple(seeds))
-    return drawn, dict(zip(("reached", "evaluations", "length"), values, strict=True))
+            picture = (under_way.draw(code) * 255).round().to(torch.uint8).cpu()
+            return {"picture": picture, "code": code[0], "scores": under_way.scores[..., 0]}
+
+        by = {"search": under_way.settings, "condition": self.table.about["settings"]["condition"], "unit": unit.index}
+        by |= {"layer": unit.layer, "generations": self.generations, "precision": self.precision}
+        return kept(self.table.out, f"{method}-{unit.layer}-{unit.index}", by, walk)

@@ -59,9 +59,16 @@ class Source:
     grey: bool = False  # whether chains start from grey pictures with a little noise instead of codes N(0, I)
 
     @staticmethod
-    def of(model: PPGN, sampler: Any, prior: Any, seeds: tuple[int, ...], **more: Any) -> Source:
-        """Chains of a sampler and a prior by name, mapping or object; None is the prior that suits the sampler."""
-        made = Sampler.of(building.part("sampler", model.suited(sampler, prior)))
+    def of(
+        model: PPGN,
+        sampler: Any,
+        prior: Any,
+        seeds: tuple[int, ...],
+        conditions: Sequence[Condition] = (),
+        **more: Any,
+    ) -> Source:
+        """Chains of a sampler and a prior by name, mapping or object; None is what suits, as `PPGN.suited` says."""
+        made = Sampler.of(building.part("sampler", model.suited(sampler, prior, conditions)))
         return Source(model, made, model.choose_prior(prior, made), seeds, **more)
 
     def start_codes(self) -> Source:

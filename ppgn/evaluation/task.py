@@ -39,7 +39,7 @@ class Task:
     condition: Any = "imagenet"  # the network that is asked for the targets
     seeds: Any = "0-7"  # the chains of each target
     prior: Any = None  # what keeps pictures natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    sampler: Any = "anchored"  # the kernel and its settings; with a prior without anchors annealed
+    sampler: Any = None  # the kernel and its settings; null is what suits prior and condition, as in `ppgn sample`
     steps: int | None = None  # steps for each sample; null is the sampler's own number
     # -- how it is run --
     trust: Any = ()  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
@@ -59,7 +59,7 @@ class Task:
         for name, value in more.items():
             if name == "count":
                 arguments.whole(name, value, 2)
-            listed = name in ("classes", "layers", "systems", "experiment")
+            listed = name in ("classes", "layers", "systems", "experiment", "holes") and value is not None
             if listed and (isinstance(value, str) or not value or len(set(value)) < len(value)):
                 shown = value if isinstance(value, str) else ",".join(map(str, value))
                 raise InputError(f"{name}=[{shown}]: expected one name or more, each once")
@@ -105,10 +105,10 @@ class Task:
         """The condition of every target."""
         return words.conditions(self.condition, targets, settings=settings, device=self.where, dtype=torch.float32)
 
-    def source(self, model: PPGN, **more: Any) -> Source:
-        """Chains as these arguments have them, or as `more` has them."""
+    def source(self, model: PPGN, conditions: Sequence[Condition] = (), **more: Any) -> Source:
+        """Chains for conditions as these arguments have them, or as `more` has them."""
         given = {"sampler": self.sampler, "prior": self.prior, "steps": self.steps, "batch_size": self.batch_size}
-        return Source.of(model, seeds=self.seed_list, **given | more)
+        return Source.of(model, seeds=self.seed_list, conditions=conditions, **given | more)
 
     def spread(self, count: int, model: PPGN) -> Tensor:
         """So many photographs, uint8 (count, 3, S, S), as large as the model's pictures when they are judged."""

@@ -46,7 +46,7 @@ def units(
     apart = torch.zeros(len(every), dtype=torch.bool)
     apart[np.linspace(0, len(every) - 1, count).astype(int)] = True
     photographs, names = Drawn(every[apart], torch.arange(count)), [f"{layer} {number}" for layer, number in picked]
-    chains = task.source(drawer, own_seeds=True)
+    chains = task.source(drawer, asked, own_seeds=True)
     panel = Panel(asked, percentiles(asked, every[~apart], task.batch_size))
     sources = {"samples": chains, "pixels": chains.on_pixels()}
     return panel.compare(table, sources, names, photographs, task.progress, photographs=task.n)

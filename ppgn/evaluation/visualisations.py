@@ -12,10 +12,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ppgn import arguments, files, folders
+from ppgn import arguments, folders
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel, recognition
+from ppgn.evaluation.kept import kept
 from ppgn.evaluation.samples import CLASSES
 from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import FILES, Table
@@ -42,7 +43,6 @@ PHOTOGRAPHS = (1, 2, 9)
 HIGHEST = 60  # photographs whose facets are sought
 OCCLUDED = 10  # photographs of a unit of which parts are covered
 SQUARE, PLACES = 0.4, 3  # side of the grey square in sides of the photograph, places an axis
-KIND = "ppgn-drawn-1"  # the format of what was drawn, or said of pictures
 Look = Callable[[Tensor], Tensor]  # pictures uint8 (N, 3, S, S) -> what is said of each, (N, ...)
 
 
@@ -355,18 +355,7 @@ def remembered(ask: Look, out: Path | None, name: str, settings: Any) -> Look:
 
 def _kept(out: Path | None, name: str, settings: Any, make: Callable[[], Tensor]) -> Tensor:
     """A tensor that was made with these settings, or is made now, and kept in `out`/drawn."""
-    if out is None:
-        return make()
-    path = out / "drawn" / f"{name}.safetensors"
-    try:
-        tensors, metadata = files.load(path, KIND)
-        if metadata["settings"] == settings:
-            return tensors["pictures"]
-    except InputError:
-        pass  # none there, or a damaged one
-    made = make()
-    files.save(path, {"pictures": made}, KIND, settings=settings)
-    return made
+    return kept(out, name, settings, lambda: {"pictures": make()})["pictures"]
 
 
 class Recognised:

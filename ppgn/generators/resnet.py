@@ -36,17 +36,20 @@ class ModulatedNorm(nn.Module):
 class Block(nn.Module):
     """A residual block, `channels` to `out_channels`, that doubles the resolution if `up`.
 
-    Channels are changed before the resolution is: the 3x3 convolution and the shortcut's 1x1 run on the small map.
+    Channels are changed before the resolution is: the 3x3 convolution and the shortcut's 1x1 run on the small map. What
+    the shortcut passes by is repeated, or, if `smooth`, enlarged bilinearly, which leaves no checkerboards.
     """
 
-    def __init__(self, channels: int, out_channels: int, code_dim: int, *, up: bool) -> None:
+    def __init__(self, channels: int, out_channels: int, code_dim: int, *, up: bool, smooth: bool = False) -> None:
         super().__init__()
         self.up = up
+        self.mode = "bilinear" if smooth else None  # settings that are None are not counted by `ppgn.anchors.digest`
         self.norm1 = ModulatedNorm(channels, code_dim)
         self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.norm2 = ModulatedNorm(out_channels, code_dim)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
@@ -54,7 +57,10 @@ class Block(nn.Module):
         y = self.conv1(F.leaky_relu(self.norm1(x, h), 0.2))
         x = self.shortcut(x)
         if self.up:
-            x, y = F.interpolate(x, scale_factor=2.0, mode="bilinear"), F.interpolate(y, scale_factor=2.0)
+            x, y = (
+                F.interpolate(x, scale_factor=2.0, mode="bilinear"),
+                F.interpolate(y, scale_factor=2.0, mode=self.mode or "nearest"),
+            )
         change: Tensor = self.conv2(F.leaky_relu(self.norm2(y, h), 0.2))
         return x + change
 
@@ -65,6 +71,7 @@ class ResNet(nn.Module):
     The code is mapped to a 4x4 grid of `widths[0]` channels; each further width adds a doubling block, preceded by
     `depths` plain blocks at the smaller resolution. S = 4 · 2^(len(widths) − 1). Layers follow the residual
     generators of the GAN literature, with the code entering every normalisation (Karras et al. 2019, style-based).
+    The last `smooth` doubling blocks are smooth ones.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class ResNet(nn.Module):
         depths: Sequence[int] = (0, 1, 1, 0, 0),
         channels: int = 3,
         medium: str = "pictures",
+        smooth: int = 0,
     ) -> None:
         super().__init__()
         if len(depths) != len(widths):
@@ -90,7 +98,8 @@ class ResNet(nn.Module):
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             blocks += [Block(width, width, code_dim, up=False) for _ in range(depth)]
             if level + 1 < len(widths):
-                blocks.append(Block(width, widths[level + 1], code_dim, up=True))
+                last = level + 1 >= len(widths) - smooth
+                blocks.append(Block(width, widths[level + 1], code_dim, up=True, smooth=last))
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
         self.to_rgb = nn.Conv2d(widths[-1], channels, 3, padding=1)
@@ -101,3 +110,17 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = block(x, h)
         return torch.sigmoid(self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2)))
+
+    @torch.no_grad()
+    def grow_from(self, smaller: ResNet) -> None:
+        """Take the weights of a generator that lacks the last blocks: this one then draws its pictures, enlarged.
+
+        Its new blocks change nothing as long as they have not learned. Raises `InputError` where `smaller` is no
+        beginning of this one, or the new blocks are not as wide as its last.
+        """
+        own, given, new = self.state_dict(), smaller.state_dict(), self.blocks[len(smaller.blocks) :]
+        fits = all(name in own and own[name].shape == value.shape for name, value in given.items())
+        if not fits or not all(isinstance(block.shortcut, nn.Identity) for block in new):
+            widths = f"widths {list(self.widths)} do not grow from {list(smaller.widths)}"
+            raise InputError(f"generator: {widths}; give these, then {smaller.widths[-1]} for each doubling more")
+        self.load_state_dict(given, strict=False)

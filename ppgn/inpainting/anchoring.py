@@ -15,7 +15,7 @@ from ppgn.priors.denoiser import EveryLevel
 from ppgn.samplers.anchored import evened
 
 WINDOW = 0.5  # standard deviation of codes around a photograph's
-CANDIDATES = 1000.0  # photographs that the rest of the picture leaves in effect: at least
+SPARED = 30  # of so many photographs the rest of the picture leaves one in effect: at least
 MOST = 0.99  # variance, of the 1 that codes have, that may remain where the rest of the picture tells something
 
 
@@ -25,7 +25,7 @@ class Told:
     Codes N(0, I) of that mean and covariance have seen, in the principal directions u of Σ with the variance v < 1, a
     likelihood N(t; uᵀh, n) with n = v / (1 − v) and t = uᵀmean / (1 − v). So a member's window N(b, s²) has the weight
     N(t; uᵀb, s² + n), and what it says of the code is N(b + g (t − b), s² (1 − g)) with g = s² / (s² + n). The weights
-    are products over many directions in which windows are sparse: they are evened out to `CANDIDATES` in effect.
+    are products over many directions in which windows are sparse: they are evened out to one in `SPARED` in effect.
 
     Source: ensemble Kalman and particle filters (Evensen 1994; Stordal et al. 2011, whose evened weights these are).
     """
@@ -48,7 +48,7 @@ class Told:
         for rows in torch.arange(len(self.bank)).split(CHUNK):
             apart = self.centre - self.bank.codes(rows) @ self.directions
             fits.append(-0.5 * apart.square() @ self.precision)
-        log_p = evened(torch.cat(fits).double(), CANDIDATES) + guesses.to(fits[0].device)
+        log_p = evened(torch.cat(fits).double(), len(self.bank) / SPARED) + guesses.to(fits[0].device)
         log_p, rows = log_p.topk(min(SHORTLIST, len(log_p)))
         found = self.bank.codes(rows)
         return found + (self.gain * (self.centre - found @ self.directions)) @ self.directions.T, log_p

@@ -105,7 +105,7 @@ def _anchored(
     starts = []
     for problem, condition, seed in zip(problems, conditions, seeds, strict=True):
         if id(problem) not in told:
-            regression = drawn.regression(model, problem.known[0] == 0)
+            regression = drawn.regression(problem.known[0] == 0)
             told[id(problem)] = Told(bank, regression, regression.mean(model.encode(problem.image[None]))[0])
         pair = id(problem), id(condition)
         if pair not in found:

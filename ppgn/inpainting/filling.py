@@ -45,11 +45,11 @@ def inpaint(
     seeds: Any = "0-3",  # completions of each photo: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the hole natural (bank, mixture, joint, dae, gaussian); null suits the sampler
-    # the kernel. anchored starts at the codes of photographs that go with the rest of the photo and the target; with a
-    # prior without anchors it is annealed. Filling a hole changes what is not set: anchored has spread=0.27; annealed
-    # takes 30 steps from sigma_max=2.5 with epsilon2=2.5; both epsilon2=0.5 without a target; ppgn epsilon1=0.02;
-    # released is the published procedure
-    sampler: Any = "anchored",
+    # the kernel; null is what suits. anchored starts at the codes of photographs that go with the rest of the photo and
+    # the target; annealed suits a prior without anchors. Filling a hole changes what is not set: anchored has
+    # spread=0.27; annealed takes 30 steps from sigma_max=2.5 with epsilon2=2.5; both epsilon2=0.5 without a target;
+    # ppgn epsilon1=0.02; released is the published procedure
+    sampler: Any = None,
     steps: int | None = None,  # null is the sampler's own number
     # share of the filled photo's code in the start code, 0 to 1, the rest is noise; null is 1, with sampler=ppgn 0.5;
     # nothing to sampler=anchored
@@ -85,7 +85,7 @@ def inpaint(
     wanted = arguments.target(target, "a hole is filled with one target")
     asked = wanted is not None or condition != ALONE
     options: dict[str, Any] = {"asked": asked, "steps": steps, "keep": keep, "fill": fill, "context": context}
-    Settings.of(sampler, **options)  # refuses what cannot be
+    Settings.of(ppgn.model.named(sampler, "anchored"), **options)  # refuses what cannot be
     where, chains = arguments.device(device), arguments.seeds(seeds)
     size = arguments.whole("batch_size", batch_size)
     net = ppgn.model.load(model, where, trust)

@@ -49,7 +49,7 @@ class Settings:
     # draws from the prior that are put into the hole to find out what the rest says of the code (`imputation.observe`),
     # which the prior is then told; 0 for none, as always where the sampler is not annealed or codes are not whitened
     imputations: int = 32
-    # drawings of a bank's photographs, with the hole and without, from which `Anchored` learns the same (`regression`)
+    # drawings of a bank's photographs, with holes and without, from which `Anchored` learns the same (`regression`)
     drawings: int = 1024
 
     def __post_init__(self) -> None:

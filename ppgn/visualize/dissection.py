@@ -28,10 +28,10 @@ from ppgn.networks.network import Network
 from ppgn.visualize import charts, intervention, receptive_field
 from ppgn.visualize.concepts import LEAST, Concepts
 from ppgn.visualize.overlap import IOU, SHARE, Overlap, best_of, counted, linear, overlap, rotation
+from ppgn.visualize.pictures import dimmed
 from ppgn.visualize.rectifiers import uncapped
 
 SHOWN, TOP = 12, 9  # units in top.png, and pictures of each
-DIM = 0.2  # brightness outside a mask
 FILES = ("units.csv", "report.json", "config.yaml", "top.png", "concepts.png", "tests.png")
 WARNING = "its output is linear: no unit is a preferred axis; dissect a layer behind a rectifier"
 
@@ -152,7 +152,7 @@ def _tops(activations: Tensor, concepts: Concepts, found: Overlap) -> dict[int, 
         rows = activations[:, unit].flatten(1).amax(1).topk(min(TOP, len(concepts))).indices
         pictures = concepts.pictures[rows].float() / 255
         plane = F.interpolate(activations[rows, unit][:, None], pictures.shape[-2:], mode="bilinear")
-        tops[unit] = images.to_uint8(pictures * (DIM + (1 - DIM) * (plane > found.thresholds[unit])))
+        tops[unit] = images.to_uint8(dimmed(pictures, plane > found.thresholds[unit]))
     return tops
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from ppgn.sampling import PHOTO_STRENGTH, enough_memory, walker_of
 from ppgn.settings import as_config
 from ppgn.visualize import embedding as embedded
 from ppgn.visualize.multifaceted import Multifaceted
-from ppgn.visualize.pictures import Pictures, excerpts
+from ppgn.visualize.pictures import Look, Pictures, excerpts
 from ppgn.visualize.pictures import drawings as drawn_by
 from ppgn.visualize.subject import Subject
 
@@ -65,9 +65,9 @@ def facets(
     seeds: Any = "0-3",  # samples of each facet: 0-15, [1,4,9], 3 or 0-3,8,10-12
     model: Any = "natural64",  # the generator: a name that `ppgn models` lists or a path to a .safetensors file
     prior: Any = None,  # what keeps the images natural (mixture, joint, dae, gaussian); null is what suits the sampler
-    # the kernel and its settings; anchored holds a chain to its start, and gives way to annealed where the prior has
-    # no anchors
-    sampler: Any = "anchored",
+    # the kernel and its settings; null is what suits: anchored, which holds a chain to its start, or annealed where the
+    # prior has no anchors
+    sampler: Any = None,
     steps: int | None = None,  # null is the sampler's own number
     # how far to leave the mean code, above 0 to 1: the share of the steps that is walked, the last one
     strength: float = PHOTO_STRENGTH,
@@ -94,7 +94,8 @@ def facets(
     given = dict(locals())
     wanted = _check(given)
     where, chains = arguments.device(device), arguments.seeds(seeds)
-    walker_of(sampler, steps, arguments.share("strength", strength))  # refused before anything is loaded
+    share = arguments.share("strength", strength)
+    walker_of(ppgn.model.named(sampler, "anchored"), steps, share)  # refused before anything is loaded
     natural = _natural(photographs, method)
     (made,) = words.conditions(condition, [wanted], device=where, dtype=torch.float32)
     network = _network(made)
@@ -103,17 +104,16 @@ def facets(
     walker = walker_of(sampler, steps, strength)
     chosen = net.choose_prior(prior, walker)
     bar = partial(Bar, disable=not progress)
-    batches = partial(_batches, batch_size=batch_size, bar=partial(bar, desc="pictures"))
     draw = partial(net.sample, made, prior=chosen, batch_size=batch_size)
     with enough_memory(where, batch_size):
-        pictures: Photographs | Pictures
-        if natural is None:
-            pictures = drawn_by(draw, drawings, sampler=walker_of(sampler, steps, 1.0))
-        else:
-            pictures = excerpts(natural, made, highest, batches, where) if type(made) is Unit else natural
+        pictures = natural or drawn_by(draw, drawings, sampler=walker_of(sampler, steps, 1.0))
+        if natural is not None and type(made) is Unit:
+            look = Look(network, made.layer, natural, range(len(natural)), where)
+            pictures = excerpts(look, made.index, highest, batch_size, bar)
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
     size, layer = network.preprocessing.size or 224, layer or penultimate(network)
-    read = (pictures.take(rows, size).to(where) / 255 for rows in batches(len(pictures)))
+    parts = torch.arange(len(pictures)).split(batch_size)
+    read = (pictures.take(rows.tolist(), size).to(where) / 255 for rows in bar(parts, desc="pictures"))
     found = find(features(network, read, layer), k, nearest, embedding=embedding)
     seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
     near = [pictures.take(facet.nearest, seen) for facet in found]
@@ -153,11 +153,6 @@ def _natural(photographs: Any, method: str) -> Photographs | Pictures | None:
     if photographs is None:
         raise InputError("images is missing: add images=FOLDER, or method=spread, which needs none")
     return photographs if isinstance(photographs, Pictures) else Photographs.find(photographs)
-
-
-def _batches(count: int, batch_size: int, bar: Callable[..., Any]) -> Iterable[range]:
-    """`count` rows, `batch_size` at a time."""
-    return cast(Iterable[range], bar([range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]))
 
 
 def _climbed(

@@ -146,8 +146,10 @@ def methods() -> dict[str, Method]:
     """The methods without a generator by name; operators, looks, phases and spectra are as published.
 
     Rates and weights are ours, in units of the gradient's size and for images in [0, 1]: published ones suit the scale
-    of one network. Sources: Yosinski et al. 2015 (arXiv 1506.06579); lucid: Olah et al. 2017; maco: Fel et al. 2023
-    (arXiv 2306.06805); mfv: Nguyen et al. 2016 (arXiv 1602.03616); tv: Mahendran and Vedaldi 2015 (arXiv 1412.0035).
+    of one network. mfv's are as published, but for 20 sweeps of its denoising, not 100; with either its pictures are
+    pale on our networks. Sources: Yosinski et al. 2015 (arXiv 1506.06579); lucid: Olah et al. 2017; maco: Fel et al.
+    2023 (arXiv 2306.06805); mfv: Nguyen et al. 2016 (arXiv 1602.03616); tv: Mahendran and Vedaldi 2015 (arXiv
+    1412.0035).
     """
     sets = {  # of operators, as published
         "yosinski": Yosinski(blur=0.5, norm=50),
@@ -236,7 +238,7 @@ def maximize(
         seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
         compared = activations(shown, seen)
     said = {name: activations(shown, x) for name, x in drawn.items()}
-    done = Maximized(folder, config, shown.name, chains, drawn, said, compared)
+    done = Maximized(folder, config, shown.name, shown.scale, chains, drawn, said, compared)
     if folder is not None:
         done.save()
     return done
@@ -272,12 +274,13 @@ class Maximized:
     """Images of a unit by several methods; `save` writes grid.png, a picture per image, report.json and config.yaml.
 
     `drawn` has of every method the images, uint8 (seeds, 3, S, S), `activations` the unit's of each; `compared` are
-    those of photographs, (N,), where any were given.
+    those of photographs, (N,), where any were given. `scale` says what they are.
     """
 
     folder: Path | None
     config: Mapping[str, Any] = field(repr=False)
     name: str
+    scale: str
     seeds: Sequence[int]
     drawn: Mapping[str, Tensor]
     activations: Mapping[str, Tensor]
@@ -320,7 +323,8 @@ class Maximized:
         """
         place = folders.chosen(self.folder, folder, overwrite, *FILES)
         paths.write(place / "config.yaml", paths.as_yaml(plain(self.config)))
-        head = {"unit": self.name, "evaluations": self.config["evaluations"], "versions": files.versions()}
+        head = {"unit": self.name, "activation": self.scale, "evaluations": self.config["evaluations"]}
+        head["versions"] = files.versions()
         if self.compared is not None:
             levels = torch.tensor([0.5, 0.99, 1.0])
             head["photographs"] = dict(

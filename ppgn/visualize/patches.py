@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,14 @@ from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.media import images
 from ppgn.networks import own
-from ppgn.networks.layout import Layout
-from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
 from ppgn.progress import Bar
 from ppgn.visualize import attribution, receptive_field
+from ppgn.visualize.pictures import FIELDS, Look, Scan, dimmed
 from ppgn.visualize.subject import inner, units
 
-SHARE = 0.005  # of all places at which a unit exceeds its threshold
-DIM = 0.2  # brightness outside a mask
 KINDS = ("photo", "patch", "map", "mask")
 FILES = ("report.json", "grid.png", "config.yaml", *(f"*/[0-9]*-{kind}.png" for kind in KINDS))
-FIELDS = 20  # photographs over which an effective receptive field is averaged
 
 
 @folders.results(*FILES)
@@ -75,9 +71,9 @@ def patches(
     if len(rows) < n:
         raise InputError(f"{len(rows)} photographs for n={n} patches; give a smaller n or more photographs")
     bar = partial(Bar, disable=not progress)
-    look = _Look(inner(found[0]), found[0].layer, pictures, rows, where)
+    look = Look(inner(found[0]), found[0].layer, pictures, rows, where)
     scan = look.scan([one.index for one in found], batch_size, bar)
-    of_units = [look.patches(one, number, scan, n, method, bar) for number, one in enumerate(found)]
+    of_units = [_of_unit(look, one, number, scan, n, method, bar) for number, one in enumerate(found)]
     config = {"data": pictures.root, "count": len(rows), "network": look.network.name, "layer": look.layer}
     done = Patches(folders.of(out), config | {"unit": unit, "n": n, "method": method}, of_units)
     if out is not None:
@@ -85,79 +81,27 @@ def patches(
     return done
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """Of units (U) in photographs (N): highest activations and their places, (N, U), and thresholds (U,)."""
-
-    peaks: Tensor
-    places: Tensor
-    thresholds: Tensor
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A layer that looks at the photographs of `rows`, which are numbered from 0 on."""
-
-    network: Network
-    layer: str
-    natural: Photographs
-    rows: Sequence[int]
-    device: torch.device
-
-    @cached_property
-    def grid(self) -> Layout:
-        """The places of the layer."""
-        return receptive_field.grid(self.network, self.layer)
-
-    def images(self, numbers: Iterable[int]) -> Tensor:
-        """Photographs as the network sees them, (B, 3, S, S) in [0, 1]."""
-        side = self.network.preprocessing.size or 224
-        return self.natural.take([self.rows[number] for number in numbers], side).to(self.device) / 255
-
-    @torch.no_grad()
-    def activations(self, x: Tensor, units: Sequence[int]) -> Tensor:
-        """Images (B, 3, S, S) -> what units say at each place, (B, P, U)."""
-        return receptive_field.maps(self.network, self.layer, x, self.grid)[:, :, units].cpu().float()
-
-    def scan(self, units: Sequence[int], batch_size: int, bar: Callable[..., Any]) -> _Scan:
-        """Look at all photographs, for the threshold that a unit exceeds at `SHARE` of all places."""
-        count, (peaks, places), top = len(self.rows), ([], []), torch.zeros(len(units), 0)
-        most = max(1, int(SHARE * count * max(1, self.grid.height * self.grid.width)))
-        for start in bar(range(0, count, batch_size), desc="photographs"):
-            values = self.activations(self.images(range(start, min(start + batch_size, count))), units)
-            best = values.max(1)
-            peaks.append(best.values)
-            places.append(best.indices)
-            top = torch.cat([top, values.flatten(0, 1).T], dim=1)
-            top = top.topk(min(most + 1, top.shape[1])).values
-        return _Scan(torch.cat(peaks), torch.cat(places), top[:, -1])
-
-    def patches(self, one: Unit, number: int, scan: _Scan, n: int, method: str, bar: Callable[..., Any]) -> Found:
-        """The patches of a unit, `number` of the scan."""
-        peaks, threshold = scan.peaks[:, number], float(scan.thresholds[number])
-        order = peaks.topk(max(n, min(FIELDS, len(peaks)))).indices
-        places, seen = scan.places[order, number], self.images(order.tolist())
-        explain = attribution.METHODS[method]
-        every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in bar(range(n), desc=one.name)]
-        return Found(
-            name=one.name,
-            threshold=threshold,
-            field=receptive_field.of(self.network, self.layer, one.index, seen[:FIELDS], places[:FIELDS]),
-            files=[self.natural.name(self.rows[row]) for row in order[:n].tolist()],
-            activations=peaks[order[:n]].tolist(),
-            places=places[:n].tolist(),
-            pictures=seen[:n].cpu(),
-            maps=torch.stack(every),
-            masks=self.masks(self.activations(seen[:n], [one.index]), threshold),
-            peaks=peaks,
-        )
-
-    def masks(self, values: Tensor, threshold: float) -> Tensor:
-        """Activations (N, P, 1) -> where they exceed the threshold, enlarged, boolean (N, S, S)."""
-        side = self.network.preprocessing.size or 224
-        plane = values.view(len(values), 1, self.grid.height or 1, self.grid.width or 1)
-        enlarged = F.interpolate(plane, (side, side), mode="bilinear", align_corners=False)[:, 0]
-        return enlarged > threshold
+def _of_unit(look: Look, one: Unit, number: int, scan: Scan, n: int, method: str, bar: Callable[..., Any]) -> Found:
+    """The patches of a unit, `number` of the scan."""
+    peaks, threshold = scan.peaks[:, number], float(scan.thresholds[number])
+    order = peaks.topk(max(n, min(FIELDS, len(peaks)))).indices
+    places, seen = scan.places[order, number], look.images(order.tolist())
+    explain = attribution.METHODS[method]
+    every = [explain(one, seen[i : i + 1], 0)[0].cpu() for i in bar(range(n), desc=one.name)]
+    plane = look.activations(seen[:n], [one.index]).view(n, 1, look.grid.height or 1, look.grid.width or 1)
+    enlarged = F.interpolate(plane, seen.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return Found(
+        name=one.name,
+        threshold=threshold,
+        field=receptive_field.of(look.network, look.layer, one.index, seen[:FIELDS], places[:FIELDS]),
+        files=[look.natural.name(look.rows[row]) for row in order[:n].tolist()],
+        activations=peaks[order[:n]].tolist(),
+        places=places[:n].tolist(),
+        pictures=seen[:n].cpu(),
+        maps=torch.stack(every),
+        masks=enlarged > threshold,
+        peaks=peaks,
+    )
 
 
 @dataclass(frozen=True)
@@ -186,7 +130,7 @@ class Found:
             found["photo"].append(_framed(picture, box))
             found["patch"].append(images.fit(box.crop(picture), (side, side)))
             found["map"].append(images.fit(attribution.shown(box.crop(seen, 0.0)), (side, side)))
-            found["mask"].append(picture * (DIM + (1 - DIM) * mask))
+            found["mask"].append(dimmed(picture, mask))
         return {kind: images.to_uint8(torch.stack(every)) for kind, every in found.items()}
 
     def report(self) -> dict[str, Any]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgn.conditions.unit import Unit
 from ppgn.contracts import Samples
 from ppgn.media import images
+from ppgn.networks.layout import Layout
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs, square
 from ppgn.visualize import receptive_field
 
+SHARE = 0.005  # of all places at which a unit exceeds its threshold
 FIELDS = 20  # photographs over which an effective receptive field is averaged
+DIM = 0.2  # brightness outside a mask
 
 
 @dataclass(frozen=True)
@@ -39,36 +42,75 @@ class Pictures:
         return square(self.pictures[list(rows)], side)
 
 
+@dataclass(frozen=True)
+class Scan:
+    """Of units (U) in photographs (N): highest activations and their places, (N, U), and thresholds (U,)."""
+
+    peaks: Tensor
+    places: Tensor
+    thresholds: Tensor
+
+
+@dataclass(frozen=True)
+class Look:
+    """A layer that looks at the photographs of `rows`, which are numbered from 0 on."""
+
+    network: Network
+    layer: str
+    natural: Photographs | Pictures
+    rows: Sequence[int]
+    device: torch.device
+
+    @cached_property
+    def grid(self) -> Layout:
+        """The places of the layer."""
+        return receptive_field.grid(self.network, self.layer)
+
+    def images(self, numbers: Iterable[int]) -> Tensor:
+        """Photographs as the network sees them, (B, 3, S, S) in [0, 1]."""
+        side = self.network.preprocessing.size or 224
+        return self.natural.take([self.rows[number] for number in numbers], side).to(self.device) / 255
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, units: Sequence[int]) -> Tensor:
+        """Images (B, 3, S, S) -> what units say at each place, (B, P, U)."""
+        return receptive_field.maps(self.network, self.layer, x, self.grid)[:, :, units].cpu().float()
+
+    def scan(self, units: Sequence[int], batch_size: int, bar: Callable[..., Any]) -> Scan:
+        """Look at all photographs, for the threshold that a unit exceeds at `SHARE` of all places."""
+        count, (peaks, places), top = len(self.rows), ([], []), torch.zeros(len(units), 0)
+        most = max(1, int(SHARE * count * max(1, self.grid.height * self.grid.width)))
+        for start in bar(range(0, count, batch_size), desc="photographs"):
+            values = self.activations(self.images(range(start, min(start + batch_size, count))), units)
+            best = values.max(1)
+            peaks.append(best.values)
+            places.append(best.indices)
+            top = torch.cat([top, values.flatten(0, 1).T], dim=1)
+            top = top.topk(min(most + 1, top.shape[1])).values
+        return Scan(torch.cat(peaks), torch.cat(places), top[:, -1])
+
+
 @torch.no_grad()
-def excerpts(
-    photographs: Photographs | Pictures,
-    unit: Unit,
-    count: int,
-    batches: Callable[[int], Iterable[range]],
-    device: torch.device,
-) -> Pictures:
+def excerpts(look: Look, unit: int, count: int, batch_size: int, bar: Callable[..., Any]) -> Pictures:
     """What a hidden unit sees where it is highest in each of the `count` photographs that excite it most.
 
-    That is its receptive field there (`receptive_field.of`), grey beyond the photograph's edge. `batches` splits a
-    number of rows.
+    That is its receptive field there (`receptive_field.of`), grey beyond the photograph's edge.
     """
-    network, layer = cast(Network, unit.network.body.network), unit.layer
-    grid, side = receptive_field.grid(network, layer), network.preprocessing.size or 224
-    best = []
-    for rows in batches(len(photographs)):
-        x = photographs.take(rows, side).to(device) / 255
-        best.append(receptive_field.maps(network, layer, x, grid)[:, :, unit.index].max(1))
-    values, places = torch.cat([one.values for one in best]).cpu(), torch.cat([one.indices for one in best]).cpu()
-    order = values.argsort(descending=True)[:count].tolist()
+    scan = look.scan([unit], batch_size, bar)
+    order, places = scan.peaks[:, 0].argsort(descending=True)[:count].tolist(), scan.places[:, 0]
     first = order[:FIELDS]
-    field = receptive_field.of(
-        network, layer, unit.index, photographs.take(first, side).to(device) / 255, places[first]
-    )
+    field = receptive_field.of(look.network, look.layer, unit, look.images(first), places[first])
     crops = []
     for row in order:
-        seen = field.at(int(places[row])).crop(photographs.take([row], side)[0] / 255)
-        crops.append(images.to_uint8(images.fit(seen, (side, side))))
-    return Pictures(photographs.root, torch.stack(crops), [photographs.name(row) for row in order])
+        seen = look.images([row])[0].cpu()
+        crops.append(images.to_uint8(images.fit(field.at(int(places[row])).crop(seen), (seen.shape[-1],) * 2)))
+    names = [look.natural.name(look.rows[row]) for row in order]
+    return Pictures(look.natural.root, torch.stack(crops), names)
+
+
+def dimmed(pictures: Tensor, mask: Tensor) -> Tensor:
+    """Pictures (..., 3, S, S) that are dark outside a mask of their places."""
+    return pictures * (DIM + (1 - DIM) * mask)
 
 
 def drawings(draw: Callable[..., Samples], count: int, **options: Any) -> Pictures:

@@ -88,15 +88,11 @@ def _ceiling(module: nn.Module | None) -> float | None:
 
 
 class StraightThrough(nn.Module):
-    """min(max(x, 0), ceiling) with the gradient of x."""
-
-    def __init__(self, ceiling: float) -> None:
-        super().__init__()
-        self.ceiling = ceiling
+    """max(x, 0) with the gradient of x."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape."""
-        return x + (x.clamp(0, self.ceiling) - x).detach()
+        return x + (x.clamp_min(0) - x).detach()
 
 
 def uncapped(network: Network, layer: str) -> Network:
@@ -109,11 +105,11 @@ def uncapped(network: Network, layer: str) -> Network:
 
 
 def opened(network: Network, layer: str) -> Network:
-    """A copy of a network that computes the same, but whose `layer` has a gradient behind a shut rectifier at its end.
+    """As `uncapped`, and the `layer` has a gradient behind the rectifier at its end where that is shut, too.
 
     A network whose layer does not end in a module nn.ReLU or nn.ReLU6 is given back as it is.
     """
-    return _ended(network, layer, StraightThrough)
+    return _ended(network, layer, lambda ceiling: StraightThrough())
 
 
 @torch.no_grad()

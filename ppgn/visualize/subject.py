@@ -31,6 +31,13 @@ class Subject:
         values: Tensor = self.condition.network(x).float()
         return values[:, list(self.condition.indices)].logsumexp(1)
 
+    @property
+    def scale(self) -> str:
+        """What its activation is, in words."""
+        if not isinstance(self.condition, Unit):
+            return "the logit of the class"
+        return f"the layer's value at {self.condition.position}, without the ceiling of a rectifier that ends it"
+
 
 def subject(
     unit: str | int,
@@ -44,7 +51,8 @@ def subject(
 ) -> Subject:
     """A unit of a network; network, size and weights are what `ppgn.networks.own.load` takes.
 
-    A rectifier that ends its layer has a gradient where it is shut, too, so that a unit at 0 can be climbed to.
+    A rectifier that ends its layer has no ceiling, and a gradient where it is shut, too, so that a unit at 0 can be
+    climbed to.
 
     layer: its dotted name; without one the unit is a class, by name or number. position: as `Unit` has it.
 

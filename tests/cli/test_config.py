@@ -75,6 +75,16 @@ def test_parts_are_names_or_hold_what_was_changed() -> None:
     assert arguments("context.weight=2", "context.std=1") == {"context": {"weight": 2, "std": 1}}
 
 
+def test_settings_of_a_sampler_that_nobody_named_stand_alone() -> None:
+    assert config.read("sample", ["target=1", "sampler.variety=3"])[1] == {"target": 1, "sampler": {"variety": 3}}
+    _, given, settings = config.read("sample", ["target=1", "sampler=anchored", "sampler.variety=3"])
+    assert given["sampler"] == {"_target_": "ppgn.samplers.anchored.Anchored", "variety": 3}
+    assert settings["sampler"] == "anchored"
+    assert config.read("sample", ["target=1", "sampler=null"])[1]["sampler"] is None
+    with pytest.raises(InputError, match=r"unknown key 'sampler\.varity'; nearest: sampler\.variety"):
+        config.read("sample", ["target=1", "sampler.varity=3"])
+
+
 def test_expressions_have_the_settings_of_their_members_below_their_names() -> None:
     text = "imagenet:castle & 0.5*places:snowfield"
     assert arguments(f"condition={text}") == {"condition": text}

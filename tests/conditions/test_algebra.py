@@ -136,6 +136,18 @@ def test_weights_are_finite(weight: float) -> None:
         weight * A
 
 
+class Sentence(Bright):
+    rare = True
+
+
+def test_what_one_operand_finds_rare_is_rare_but_not_its_opposite() -> None:
+    sentence = Sentence(1, 0.7)
+    rare = [A & sentence, 0.5 * sentence, A & (B | sentence), EachRow(A, sentence)]
+    common = [A, A & B, ~sentence, A & ~sentence]
+    assert [condition.rare for condition in rare] == [True] * 4
+    assert [condition.rare for condition in common] == [False] * 4
+
+
 def test_a_gradient_reaches_every_term_and_changes_no_operand() -> None:
     combined = 2 * (A & ~B) | EachRow(A, C)
     truncated = combined.with_gradient("truncated")

@@ -35,6 +35,7 @@ class Mine(nn.Module):
 
     name = "mine"
     in_place = True
+    rare = True
 
     def __init__(self, kind: str = "full") -> None:
         super().__init__()
@@ -60,6 +61,7 @@ def test_a_callable_is_a_condition_that_offers_what_it_has_itself() -> None:
     )
     assert (mine.name, mine.in_place) == ("mine", True)
     assert (plain & mine).in_place
+    assert (plain.rare, mine.rare) == (False, True)
     assert mine.describe(x)[0].keys() == {"log_prob", "half"}
     (combined,) = (~mine).with_gradient("truncated").terms
     assert (combined.body.kind, mine.body.kind) == ("truncated", "full")

@@ -65,6 +65,10 @@ def test_another_sentence_to_the_same_captioner() -> None:
         Caption(tiny(), "a dog", "exact")
 
 
+def test_few_photographs_show_a_sentence() -> None:
+    assert Caption(tiny(), "a dog").rare
+
+
 def test_words_ask_for_a_sentence(tmp_path: Path) -> None:
     captioner = shipped()
     captioner.save(tmp_path / "mine.safetensors")

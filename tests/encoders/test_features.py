@@ -27,6 +27,15 @@ def test_features_are_pooled_and_concatenated_in_the_order_asked():
     assert torch.allclose(encoder(x), by_hand, atol=1e-6)
 
 
+def test_with_pixels_a_larger_picture_has_the_code_of_its_average():
+    encoder, x = FeatureEncoder(network(), ["2"], pixels=4), torch.rand(2, 3, 8, 8)
+    smaller = x.view(2, 3, 4, 2, 4, 2).mean(dim=(3, 5))
+    assert torch.allclose(encoder(x), encoder(smaller), atol=1e-6)
+    assert not torch.allclose(encoder(x), FeatureEncoder(network(), ["2"])(x), atol=1e-2)
+    with encoder.beside(nn.Sequential(encoder.network), x) as encode:  # its own pass is of another picture
+        assert torch.equal(encode(x), encoder(x))
+
+
 def test_codes_of_the_data_it_was_fitted_on_are_white():
     encoder = FeatureEncoder(network(), ["0", "2"], pool=2, dim=7)
     x = torch.rand(400, 3, 8, 8)

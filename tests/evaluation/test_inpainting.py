@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 
 from ppgn import evaluation
+from ppgn.errors import InputError
 from ppgn.evaluation.inpainting import chains, settings
 from ppgn.evaluation.task import Task
 from ppgn.inpainting.settings import UNASKED
@@ -68,11 +68,21 @@ def test_every_way_has_its_row(model: PPGN, labelled: torch.Tensor, classifier: 
         assert not torch.equal(tile, originals[0])
 
 
-def test_without_classes_there_is_no_accuracy(model: PPGN, photos: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(inspect.unwrap(evaluation.inpainting).__globals__, "HOLES", ("center",))
-    table = evaluation.inpainting(model, "photos", n=2, steps=1, device="cpu")
+def test_without_classes_there_is_no_accuracy(model: PPGN, photos: np.ndarray) -> None:
+    table = evaluation.inpainting(model, "photos", n=2, steps=1, device="cpu", holes=["center"])
     assert list(table.rows)[-1] == "center context"
     assert all(row["top1"] is None for row in table.rows.values())
+
+
+def test_holes_and_ways_are_chosen_by_name(model: PPGN, photos: np.ndarray) -> None:
+    few: dict[str, Any] = {"n": 2, "steps": 1, "device": "cpu"}
+    table = evaluation.inpainting(model, "photos", **few, holes=["rows:3-6"], systems=["harmonic", "context"])
+    assert list(table.rows) == ["original", "rows:3-6 harmonic", "rows:3-6 context"]
+    assert table.about["settings"]["holes"] == ["rows:3-6"]
+    with pytest.raises(InputError, match="unknown system 'contex'; nearest: context"):
+        evaluation.inpainting(model, "photos", **few, systems=["contex"])
+    with pytest.raises(InputError, match=r"holes=\[center\]: expected one name or more, each once"):
+        evaluation.inpainting(model, "photos", **few, holes="center")
 
 
 def test_ways_follow_what_is_given(model: PPGN) -> None:

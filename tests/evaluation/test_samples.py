@@ -47,7 +47,9 @@ def test_every_system_has_its_row_and_grid(model: PPGN, photos: np.ndarray, clas
         assert row["p"].low is not None
         assert row["p"].high is not None
         assert 0 < row["p"].low <= row["p"].value <= row["p"].high < 1
-        assert table.facts[name] == {"failed": 0}
+        assert table.facts[name]["failed"] == 0
+        kernel = {"white_noise": None, "dgn_am": "Langevin", "pixels": "Langevin"}.get(name, "Annealed")
+        assert (table.facts[name]["sampler"] or {}).get("_target_") == kernel
         assert Image.open(f"out/grid_{name}.png").size == (2 * 18 + 2, 3 * 18 + 2)
 
     def tile(name: str, row: int, column: int) -> torch.Tensor:

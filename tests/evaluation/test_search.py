@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from ppgn import evaluation
 from ppgn.errors import InputError
 from ppgn.evaluation.search import search
 from ppgn.model import PPGN
+from ppgn.search.searching import Search
 from tests.evaluation.conftest import grey, store
 
 CONDITION = {
@@ -43,8 +45,44 @@ def test_photographs_are_one_and_searches_tell_what_they_reached(model: PPGN, tm
     assert table.grids["grid_genetic"].width > 0
 
 
+def test_what_is_searched_is_not_searched_again_unless_otherwise(
+    model: PPGN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path / "photos", grey(*range(12)))
+    given: dict[str, Any] = {**FEW, "condition": CONDITION, "data": tmp_path / "photos", "out": tmp_path / "out"}
+    given["systems"] = ["random"]
+    told: list[int] = []
+    tell = Search.tell
+
+    def counted(self: Search, scores: torch.Tensor) -> None:
+        told.append(len(scores))
+        if len(told) == 5:
+            raise KeyboardInterrupt
+        tell(self, scores)
+
+    monkeypatch.setattr(Search, "tell", counted)
+    with pytest.raises(KeyboardInterrupt):
+        search(model, **given)
+    first = search(model, **given)  # goes on after the unit whose three generations were told
+    assert len(told) == 5 + 3
+    assert search(model, **given, overwrite=True).rows == first.rows
+    assert len(told) == 8
+    half = search(model, **given, overwrite=True, precision="bfloat16")
+    assert len(told) == 14
+    lengths = [table.rows["random"]["length"] for table in (first, half)]
+    assert lengths[0] is not None
+    assert lengths[1] is not None
+    assert lengths[1].value == pytest.approx(lengths[0].value, abs=0.3)  # the same codes, another of them the best
+
+
 @pytest.mark.parametrize(
-    ("more", "word"), [({"systems": ["cmeas"]}, "cmaes"), ({"seeds": "0-1"}, "one seed"), ({"count": 1}, "count")]
+    ("more", "word"),
+    [
+        ({"systems": ["cmeas"]}, "cmaes"),
+        ({"seeds": "0-1"}, "one seed"),
+        ({"count": 1}, "count"),
+        ({"precision": "half"}, "float32"),
+    ],
 )
 def test_bad_input_is_one_line(model: PPGN, tmp_path: Path, more: dict[str, object], word: str) -> None:
     store(tmp_path / "photos", grey(*range(12)))

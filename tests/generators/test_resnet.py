@@ -55,7 +55,24 @@ def test_norm_standardises_positions_then_applies_the_code():
 
 def test_a_fresh_block_passes_its_input_on():
     block, x = Block(4, 4, 2, up=False), torch.randn(1, 4, 3, 3)
-    assert torch.allclose(block(x, torch.randn(1, 2)), x + block.conv2.bias[:, None, None])
+    assert torch.equal(block(x, torch.randn(1, 2)), x)
+
+
+def test_smooth_blocks_repeat_no_pixel():
+    repeated, x, h = [], torch.randn(1, 2, 4, 4), torch.zeros(1, 2)
+    for smooth in (False, True):
+        block = Block(2, 2, 2, up=True, smooth=smooth)
+        block.norm2.register_forward_pre_hook(
+            lambda _, given: repeated.append(given[0][..., ::2] == given[0][..., 1::2])
+        )
+        block(x, h)
+    assert repeated[0].all()
+    assert not repeated[1].any()
+
+
+def test_only_the_last_blocks_are_smooth():
+    generator = ResNet(code_dim=5, widths=(8, 6, 4), depths=(1, 0, 1), smooth=1)
+    assert [block.mode for block in generator.blocks] == [None, None, "bilinear", None]
 
 
 def test_widths_and_depths_must_match():
@@ -69,3 +86,29 @@ def test_it_draws_grey_pictures_and_spectrograms_of_sounds() -> None:
     assert generator.medium.name == "sounds"
     with pytest.raises(InputError, match="sound"):
         ResNet(medium="sounds")
+
+
+def grown(widths: tuple[int, ...] = (8, 6, 4, 4), depths: tuple[int, ...] = (1, 0, 2, 0)) -> ResNet:
+    larger = ResNet(code_dim=5, widths=widths, depths=depths).double()
+    larger.grow_from(tiny())
+    return larger
+
+
+def test_a_grown_generator_draws_the_smaller_ones_pictures_enlarged():
+    smaller, h = tiny(), torch.randn(3, 5, dtype=torch.float64)
+    plain = ResNet(code_dim=5, widths=(8, 6, 4), depths=(1, 0, 2)).double()  # a block more, no new level
+    plain.grow_from(smaller)
+    assert torch.allclose(plain(h), smaller(h), atol=1e-12)
+    larger = grown()(h)
+    assert larger.shape == (3, 3, 32, 32)
+    enlarged = torch.nn.functional.interpolate(smaller(h), scale_factor=2.0, mode="bilinear")
+    assert (larger - enlarged).abs().mean() < 0.3 * (larger - larger.flip(0)).abs().mean()
+    assert (larger - enlarged).abs().mean() < 0.3 * enlarged.std()
+
+
+@pytest.mark.parametrize(
+    ("widths", "depths"), [((8, 6, 4, 3), (1, 0, 1, 0)), ((8, 6, 5, 5), (1, 0, 1, 0)), ((8, 6, 4, 4), (0, 1, 1, 0))]
+)
+def test_a_generator_does_not_grow_from_what_is_no_beginning_of_it(widths, depths):
+    with pytest.raises(InputError, match=r"do not grow from \[8, 6, 4\]; give these, then 4 for each doubling"):
+        grown(widths, depths)

@@ -39,7 +39,7 @@ def likelihood() -> tuple[Tensor, Tensor]:
 
 def test_anchors_are_the_members_windows_times_the_likelihood(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchoring, "SHORTLIST", 7)
-    monkeypatch.setattr(anchoring, "CANDIDATES", 11.0)
+    monkeypatch.setattr(anchoring, "SPARED", 30 / 11)
     monkeypatch.setattr(anchoring, "CHUNK", 8)
     guesses = torch.randn(30, generator=torch.Generator().manual_seed(1)).double()
     codes, log_p = told(bank).anchors(guesses)

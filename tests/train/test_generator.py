@@ -418,6 +418,24 @@ def test_experiments_run_at_tiny_size(data, tmp_path, name):
     assert all(value.isfinite().all() for value in weights(module).values())
 
 
+@pytest.mark.parametrize("name", ["natural128_cpu", "natural128_gpu"])
+def test_a_generator_grows_and_only_what_shall_learn_does(data, tmp_path, name):
+    train(config(data, tmp_path / "first", "steps=0"))
+    given = tmp_path / "first" / "generator.safetensors"
+    for split in ("train", "val"):
+        np.save(
+            data / "tiny" / f"{split}_images.npy", np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+        )
+    words = [f"experiment={name}", "generator.widths=[8,8,8]", "generator.depths=[0,1,0]", f"weights={given}"]
+    words += ["training.learning=[blocks.1,blocks.2]", "training.alone=1", "training.comparator.size=32", "steps=3"]
+    words += ["training.codes.mixture=0", "encoder.pixels=8", "compile=false", "codes=null"]
+    module = train(config(data, tmp_path / "run", *words))
+    before, after = ppgn.model.load(given).generator.state_dict(), module.model.generator.state_dict()
+    assert module.model.generator.signal_shape == (3, 16, 16)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(after[f"blocks.{number}.conv2.weight"].any() for number in (1, 2))
+
+
 def test_published_recipe_runs_with_the_balance_rule(data, tmp_path):
     recipe = [
         "training=published",
@@ -455,6 +473,7 @@ class FlatDiscriminator(Discriminator):
         ("training.discriminator.unconditional=false", "needs training.discriminator.unconditional=true"),
         ("training.codes.mixture=0.5", "no prior 'mixture'"),
         ("training.codes.pairs=1.5", "pairs=1.5"),
+        ("training.learning=[blocks.7]", "training.learning 'blocks.7'"),
         ("encoder.dim=100000", "dim=100000 is more than"),
         ("encoder.layers=[blocks.99,blocks.3]", "unknown layer"),
         ("experiment=natural65_cpu", "unknown experiment 'natural65_cpu'; nearest: natural64_cpu"),

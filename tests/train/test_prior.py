@@ -96,7 +96,7 @@ def test_a_bank_is_filled_and_travels_with_the_model(root, tmp_path):
     h = torch.randn(2, 6)
     assert len(filled.members.unique(dim=0)) > 1
     assert torch.allclose(model.priors["mine"].log_prob(h), filled.log_prob(h), atol=0.1)
-    assert model.suited("anchored", "mine") == "anchored"
+    assert model.suited(prior="mine") == "anchored"
 
 
 def test_a_mixture_is_fitted_and_travels_with_the_model(root, tmp_path):

@@ -79,6 +79,7 @@ def test_files_say_what_was_done_and_are_not_replaced_unasked(net: Network, tmp_
     assert len([*(tmp_path / "o" / "images").iterdir()]) == 4
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     assert report["images"] == done.rows
+    assert report["activation"] == done.scale == "the logit of the class"
     with pytest.raises(InputError, match="overwrite"):
         ppgn.maximize(1, method="pixels", out=tmp_path / "o", **given)
     ppgn.maximize(1, method="pixels", out=tmp_path / "o", overwrite=True, **given)

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ppgn.conditions.unit import Unit
 from ppgn.contracts import Samples
 from ppgn.networks import own
 from ppgn.photographs import Photographs
-from ppgn.visualize.pictures import Pictures, drawings, excerpts
+from ppgn.visualize.pictures import Look, Pictures, drawings, excerpts
 
 
 def test_excerpts_are_cropped_around_the_brightest_place(tmp_path: Path) -> None:
@@ -24,12 +23,9 @@ def test_excerpts_are_cropped_around_the_brightest_place(tmp_path: Path) -> None
     bright = nn.Conv2d(3, 2, 4, 4)
     nn.init.ones_(bright.weight)
     nn.init.zeros_(bright.bias)
-    unit = Unit(own.load(nn.Sequential(bright, nn.Flatten(), nn.Linear(128, 3)), 32), "0", 1)
-
-    def batches(count: int) -> Iterable[range]:
-        return [range(0, 4), range(4, count)]
-
-    found = excerpts(Photographs.find(tmp_path), unit, 2, batches, torch.device("cpu"))
+    network = own.load(nn.Sequential(bright, nn.Flatten(), nn.Linear(128, 3)), 32)
+    look = Look(network, "0", Photographs.find(tmp_path), range(6), torch.device("cpu"))
+    found = excerpts(look, 1, 2, 4, lambda rows, desc: rows)
     assert [name.rpartition("[")[2] for name in found.names] == ["4]", "1]"]
     assert found.pictures.shape == (2, 3, 32, 32)
     assert (found.pictures[0] == 220).all()

@@ -11,7 +11,7 @@ from torch import nn
 from ppgn.errors import InputError
 from ppgn.networks import own
 from ppgn.networks.network import Network
-from ppgn.visualize.subject import subject
+from ppgn.visualize.subject import subject, units
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,16 @@ def test_a_shut_unit_has_a_gradient_and_is_what_it_was(rectifier: nn.Module) -> 
     assert slope.abs().max() > 0
     assert torch.allclose(shut.condition.network(X), network.features(X, ["0"])["0"][:, :, 4, 4])
     assert subject(4, network=network, layer="0.0").condition.network.body.network is network
+
+
+def test_what_is_beyond_a_ceiling_is_told_apart_on_the_scale_of_every_method() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 6, 3, 4), nn.ReLU6())
+    nn.init.constant_(block[0].weight, 2.0)
+    network = own.load(nn.Sequential(block, nn.Flatten(), nn.Linear(384, 3)), 32)
+    found = subject(4, network=network, layer="0")
+    assert network.features(X, ["0"])["0"][:, 4, 4, 4].tolist() == [6, 6]
+    assert found(X)[1] > found(X)[0] > 20
+    (elsewhere,) = units(network, "0", 4, "center", torch.device("cpu"))  # of patches, cards and evaluations
+    assert torch.equal(found(X), elsewhere(X))
+    assert found.scale == "the layer's value at center, without the ceiling of a rectifier that ends it"
+    assert subject(1, network=network).scale == "the logit of the class"
