@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ppgn import paths
+from ppgn import files, paths
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
 
@@ -65,4 +65,4 @@ def _candidates(before: Sequence[str], last: tuple[str, str, str]) -> Iterable[s
 
 
 def _models(key: str) -> list[str]:
-    return sorted(path.stem for path in paths.checkpoints().glob("*.safetensors")) if key == "model" else []
+    return list(files.shipped(files.MODEL)) if key == "model" else []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+import ppgn
 from ppgn.inpainting import regression
-from ppgn.inpainting.regression import Drawings, Regression, drawings, some_hole
+from ppgn.inpainting.regression import Drawings, Regression, drawings, fitted, some_hole
 from ppgn.media.blending import harmonic
 from ppgn.model import PPGN
 from ppgn.priors.bank import Bank
@@ -84,6 +86,15 @@ def test_drawings_are_remembered_by_the_disk_and_by_the_model(cache: Path, monke
     assert torch.equal(Drawings(model, prior, 80).smooth, first.smooth)
 
 
+def test_those_of_the_shipped_model_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regression, "_draw", None)
+    model = ppgn.load()
+    found = drawings(model, model.priors["bank"], 1024)
+    assert (found.codes.shape, found.smooth.shape, found.cells.shape) == ((1024, 512), (4096, 512), (4096, 64))
+    errors = (found.smooth - found.codes.repeat_interleave(4, dim=0)).square().mean(dim=1)
+    assert errors.mean() < 1  # of codes of unit variance; those of two pictures are 2 apart
+
+
 def test_a_hole_costs_no_encoding_once_drawings_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     model = whitening_model()
     found = drawings(model, bank(), 80)
@@ -104,6 +115,19 @@ def test_a_regression_is_that_of_holes_alike(monkeypatch: pytest.MonkeyPatch) ->
     found.smooth[apart.argmin()] = 1e3
     found._known.clear()
     assert not torch.allclose(found.regression(MIDDLE).weight, clean)
+
+
+def test_a_hole_from_edge_to_edge_is_fitted_to_the_very_hole() -> None:
+    model, prior = whitening_model(), bank()
+    found, exact = drawings(model, prior, 80), partial(fitted, model, prior, 80)
+    columns = torch.zeros_like(HOLE)
+    columns[:, :2] = True
+    for hole in (columns, columns.T.clone()):
+        assert torch.equal(found.regression(hole, exact).weight, exact(hole).weight)
+        found._known.clear()
+        assert not torch.equal(found.regression(hole).weight, exact(hole).weight)
+    assert torch.equal(found.regression(MIDDLE, exact).weight, drawings(model, prior, 80).regression(MIDDLE).weight)
+    assert not torch.equal(found.regression(MIDDLE).weight, exact(MIDDLE).weight)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (64, 64), (16, 48)])
