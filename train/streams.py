@@ -95,7 +95,7 @@ class Shards:
 
     def _picture(self, row: int) -> Tensor:
         data = os.pread(_opened(self._path(row)).fileno(), int(self.length[row]), int(self.start[row]))
-        return square(images.to_uint8(images.decoded(data))[None], self.size)[0]
+        return square(images.decoded(data)[None], self.size)[0]
 
     def _path(self, row: int) -> Path:
         return self.paths[int(self.file[row])]

@@ -59,7 +59,7 @@ _MEANT = {
 }
 # The key that a word alone is meant for, where it is not the target.
 _ALONE = {"units": "network", "import": "generator", "evaluate": "what", "train_pack": "data"}
-_ALONE |= dict.fromkeys(("train_generator", "train_prior", "train_captioner"), "data.root")
+_ALONE |= dict.fromkeys(("train_generator", "train_prior", "train_captioner", "train_decoder"), "data.root")
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
