@@ -94,7 +94,8 @@ class Look:
 def excerpts(look: Look, unit: int, count: int, batch_size: int, bar: Callable[..., Any]) -> Pictures:
     """What a hidden unit sees where it is highest in each of the `count` photographs that excite it most.
 
-    That is its receptive field there (`receptive_field.of`), grey beyond the photograph's edge.
+    That is its receptive field there (`receptive_field.of`), moved into the photograph where it reaches beyond: what is
+    drawn after grey edges is grey there, too.
     """
     scan = look.scan([unit], batch_size, bar)
     order, places = scan.peaks[:, 0].argsort(descending=True)[:count].tolist(), scan.places[:, 0]
@@ -103,7 +104,8 @@ def excerpts(look: Look, unit: int, count: int, batch_size: int, bar: Callable[.
     crops = []
     for row in order:
         seen = look.images([row])[0].cpu()
-        crops.append(images.to_uint8(images.fit(field.at(int(places[row])).crop(seen), (seen.shape[-1],) * 2)))
+        box = field.at(int(places[row])).inside(*seen.shape[-2:])
+        crops.append(images.to_uint8(images.fit(box.crop(seen), (seen.shape[-1],) * 2)))
     names = [look.natural.name(look.rows[row]) for row in order]
     return Pictures(look.natural.root, torch.stack(crops), names)
 

@@ -36,6 +36,14 @@ class Box:
         down, right = round(down), round(right)
         return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
 
+    def inside(self, height: int, width: int) -> Box:
+        """The box moved into an image of so many rows and columns; along an axis that it exceeds it stays."""
+
+        def moved(start: int, end: int, size: int) -> int:
+            return 0 if end - start > size else max(-start, 0) - max(end - size, 0)
+
+        return self.shifted(moved(self.top, self.bottom, height), moved(self.left, self.right, width))
+
 
 @dataclass(frozen=True)
 class Field:

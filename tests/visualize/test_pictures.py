@@ -32,6 +32,19 @@ def test_excerpts_are_cropped_around_the_brightest_place(tmp_path: Path) -> None
     assert (found.pictures[1] == 130).all()
 
 
+def test_excerpts_at_an_edge_show_the_photograph_alone(tmp_path: Path) -> None:
+    photos = np.full((2, 32, 32, 3), 20, np.uint8)
+    photos[1, :6, :6] = 220
+    np.save(tmp_path / "val_images.npy", photos)
+    wide = nn.Conv2d(3, 1, 12, 4, padding=4)  # at place 0 it sees four rows and columns beyond the edge
+    nn.init.ones_(wide.weight)
+    network = own.load(nn.Sequential(wide, nn.Flatten(), nn.Linear(64, 3)), 32)
+    look = Look(network, "0", Photographs.find(tmp_path), range(2), torch.device("cpu"))
+    (seen,) = excerpts(look, 0, 1, 2, lambda rows, desc: rows).pictures
+    assert (seen[:, 0, 0] == 220).all()
+    assert (seen[:, -1, -1] == 20).all()
+
+
 def test_pictures_are_taken_as_photographs_are() -> None:
     found = Pictures("some", torch.arange(2, dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), ["a", "b"])
     assert len(found) == 2

@@ -30,6 +30,12 @@ def test_the_theoretical_field_is_that_of_the_arithmetic() -> None:
     assert theoretical(network(*CONVS), "0").box == Box(15, 15, 18, 18)
 
 
+def test_a_box_is_moved_inside_where_it_fits() -> None:
+    assert Box(-3, 27, 5, 35).inside(32, 32) == Box(0, 24, 8, 32)
+    assert Box(2, 3, 10, 11).inside(32, 32) == Box(2, 3, 10, 11)
+    assert Box(-4, -4, 36, 4).inside(32, 32) == Box(-4, 0, 36, 8)
+
+
 def test_weights_of_zero_see_as_much() -> None:
     empty = network(*CONVS)
     for weight in empty.body.parameters():
