@@ -14,8 +14,8 @@ from ppgn.inpainting.regression import Regression
 from ppgn.priors.denoiser import EveryLevel
 from ppgn.samplers.anchored import evened
 
+CANDIDATES = 1 / 30  # of the members of a bank that the rest of a picture leaves in effect: at least
 WINDOW = 0.5  # standard deviation of codes around a photograph's
-SPARED = 30  # of so many photographs the rest of the picture leaves one in effect: at least
 MOST = 0.99  # variance, of the 1 that codes have, that may remain where the rest of the picture tells something
 
 
@@ -25,13 +25,16 @@ class Told:
     Codes N(0, I) of that mean and covariance have seen, in the principal directions u of Σ with the variance v < 1, a
     likelihood N(t; uᵀh, n) with n = v / (1 − v) and t = uᵀmean / (1 − v). So a member's window N(b, s²) has the weight
     N(t; uᵀb, s² + n), and what it says of the code is N(b + g (t − b), s² (1 − g)) with g = s² / (s² + n). The weights
-    are products over many directions in which windows are sparse: they are evened out to one in `SPARED` in effect.
+    are products over many directions in which windows are sparse: they are evened out until a share of all members,
+    `candidates`, is left in effect.
 
     Source: ensemble Kalman and particle filters (Evensen 1994; Stordal et al. 2011, whose evened weights these are).
     """
 
-    def __init__(self, bank: AnchoringPrior, regression: Regression, mean: Tensor) -> None:
-        self.bank = bank
+    def __init__(
+        self, bank: AnchoringPrior, regression: Regression, mean: Tensor, candidates: float = CANDIDATES
+    ) -> None:
+        self.bank, self.candidates = bank, candidates
         self.directions = regression.directions
         variance = regression.variance.clamp(torch.finfo(torch.float32).eps, MOST)
         noise = variance / (1 - variance)
@@ -48,7 +51,7 @@ class Told:
         for rows in torch.arange(len(self.bank)).split(CHUNK):
             apart = self.centre - self.bank.codes(rows) @ self.directions
             fits.append(-0.5 * apart.square() @ self.precision)
-        log_p = evened(torch.cat(fits).double(), len(self.bank) / SPARED) + guesses.to(fits[0].device)
+        log_p = evened(torch.cat(fits).double(), self.candidates * len(self.bank)) + guesses.to(fits[0].device)
         log_p, rows = log_p.topk(min(SHORTLIST, len(log_p)))
         found = self.bank.codes(rows)
         return found + (self.gain * (self.centre - found @ self.directions)) @ self.directions.T, log_p

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -19,7 +20,7 @@ from ppgn.errors import InputError
 from ppgn.inpainting.anchoring import Told, ToldBank
 from ppgn.inpainting.imputation import told
 from ppgn.inpainting.problem import Problem
-from ppgn.inpainting.regression import Drawings, drawings
+from ppgn.inpainting.regression import Drawings, drawings, fitted
 from ppgn.inpainting.settings import Settings
 from ppgn.model import PPGN
 from ppgn.posterior import Posterior
@@ -70,7 +71,7 @@ def complete(
     if isinstance(settings.sampler, Anchored):
         conditions: Any = list(condition.terms) if isinstance(condition, EachRow) else [condition] * len(problems)
         drawn = drawings(model, target.anchoring, settings.drawings)
-        target, init = _anchored(model, target, problems, seeds, conditions, settings.sampler, drawn)
+        target, init = _anchored(model, target, problems, seeds, conditions, settings, drawn)
     else:
         target = _told(model, target, problems, settings)
         code = model.encode(start)
@@ -94,7 +95,7 @@ def _anchored(
     problems: Sequence[Problem],
     seeds: Sequence[int],
     conditions: Sequence[Condition | None],
-    sampler: Anchored,
+    settings: Settings,
     drawn: Drawings,
 ) -> tuple[Posterior, Tensor]:
     """The target whose bank is told the rest of each picture, and the anchor of each chain, (N, D)."""
@@ -105,12 +106,14 @@ def _anchored(
     starts = []
     for problem, condition, seed in zip(problems, conditions, seeds, strict=True):
         if id(problem) not in told:
-            regression = drawn.regression(problem.known[0] == 0)
-            told[id(problem)] = Told(bank, regression, regression.mean(model.encode(problem.image[None]))[0])
+            exact = partial(fitted, model, bank, settings.drawings)
+            regression = drawn.regression(problem.known[0] == 0, exact)
+            mean = regression.mean(model.encode(problem.image[None]))[0]
+            told[id(problem)] = Told(bank, regression, mean, settings.candidates)
         pair = id(problem), id(condition)
         if pair not in found:
             guesses = torch.zeros(len(bank)) if condition is None else answers.guesses(condition)
             found[pair] = told[id(problem)].anchors(guesses)
         here = replace(target, find_anchors=lambda *_, pair=pair: found[pair])
-        starts.append(sampler.start(here, Noise([seed], model.device, model.dtype)))
+        starts.append(cast(Anchored, settings.sampler).start(here, Noise([seed], model.device, model.dtype)))
     return replace(target, prior=ToldBank(bank, [told[id(problem)] for problem in problems])), torch.cat(starts)

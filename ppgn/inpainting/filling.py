@@ -58,7 +58,8 @@ def inpaint(
     # log p of the known pixels: context.likelihood=gaussian or laplace, context.std=0.1, context.weight=1.0, with
     # sampler=ppgn, mala or dgn_am 10; context.imputations=32: draws from the prior put into the hole to find out what
     # the rest of the photo says of its code, 0 for none; with sampler=annealed. context.drawings=1024: drawings of the
-    # bank that sampler=anchored learns the same from, kept in the cache
+    # bank that sampler=anchored learns the same from, kept in the cache; context.candidates=0.033: share of the bank
+    # that the rest of the photo leaves in effect, at least; 0, which suits speech, takes the rest at its word
     context: Mapping[str, Any] | None = None,
     trust: Any = (),  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     # -- on which machine --
@@ -122,7 +123,9 @@ def inpaint(
 
 def _settled(settings: Settings, taken: Sequence[Photo], target: Any) -> dict[str, Any]:
     """What config.yaml tells of an inpainting beside the words that were given."""
-    told = {key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations", "drawings")}
+    told = {
+        key: getattr(settings, key) for key in ("likelihood", "std", "weight", "imputations", "drawings", "candidates")
+    }
     files = [photo.file for photo in taken]
     return {"image": files, "target": target, "keep": settings.keep, "fill": settings.fill, "context": told}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgn import arguments, building
 from ppgn.conditions.context import Context
 from ppgn.errors import InputError, unknown
+from ppgn.inpainting.anchoring import CANDIDATES
 from ppgn.samplers.anchored import Anchored
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
@@ -51,16 +52,20 @@ class Settings:
     imputations: int = 32
     # drawings of a bank's photographs, with holes and without, from which `Anchored` learns the same (`regression`)
     drawings: int = 1024
+    # share of these photographs that the rest of the picture leaves in effect, at least; 0 takes the rest at its word
+    candidates: float = CANDIDATES
 
     def __post_init__(self) -> None:
         if self.fill not in get_args(Fill):
             raise unknown("fill", str(self.fill), get_args(Fill))
-        for name in ("keep", "std", "weight"):
+        for name in ("keep", "std", "weight", "candidates"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InputError(f"{name}={value} cannot be used; expected a number")
         if not 0 <= self.keep <= 1:
             raise InputError(f"keep={self.keep} cannot be used; expected 0 (start from noise) to 1 (from the photo)")
+        if not 0 <= self.candidates <= 1:
+            raise InputError(f"candidates={self.candidates} cannot be used; expected a share, 0 to 1")
         if type(self.imputations) is not int or self.imputations < 0 or self.imputations == 1:
             given = f"imputations={self.imputations} cannot be used"
             raise InputError(f"{given}; expected 0 for none, or a whole number from 2 on")
@@ -79,7 +84,8 @@ class Settings:
         """The settings that suit a sampler, but for those that are `given`; None leaves them as they are.
 
         sampler: a name, "module:Class" or a mapping is changed where it does not say otherwise itself; an object is
-        taken as it is. asked: whether there is a condition. context: likelihood, std, weight, imputations and drawings.
+        taken as it is. asked: whether there is a condition. context: likelihood, std, weight, imputations, drawings,
+        candidates.
         """
         kind: Any = type(sampler)
         if isinstance(sampler, str | Mapping):

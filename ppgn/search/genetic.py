@@ -19,7 +19,7 @@ class Genetic:
     Each number of a child is the first parent's with the chance `skew`, else the second's. A share `rate` of its
     numbers then mutates by N(0, (`size` · σ)²). Raises `InputError` for settings that cannot be.
 
-    Source: Ponce et al. 2019 (Cell 177), STAR methods.
+    Source: Ponce et al. 2019 (Cell 177), STAR methods; the constants are also those of Wang & Ponce 2022 (GECCO).
     """
 
     conserved: int = 10  # the best, which stay as they are

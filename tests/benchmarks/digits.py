@@ -1,12 +1,13 @@
 """How well `model=digits` speaks and fills stretches of speech, by a judge of another kind that took no part.
 
-    python tests/benchmarks/digits.py RECORDINGS OUT [ROW ...] [--seeds 5] [--takes 2] [--model digits]
+    python tests/benchmarks/digits.py RECORDINGS OUT [ROW ...] [--seeds 5] [--takes 2] [--candidates 0] [--variety 1]
 
 RECORDINGS holds the Free Spoken Digit Dataset's DIGIT_SPEAKER_TAKE.wav; takes 0 to 4 are its test split. The judge J,
 two bidirectional GRU layers over frames with a head for the digit and one for the speaker, learns from the others and
 is kept in OUT, as is what was measured, evaluation.json, after every row: recordings of both splits, reconstructions,
 `condition=digit`, `digit:K & speaker:NAME` of all 60 pairs, and of half seconds that are holes, the "end" (frames 32 to
-63) or the "middle" (16 to 47), silence, fillings with the digit as the target, with digit and speaker, and with none.
+63) or the "middle" (16 to 47), silence, fillings with the digit as the target, with digit and speaker, and with none;
+`context.candidates` and `sampler.variety` are the defaults unless given.
 
 Figures, with 95 % bootstrap intervals over signals: the share in which J reads the digit, the speaker, and both; KID of
 J's features, standardised, to those of the test split; "within", the mean distance of J's features between signals of
@@ -21,6 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -167,6 +169,7 @@ class Draw:
     splits: dict[str, Spoken]
     seeds: int
     takes: int
+    settings: dict[str, Any]  # of fillings
 
     @torch.no_grad()
     def reconstructions(self) -> Spoken:
@@ -215,7 +218,7 @@ class Draw:
         }
         for pair in range(pairs):
             for row in range(pair, len(known), pairs):
-                words = {"hole": hole, "model": self.model, "seeds": row, **wishes[how](pair)}
+                words = {"hole": hole, "model": self.model, "seeds": row, **self.settings, **wishes[how](pair)}
                 (done,) = ppgn.inpaint(known.signals[row].expand(3, -1, -1), **words).images
                 signals[row] = done[:1]
         return Spoken(signals, known.digits, known.speakers)
@@ -229,6 +232,8 @@ def main() -> None:
     words.add_argument("--model", default="digits")
     for name, default in (("seeds", 5), ("takes", 2)):
         words.add_argument(f"--{name}", type=int, default=default)
+    for name in ("candidates", "variety"):
+        words.add_argument(f"--{name}", type=float)
     given = words.parse_args()
     splits, kept = recordings(given.recordings), given.out / "judge.safetensors"
     judge = Judge().eval()
@@ -237,12 +242,15 @@ def main() -> None:
     else:
         judge = trained(splits["train"])
         files.save(kept, judge.state_dict(), KIND, settings={"steps": STEPS})
-    settings = {"model": given.model, "seeds": given.seeds, "takes": given.takes}
+    settings = {key: value for key, value in vars(given).items() if key not in ("recordings", "out", "rows")}
     table = Table(
         {"what": "digits", "model": given.model, "data": str(given.recordings), "settings": settings}, given.out
     )
     exam = Exam(judge, splits, table)
-    draw = Draw(ppgn.load(given.model), splits, given.seeds, given.takes)
+    anchored: Any = {"_target_": "ppgn.samplers.anchored.Anchored", "variety": given.variety}
+    fill: dict[str, Any] = {"context": {"candidates": given.candidates}}
+    fill |= {"sampler": anchored} if given.variety else {}
+    draw = Draw(ppgn.load(given.model), splits, given.seeds, given.takes, fill)
     train = splits["train"]
     rows: dict[str, Callable[[], Spoken]] = {
         "test": lambda: splits["test"],

@@ -27,8 +27,8 @@ def bank() -> Bank:
     return prior.double()
 
 
-def told(bank: Bank, mean: Tensor = MEAN) -> Told:
-    return Told(bank, Regression(torch.zeros(3, 4), *torch.linalg.eigh(COVARIANCE)), mean)
+def told(bank: Bank, mean: Tensor = MEAN, candidates: float = 0.0) -> Told:
+    return Told(bank, Regression(torch.zeros(3, 4), *torch.linalg.eigh(COVARIANCE)), mean, candidates)
 
 
 def likelihood() -> tuple[Tensor, Tensor]:
@@ -39,10 +39,9 @@ def likelihood() -> tuple[Tensor, Tensor]:
 
 def test_anchors_are_the_members_windows_times_the_likelihood(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchoring, "SHORTLIST", 7)
-    monkeypatch.setattr(anchoring, "SPARED", 30 / 11)
     monkeypatch.setattr(anchoring, "CHUNK", 8)
     guesses = torch.randn(30, generator=torch.Generator().manual_seed(1)).double()
-    codes, log_p = told(bank).anchors(guesses)
+    codes, log_p = told(bank, candidates=11 / 30).anchors(guesses)
     centre, noise = likelihood()
     members = bank.codes(torch.arange(30))
     fits = torch.stack([MultivariateNormal(b, WINDOW**2 * EYE + noise).log_prob(centre) for b in members])
@@ -55,6 +54,9 @@ def test_anchors_are_the_members_windows_times_the_likelihood(bank: Bank, monkey
         torch.linalg.solve(precision, members[k] / WINDOW**2 + torch.linalg.solve(noise, centre)) for k in best.indices
     ]
     torch.testing.assert_close(codes, torch.stack(moved))
+    _, log_p = told(bank).anchors(guesses)  # the rest is taken at its word
+    best = (fits + guesses).topk(7)
+    torch.testing.assert_close(log_p - log_p[0], best.values - best.values[0])
 
 
 def test_the_prior_near_an_anchor_is_what_a_window_says(bank: Bank) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 
 import ppgn
 from ppgn.inpainting import regression
-from ppgn.inpainting.regression import Drawings, Regression, drawings, some_hole
+from ppgn.inpainting.regression import Drawings, Regression, drawings, fitted, some_hole
 from ppgn.media.blending import harmonic
 from ppgn.model import PPGN
 from ppgn.priors.bank import Bank
@@ -114,6 +115,19 @@ def test_a_regression_is_that_of_holes_alike(monkeypatch: pytest.MonkeyPatch) ->
     found.smooth[apart.argmin()] = 1e3
     found._known.clear()
     assert not torch.allclose(found.regression(MIDDLE).weight, clean)
+
+
+def test_a_hole_from_edge_to_edge_is_fitted_to_the_very_hole() -> None:
+    model, prior = whitening_model(), bank()
+    found, exact = drawings(model, prior, 80), partial(fitted, model, prior, 80)
+    columns = torch.zeros_like(HOLE)
+    columns[:, :2] = True
+    for hole in (columns, columns.T.clone()):
+        assert torch.equal(found.regression(hole, exact).weight, exact(hole).weight)
+        found._known.clear()
+        assert not torch.equal(found.regression(hole).weight, exact(hole).weight)
+    assert torch.equal(found.regression(MIDDLE, exact).weight, drawings(model, prior, 80).regression(MIDDLE).weight)
+    assert not torch.equal(found.regression(MIDDLE).weight, exact(MIDDLE).weight)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (64, 64), (16, 48)])

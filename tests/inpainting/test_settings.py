@@ -64,6 +64,8 @@ def test_what_is_given_goes_before_what_suits_the_sampler() -> None:
         {"context": {"likelihood": "cauchy"}},
         {"context": {"imputations": 1}},
         {"context": {"drawings": 1}},
+        {"context": {"candidates": 1.5}},
+        {"context": {"candidates": "few"}},
         {"context": {"wieght": 1}},
         {"steps": 0},
     ],
