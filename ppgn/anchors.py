@@ -140,11 +140,14 @@ def _with_one(codes: Tensor) -> Tensor:
 
 
 def digest(*modules: nn.Module) -> str:
-    """A short text that is the same for modules with the same weights, buffers and settings."""
+    """A short text that is the same for modules with the same weights, buffers and settings.
+
+    Settings of a class that is not `counted` follow from the shapes of its weights.
+    """
     found = hashlib.blake2b(digest_size=10)
     for module in modules:
         for name, part in module.named_modules():
-            if type(part).__module__.startswith("ppgn."):
+            if type(part).__module__.startswith("ppgn.") and getattr(type(part), "counted", True):
                 told = {key: value for key, value in vars(part).items() if isinstance(value, SIMPLE)}
                 told = {key: value for key, value in told.items() if key[0] != "_" and key != "training"}
                 found.update(repr((name, type(part).__name__, sorted(told.items()))).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,11 @@ class Photographs:
     def spread(self, count: int, side: int) -> Tensor:
         """The photographs of `rows`, uint8 (count, 3, side, side)."""
         return self.take(self.rows(count), side)
+
+    def batches(self, count: int, side: int, size: int = 50) -> Iterator[Tensor]:
+        """The same, `size` at a time."""
+        rows = self.rows(count)
+        return (self.take(rows[first : first + size], side) for first in range(0, count, size))
 
     @cached_property
     def _told(self) -> list[tuple[list[dict[str, Any]], list[int]]]:

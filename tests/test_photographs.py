@@ -36,6 +36,7 @@ def test_sets_below_a_folder_are_one_after_the_other(tmp_path: Path) -> None:
     assert levels(found.all()) == [100, 101, 102, 103, 0, 1, 2]
     assert levels(torch.stack([found[row] for row in range(7)])) == levels(found.all())
     assert levels(found.spread(3, 4)) == [100, 103, 2]
+    assert [levels(batch) for batch in found.batches(3, 4, size=2)] == [[100, 103], [2]]
     assert found.name(5).endswith("b/val_images.npy[1]")
     assert found.all().is_contiguous(memory_format=torch.channels_last)
     assert levels(Photographs.find([tmp_path / "b", tmp_path / "a"], limit=2).all()) == [0, 1, 100, 101]

@@ -70,6 +70,7 @@ NEEDS = {  # what a line has that a test has not, and where the README says so
     "data=MINIPLACES": "`MINIPLACES` and `FLICKR8K` hold",
     "data=FLICKR8K": "`MINIPLACES` and `FLICKR8K` hold",
     "data.root=DATA": "`DATA` holds",
+    "data.root=shards": "are packed into .tar files",
     "model=runs/prior/": "puts it into the model",
     "model=runs/decoder/": "which `ppgn invert` then starts from",
     ".caffemodel": "which their release downloads",

@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from train.shares import Share
+
 
 class Augmentation:
     """Brightness, saturation, contrast and a cutout at random for each image (Zhao et al. 2020, DiffAugment).
@@ -29,10 +31,10 @@ class Augmentation:
 
     def draw(self, count: int, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
         """Draw the changes for `count` images -> what makes them, the same at every call: (B, 3, H, W) -> the same."""
-        rand = partial(torch.rand, device=device)
+        rand = partial(Share.own().of, torch.rand, device=device)
         chosen = rand(count, 1, 1, 1) < self.colour
         brightness, saturation, contrast = (a * chosen * (2 * rand(count, 1, 1, 1) - 1) for a in self.amounts)
-        centre, cut = rand(2, count, 1), rand(count, 1, 1) < self.cutout
+        centre, cut = rand(count, 2).T[:, :, None], rand(count, 1, 1) < self.cutout
 
         def augment(x: Tensor) -> Tensor:
             x = x + brightness

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -27,20 +26,20 @@ from ppgn.networks.captioner import LRCN, tokenize, vocabulary
 from ppgn.networks.network import Network
 from train.codes import PROBES, cached, looked
 from train.command import Descent, alone, build, fit, prepare, write_report
-from train.data import ArrayData, Stream
+from train.data import ArrayData, Draws, Stream
 
 PAD = -1
 Captions = Sequence[Sequence[str]]  # of every image its sentences
 Batch = tuple[Tensor, Tensor]
 
 
-def pairs(features: Tensor, tokens: Sequence[Sequence[Tensor]], size: int, random: np.random.Generator) -> Batch:
+def pairs(features: Tensor, tokens: Sequence[Sequence[Tensor]], size: int, random: Draws) -> Batch:
     """A batch of `size` features (B, F) and padded tokens (B, T).
 
     Of every image drawn, one of its sentences and one of the sizes it was looked at (`features` are (S, N, F)).
     """
-    sizes, images = (torch.from_numpy(random.integers(k, size=size)) for k in features.shape[:2])
-    sentences = [tokens[int(i)][int(random.integers(len(tokens[int(i)])))] for i in images]
+    sizes, images = (torch.from_numpy(random.integers(k, size)) for k in features.shape[:2])
+    sentences = [tokens[i][int(u * len(tokens[i]))] for i, u in zip(images.tolist(), random.random(size), strict=True)]
     return features[sizes, images].float(), pad_sequence(sentences, batch_first=True, padding_value=PAD)
 
 

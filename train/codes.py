@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from ppgn import files
 from ppgn.errors import InputError
 from ppgn.priors.mixture import Mixture
+from train.shares import Share, gathered
+from train.streams import Shards
 
 FORMAT = "ppgn-features"
 PROBES = 16  # images that are looked at again, to tell whether a file belongs to a network and a data set
@@ -46,17 +49,22 @@ class GivenCodes:
 
     def __call__(self, h: Tensor, count: int = 0, prior: Mixture | None = None) -> Tensor:
         """Codes of photographs (P, D) -> these with noise, and `count` codes without a photograph, (P + count, D)."""
-        given = h + self.jitter * torch.rand_like(h[:, :1]) * torch.randn_like(h)
+        share = Share.own()
+        given = h + self.jitter * share.like(torch.rand, h[:, :1]) * share.like(torch.randn, h)
         if count == 0:
             return given
-        one, other = (h[torch.randint(len(h), (count,), device=h.device)] for _ in range(2))
-        z, u, kind = torch.randn_like(one), torch.rand_like(one[:, :1]), torch.rand_like(one[:, :1])
-        drawn = one + self.noise * torch.rand_like(u).sqrt() * z
+        every = gathered(h)
+        which = partial(torch.randint, len(every))
+        one, other = (every[share.of(which, count, device=h.device)] for _ in range(2))
+        z = share.like(torch.randn, one)
+        u, kind, size = (share.like(torch.rand, one[:, :1]) for _ in range(3))
+        drawn = one + self.noise * size.sqrt() * z
         between = (u * one + (1 - u) * other) / (u.square() + (1 - u).square()) ** 0.25
         drawn = torch.where(kind < self.pairs, between, drawn)
         if self.mixture:
             assert prior is not None
-            rows = torch.multinomial(prior.log_weights.exp(), count, replacement=True)
+            weights = prior.log_weights.exp()
+            rows = share.of(lambda shape: torch.multinomial(weights, shape[0], replacement=True), count)
             draws = prior.means[rows] + prior.variances[rows].sqrt() * z
             drawn = torch.where(kind >= 1 - self.mixture, draws, drawn)
         return torch.cat([given, drawn])
@@ -70,7 +78,7 @@ class CodeCache:
     cannot be written.
     """
 
-    def __init__(self, encoder: nn.Module, images: Tensor, dim: int, folder: Path) -> None:
+    def __init__(self, encoder: nn.Module, images: Tensor | Shards, dim: int, folder: Path) -> None:
         self.encoder, shape = encoder, (2 * len(images), dim)
         path = folder / f"codes-{digest(encoder, images)}.npy"
         try:
@@ -95,7 +103,7 @@ class CodeCache:
         return self.codes[places].to(x)
 
 
-def digest(encoder: nn.Module, images: Tensor, probes: int = 500) -> str:
+def digest(encoder: nn.Module, images: Tensor | Shards, probes: int = 500) -> str:
     """A name for the codes of uint8 images (N, 3, S, S): of the encoder's weights, N, and `probes` of the images."""
     chosen = images[torch.linspace(0, len(images) - 1, min(probes, len(images))).long()]
     found = hashlib.sha256(str((encoder, tuple(images.shape))).encode())

@@ -18,7 +18,7 @@ import lightning
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.fabric.utilities.seed import reset_seed
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from ppgn import arguments, folders, paths
 from ppgn.errors import InputError, library, why
 from ppgn.networks.network import Network
+from train.shares import first
 
 Run = TypeVar("Run", bound=Callable[..., Any])
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -77,7 +78,7 @@ def alone(run: Run) -> Run:
 
     @wraps(run)
     def guarded(config: DictConfig, *options: Any) -> Any:
-        if getattr(rank_zero_only, "rank", 0):
+        if not first():
             return run(config, *options)
         folder = Path(config.out).expanduser()
         caches = {Path(config[key]).expanduser() for key in ("codes", "features") if config.get(key)}
@@ -169,7 +170,8 @@ class Training(lightning.LightningModule):
         checkpoint["state_dict"], self.random = state, checkpoint.get("random")
 
     def on_train_start(self) -> None:
-        """Go on with the random numbers where a resumed run stood."""
+        """Go on with the random numbers where a resumed run stood; begin with those of the seed in every process."""
+        reset_seed()  # as Lightning does where there are several
         if self.random is not None:
             torch.set_rng_state(self.random.cpu())
 

@@ -12,43 +12,64 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from ppgn.photographs import Photographs, square
+from train.shares import Share
+
+
+class Draws:
+    """What is drawn for the rows of batch number `n` that a process has, from `seed`, `n` and their places there."""
+
+    def __init__(self, seed: int, n: int, share: Share) -> None:
+        self.n, self.share, self._random = n, share, np.random.default_rng((seed, 0, n))
+
+    def integers(self, end: int, size: int) -> np.ndarray:
+        """Whole numbers from 0 to below `end`, (size,)."""
+        return np.asarray(self.share.of(partial(self._random.integers, 0, end), size))
+
+    def random(self, size: int) -> np.ndarray:
+        """Numbers in [0, 1), (size,)."""
+        return np.asarray(self.share.of(self._random.random, size))
+
+    def places(self, size: int) -> np.ndarray:
+        """The places of the rows among those of all batches, each of which has as many, (size,)."""
+        return np.asarray(self.share.of(lambda shape: self.n * shape[0] + np.arange(shape[0]), size))
 
 
 class Endless(IterableDataset[Any]):
-    """What `batch` makes of the random numbers of batch number `start`, of the next, and so on."""
+    """What `batch` makes of the draws of batch number `start`, of the next, and so on, dealt to a loader's workers."""
 
-    def __init__(self, batch: Callable[[np.random.Generator], Any], seed: int, rank: int = 0, start: int = 0) -> None:
-        self.batch, self.seed, self.rank, self.start = batch, seed, rank, start
+    def __init__(self, batch: Callable[[Draws], Any], seed: int, start: int = 0, share: Share | None = None) -> None:
+        self.batch, self.seed, self.start, self.share = batch, seed, start, share or Share()
 
     def __iter__(self) -> Iterator[Any]:
-        for n in count(self.start):
-            yield self.batch(np.random.default_rng((self.seed, self.rank, n)))
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for n in count(self.start + first, step):
+            yield self.batch(Draws(self.seed, n, self.share))
 
 
 class Stream(lightning.LightningDataModule):
-    """Endless batches to train on. Number n depends on `seed`, the rank of the process and n alone.
+    """Endless batches to train on. Number n depends on `seed`, n and the share of the process alone.
 
-    A run that is resumed at step n so sees what it would have seen.
+    A run that is resumed at step n so sees what it would have seen, and several processes see what one would see.
     """
 
-    def __init__(self, batch: Callable[[np.random.Generator], Any], seed: int = 0) -> None:
+    def __init__(self, batch: Callable[[Draws], Any], seed: int = 0, workers: int = 0) -> None:
         super().__init__()
-        self.batch, self.seed = batch, seed
+        self.batch, self.seed, self.workers = batch, seed, workers
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The batches of this process from the step on that the training has reached."""
-        place: tuple[int, ...] = ()
-        if self.trainer is not None:
-            place = self.trainer.global_rank, int(self.trainer.lightning_module.get_buffer("steps_done"))
-        return DataLoader(Endless(self.batch, self.seed, *place), batch_size=None)
+        start = 0 if self.trainer is None else int(self.trainer.lightning_module.get_buffer("steps_done"))
+        batches = Endless(self.batch, self.seed, start, Share.own())
+        return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 
-def shuffled(images: Tensor, size: int, random: np.random.Generator, mirrored: bool = True) -> tuple[Tensor, Tensor]:
+def shuffled(images: Tensor, size: int, random: Draws, mirrored: bool = True) -> tuple[Tensor, Tensor]:
     """`size` of the images (N, 3, H, W), half of them mirrored, if any, and places 2 · row + mirrored, (size,)."""
-    rows = torch.from_numpy(random.integers(len(images), size=size)).to(images.device)
+    rows = torch.from_numpy(random.integers(len(images), size)).to(images.device)
     turned = torch.from_numpy(random.random(size) < 0.5 * mirrored).to(images.device)
     x = images[rows]
     return torch.where(turned[:, None, None, None], x.flip(-1), x), 2 * rows + turned

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ppgn.errors import InputError
+from train.shares import mean
 
 
 class Discriminator(nn.Module):
@@ -25,7 +26,10 @@ class Discriminator(nn.Module):
     pixel_heads = 0
 
     def calibrate(self, features: Mapping[str, Tensor]) -> None:
-        """Look at the features of one real batch, layer name -> (B, C, H, W), before the first update."""
+        """Look at the features of one real batch, layer name -> (B, C, H, W), before the first update.
+
+        Each process has some rows of it; `train.shares.mean` is over all.
+        """
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) in [0, 1], their features by layer, codes (P, D) of the first P -> logits a head.
@@ -137,7 +141,7 @@ class ProjectedDiscriminator(Discriminator):
         """Scale each channel by its root mean square over real features (B, C, H, W)."""
         for name, head in zip(self.layers, self.heads, strict=True):
             assert isinstance(head, _Head)
-            rms = features[name].square().mean(dim=(0, 2, 3), keepdim=True).sqrt()
+            rms = mean(features[name].square().mean(dim=(0, 2, 3), keepdim=True)).sqrt()
             head.scale.copy_(1 / (rms + 0.1 * rms.mean()))
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[Tensor]:

@@ -38,7 +38,9 @@ from train.codes import CodeCache, GivenCodes
 from train.command import MakeOptimizer, Training, alone, build, fit, last_state, optimizer_of, prepare
 from train.data import ArrayData, FolderData
 from train.discriminators import Discriminator
-from train.losses import Adversarial, BalanceRule, feature_loss, gradients, image_loss
+from train.losses import Adversarial, BalanceRule, feature_loss, gradients, image_loss, spread
+from train.shares import Share, mean
+from train.streams import ShardData
 
 LOSSES = ("image", "feature", "code", "adversarial")
 
@@ -65,6 +67,10 @@ class GeneratorTraining(Training):
     no pattern can hide in the grid of the comparator's strides. Joint PPGN-h has three denoising autoencoders on one
     path, which are to give back x, its features and h: from `noise`, `image_noise` and `inner_noise`. 0 everywhere is
     the noiseless variant.
+
+    Several processes take the steps that one would take with all of their batches, up to rounding: they draw the random
+    numbers of the whole batch and use those of their rows, and what is a whole batch's (variances, the strength of
+    gradients) is of all. Dropout alone, in the published discriminator, is of each process's own.
     """
 
     left_out = ("model.priors",)
@@ -176,8 +182,7 @@ class GeneratorTraining(Training):
             logs |= self._train_generator(pair, ramp=min(1.0, (joined + 1) / self.ramp) if active else 0.0)
         if active and "adversarial" in logs and self.balance is not None:
             losses = torch.stack([logs["d_real"] + logs["d_fake"], logs["adversarial"]])
-            losses = self.trainer.strategy.reduce(losses)  # the mean over processes, so that all decide alike
-            self.balance.update(*losses.tolist())
+            self.balance.update(*mean(losses).tolist())  # so that all processes decide alike
         if step < self.ema_warmup:
             self.average.n_averaged.zero_()  # the next update is a copy
         self.average.update_parameters(self.model.generator)
@@ -191,7 +196,7 @@ class GeneratorTraining(Training):
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         codes = self.codes if mixed else None
         count = len(x) if codes is None else codes.photographs(len(x))
-        window = random_window(x.shape[-1], self.crop)
+        share, window = Share.own(), random_window(x.shape[-1], self.crop)
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
 
         def compared(images: Tensor) -> dict[str, Tensor]:
@@ -208,12 +213,12 @@ class GeneratorTraining(Training):
                 prior = self.model.priors["mixture"] if codes.mixture else None
                 given = codes(h, len(x) - count, cast("Mixture | None", prior))
             if self.noise:
-                given = given + self.noise * torch.randn_like(given)
+                given = given + self.noise * share.like(torch.randn, given)
         drawn = self.model.generator(given)
         seen, drawn_features = drawn, compared(drawn)
         seen_features = drawn_features
         if self.image_noise:
-            seen = drawn + self.image_noise * torch.randn_like(drawn)
+            seen = drawn + self.image_noise * share.like(torch.randn, drawn)
             seen_features = compared(seen)
         return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features)
 
@@ -221,7 +226,8 @@ class GeneratorTraining(Training):
         """Drawings (B, 3, H, W) -> E(x̂), (B, *code_shape), with noise behind the inner layer."""
 
         def disturb(layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            return output + self.inner_noise * output.detach().std() * torch.randn_like(output)
+            size = spread(output, range(output.dim())).sqrt()
+            return output + self.inner_noise * size * Share.own().like(torch.randn, output)
 
         inner = self.model.encoder.network.body.get_submodule(self.inner_layer) if self.inner_noise else None
         with nullcontext() if inner is None else inner.register_forward_hook(disturb):
@@ -232,8 +238,6 @@ class GeneratorTraining(Training):
         """One update of D -> its losses."""
         if first:
             self.discriminator.calibrate(pair.x_features)
-            for buffer in self.discriminator.buffers():  # every process has looked at images of its own
-                buffer.copy_(self.trainer.strategy.reduce(buffer))
         drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
         real = self.discriminator.play(pair.x, pair.x_features, pair.h)
         fake = self.discriminator.play(pair.drawn.detach(), drawn_features, pair.h)
@@ -359,7 +363,7 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
     prepare(cfg)
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config) if cfg.weights is None else start_from(cfg.weights, config)
-    data: ArrayData | FolderData = build(cfg.data)
+    data: ArrayData | FolderData | ShardData = build(cfg.data)
     if cfg.weights is None and last_state(cfg) is None and model.encoder.dim is not None:
         assert isinstance(model.encoder, FeatureEncoder)
         spread = data.spread("train", cfg.fit_images)
@@ -368,7 +372,7 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
     module: GeneratorTraining = build(cfg.training, model=model)
     if cfg.compile:
         module.model.generator.compile()
-    if cfg.codes is not None and isinstance(data, ArrayData):
+    if cfg.codes is not None and isinstance(data, ArrayData | ShardData):
         module.known = CodeCache(model.encoder, data.train, model.encoder.code_shape[0], Path(cfg.codes).expanduser())
     folder = Path(cfg.out).expanduser()
     fit(cfg, module, data, partial(export, folder=folder, name=cfg.name, previews=cfg.previews))

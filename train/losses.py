@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from train.shares import Share, mean
+
 
 def image_loss(fake: Tensor, real: Tensor, power: float = 2.0) -> Tensor:
     """Mean |G(h) − x|^power over images (B, 3, H, W) in [0, 1]."""
@@ -17,17 +19,26 @@ def image_loss(fake: Tensor, real: Tensor, power: float = 2.0) -> Tensor:
 def feature_loss(fake: Mapping[str, Tensor], real: Mapping[str, Tensor], *, relative: bool = True) -> Tensor:
     """Mean squared difference of feature maps (B, C, H, W), averaged over layers.
 
-    `relative` divides each channel's error by that channel's variance in the real batch, so that no layer and no
-    channel outweighs the others by its scale alone; the published loss (pool5 of CaffeNet alone) does not.
+    `relative` divides each channel's error by that channel's variance in the real batch, over all processes, so that
+    no layer and no channel outweighs the others by its scale alone; the published loss (pool5 of CaffeNet alone) does
+    not.
     """
     losses = []
     for name, target in real.items():
         error = (fake[name] - target).square()
         if relative:
-            variance = target.var(dim=(0, 2, 3) if target.dim() == 4 else 0, keepdim=True)
+            variance = spread(target, (0, 2, 3) if target.dim() == 4 else (0,))
             error = error / (variance + 0.1 * variance.mean() + 1e-8)
         losses.append(error.mean())
     return torch.stack(losses).mean()
+
+
+@torch.no_grad()
+def spread(x: Tensor, over: Sequence[int]) -> Tensor:
+    """The variance of rows (B, ...) along the dimensions `over`, which stay with length 1, over all processes."""
+    centre = mean(x.mean(tuple(over), keepdim=True))
+    count = Share.own().world * x.numel() // centre.numel()
+    return mean((x - centre).square().mean(tuple(over), keepdim=True)) * (count / max(count - 1, 1))
 
 
 class Adversarial:
@@ -97,6 +108,6 @@ class BalanceRule(nn.Module):
 
 
 def gradients(loss: Tensor, at: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """∂loss/∂at for each tensor, and the norm of all together, without consuming the graph."""
+    """∂loss/∂at for each tensor, and the root mean square over processes of the norm of all, keeping the graph."""
     found = list(torch.autograd.grad(loss, list(at), retain_graph=True, materialize_grads=True))
-    return found, torch.stack([gradient.square().sum() for gradient in found]).sum().sqrt()
+    return found, mean(torch.stack([gradient.square().sum() for gradient in found]).sum()).sqrt()

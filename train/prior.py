@@ -32,7 +32,7 @@ from ppgn.priors.mixture import Mixture
 from ppgn.priors.stationary import Stationary
 from train.codes import PROBES, cached, looked
 from train.command import Descent, alone, build, fit, prepare, write_report
-from train.data import ArrayData, FolderData, Stream, shuffled
+from train.data import ArrayData, Draws, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
 
@@ -187,10 +187,10 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
     variance = float(scaled(thinned(train, 2000)).var(0).mean())
     module: PriorTraining = build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
 
-    def batch(random: np.random.Generator) -> Tensor:
+    def batch(random: Draws) -> Tensor:
         if train.dtype == torch.uint8:  # images are mirrored at random
             return shuffled(train, cfg.data.batch_size, random)[0]
-        return train[torch.from_numpy(random.integers(len(train), size=cfg.data.batch_size))]
+        return train[torch.from_numpy(random.integers(len(train), cfg.data.batch_size))]
 
     def export(trainer: lightning.Trainer, module: Any) -> None:
         if trainer.is_global_zero:

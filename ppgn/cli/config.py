@@ -28,7 +28,7 @@ _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL
 _UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
 _TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
 # Of keys of the training programs that are null unless given.
-_NULL = {"minutes": "float", "images": "int", "name": "str", "codes": "str", "weights": "str"}
+_NULL = {"minutes": "float", "images": "int", "name": "str", "codes": "str", "weights": "str", "quality": "int"}
 # What may be given, by the type of the default or else by the annotation.
 _ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
@@ -58,7 +58,8 @@ _MEANT = {
     "hole": "a hole is mask=center or mask=FILE, white is the hole",
 }
 # The key that a word alone is meant for, where it is not the target.
-_ALONE = {"units": "network", "import": "generator", "evaluate": "what"}
+_ALONE = {"units": "network", "import": "generator", "evaluate": "what", "train_pack": "data"}
+_ALONE |= dict.fromkeys(("train_generator", "train_prior", "train_captioner", "train_decoder"), "data.root")
 
 
 def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -204,6 +205,9 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     A key that the class behind a `_target_` takes is known though the file does not name it. Raises `InputError` as
     `read` does, and where a value is missing.
     """
+    for place, word in enumerate(words):
+        if _WORD.fullmatch(word) is None:
+            raise InputError(_misread(program, words, place))
     overrides = [_override(word) for word in words]
     file = fields.of_file(paths.conf() / f"{program}.yaml")
     groups = [key.removeprefix("defaults.") for key in file if key.startswith("defaults.")]

@@ -27,7 +27,10 @@ def main(words: Sequence[str]) -> int:
         if str(error.name).partition(".")[0] in ("ppgn", "train"):
             raise
         raise InputError(f"training needs {error.name}: pip install 'ppgn[train]'") from error
-    module.run(config, options)
+    try:
+        module.run(config, options)
+    except InputError as error:  # that of a worker holds the way there
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
     return 0
 
 

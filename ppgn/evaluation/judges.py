@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,10 +13,12 @@ from torch import Tensor
 
 from ppgn.contracts import Condition
 from ppgn.drawn import describe
-from ppgn.evaluation.sources import Drawn, Source, grid
+from ppgn.evaluation.sources import SHOWN, Drawn, Source, grid
 from ppgn.evaluation.table import Table, plain
 from ppgn.metrics import accuracy, bootstrap, diversity, fidelity
 from ppgn.metrics.bootstrap import Estimate
+
+TIMES = ("seconds", "mixing", "distance")  # values that are no judge's
 
 # Pictures uint8 (N, 3, H, W) and the number of what each asks for (N,) -> values (N,) by name.
 Judge = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
@@ -38,85 +42,142 @@ def recognition(classifier: accuracy.Judge, classes: Sequence[int] | None) -> Ju
     return judge
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of pictures that were looked at batch by batch, N in all."""
+
+    targets: Tensor  # (N,)
+    seeds: tuple[int, ...]
+    failed: int
+    values: Mapping[str, Tensor]  # (N,) by name
+    features: Tensor | None
+    shown: Drawn  # the first few pictures of every condition, or all
+
+
 class Panel:
     """Measures pictures of conditions by a judge, and by features beside those of `real` pictures, if there are some.
 
-    Intervals are over conditions: a resample draws whole ones with all they have.
+    `real` are pictures or batches of such. Intervals are over conditions: a resample draws whole ones with all they
+    have. Of pictures that come in batches no more than one, and a few of every condition to be shown, are kept.
     """
 
     def __init__(
         self, conditions: Sequence[Condition], judge: Judge, features: fidelity.Features | None = None, real: Any = None
     ) -> None:
         self.conditions, self.judge, self.features = conditions, judge, features
-        self.real: Any = None if features is None else features(real)
+        self.real: Any = None
+        if features is not None:
+            self.real = torch.cat([features(batch) for batch in ([real] if isinstance(real, Tensor) else real)])
 
     def add(
         self,
         table: Table,
         name: str,
-        drawn: Drawn,
+        drawn: Drawn | Iterable[Drawn],
         figures: Sequence[str] = (),
         asked: Sequence[str] | None = None,
         values: Mapping[str, Tensor] | None = None,
         **facts: Any,
     ) -> None:
-        """Give a table the row of what was drawn, with a grid of it.
+        """Give a table the row of what was drawn, at once or batch by batch, with a grid of it.
 
         figures: the names of those wanted, None for one that cannot be measured. asked: what the conditions ask for;
         then figures are "log_prob", the conditions' own log p, and all that the judge says, and every picture's values
         are told too. values: further ones, (N,) each. facts: what else is to be told.
         """
-        said = {**self.judge(drawn.pictures, drawn.targets), **(values or {})}
+        seen = self.look(drawn, figures if asked is None else ("log_prob",), self.judge, every=asked is not None)
+        said = {**seen.values, **(values or {})}
+        told = {key: value for key, value in said.items() if key not in TIMES}
         if asked is not None:
-            said = {"log_prob": own(self.conditions, drawn)["log_prob"], **said}
-            figures = (*said, "seconds")
-        if drawn.seeds:
-            facts["failed"] = drawn.failed
-        if drawn.seeds and asked is not None:
-            rows = zip(drawn.targets.tolist(), drawn.seeds, *(value.tolist() for value in said.values()), strict=True)
+            figures = (*told, "seconds")
+        if seen.seeds:
+            facts["failed"] = seen.failed
+        if seen.seeds and asked is not None:
+            rows = zip(seen.targets.tolist(), seen.seeds, *(value.tolist() for value in told.values()), strict=True)
             facts["pictures"] = [
-                {"target": asked[number], "seed": seed, **dict(zip(said, row, strict=True))}
+                {"target": asked[number], "seed": seed, **dict(zip(told, row, strict=True))}
                 for number, seed, *row in rows
             ]
-        grids = {f"grid_{name}": grid(drawn, asked)} if drawn.seeds else {}
-        table.add(name, self.figures(drawn, figures, said), grids, **facts)
+        grids = {f"grid_{name}": grid(seen.shown, asked)} if seen.seeds else {}
+        table.add(name, self._figures(seen, figures, said), grids, **facts)
+
+    def look(
+        self, drawn: Drawn | Iterable[Drawn], names: Sequence[str], judge: Judge | None = None, every: bool = False
+    ) -> Seen:
+        """What figures `names` need of pictures, and what a judge says of them; `every` one is shown, or a few."""
+        values: dict[str, list[Tensor]] = {}
+        columns: dict[str, list[Any]] = {"targets": [], "seeds": [], "features": []}
+        shown: list[Drawn] = []
+        counts: Counter[int] = Counter()
+        failed = 0
+        for batch in [drawn] if isinstance(drawn, Drawn) else drawn:
+            said: dict[str, Tensor] = {} if judge is None else dict(judge(batch.pictures, batch.targets))
+            if {"p", "log_prob"} & {*names}:
+                said = {key: value for key, value in own(self.conditions, batch).items() if key in names} | said
+            if batch.seconds is not None:
+                said["seconds"] = batch.seconds
+            if self.features is not None:
+                columns["features"].append(self.features(batch.pictures))
+                if batch.beside is not None:
+                    said["mixing"] = diversity.paired(columns["features"][-1], self.features(batch.beside))
+                    said["distance"] = said["mixing"]
+            for key, value in said.items():
+                values.setdefault(key, []).append(value)
+            columns["targets"].append(batch.targets)
+            columns["seeds"] += batch.seeds
+            failed += batch.failed
+            kept: list[int] = []
+            for row, number in enumerate(batch.targets.tolist()):
+                counts[number] += 1
+                kept += [row] if every or counts[number] <= SHOWN else []
+            shown.append(Drawn(batch.pictures[kept], batch.targets[kept]))
+        return Seen(
+            torch.cat(columns["targets"]),
+            tuple(columns["seeds"]),
+            failed,
+            {name: torch.cat(parts) for name, parts in values.items()},
+            torch.cat(columns["features"]) if columns["features"] else None,
+            Drawn.joined(shown),
+        )
 
     def compare(
         self, table: Table, chains: Mapping[str, Source], asked: Sequence[str], real: Drawn, progress: bool, **more: Any
     ) -> Table:
         """Fill a table with rows of chains by name, of the start codes of "samples", "white_noise", and photographs."""
         for name, source in chains.items():
-            drawn, kernel = source.draw(self.conditions, name, progress), plain(source.sampler)
+            drawn, kernel = source.stream(self.conditions, name, progress), plain(source.sampler)
             self.add(table, name, drawn, asked=asked, sampler=kernel, **more)
-        noise = chains["samples"].start_codes().draw(self.conditions)
-        for name, drawn in (("white_noise", noise), ("photographs", real)):
-            self.add(table, name, drawn, asked=asked, **more)
+        self.add(table, "white_noise", chains["samples"].start_codes().stream(self.conditions), asked=asked, **more)
+        self.add(table, "photographs", real, asked=asked, **more)
         return table
 
     def figures(self, drawn: Drawn, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
         """Figures by name: means of `values` (N,), of ranks the median, and those of the pictures' features."""
-        present, place = drawn.targets.unique(return_inverse=True)
+        seen = self.look(drawn, names)
+        return self._figures(seen, names, {**seen.values, **values})
+
+    def _figures(self, seen: Seen, names: Sequence[str], values: Mapping[str, Tensor]) -> dict[str, Estimate | None]:
+        present, place = seen.targets.unique(return_inverse=True)
         weights = bootstrap.draws(len(present))
-        rows, every = weights[:, place], dict(values)
-        if "p" in names:
-            every["p"] = own(self.conditions, drawn)["p"]
-        if drawn.seconds is not None:
-            every["seconds"] = drawn.seconds
         found: dict[str, Estimate | None] = {}
-        if self.features is not None:
-            features, each = self.features(drawn.pictures), place.tolist()
-            found["kid"] = fidelity.kid(features, self.real, rows)
-            if len(each) > len(present):
+        if seen.features is not None:
+            features, each = seen.features, place.tolist()
+            if "kid" in names:
+                found["kid"] = fidelity.kid(features, self.real, weights, place)
+            if "within" in names and len(each) > len(present):
                 found["within"] = bootstrap.mean(diversity.within_class(features, each), weights)
             if "between" in names and len(present) > 1:
                 found["between"] = bootstrap.mean(diversity.between_classes(features, each), weights)
             if "frechet" in names:
-                found["frechet"] = fidelity.frechet(features, self.real, rows)
-                found["density"], found["coverage"] = fidelity.density_coverage(self.real, features, rows)
-            if drawn.beside is not None:
-                every["mixing"] = every["distance"] = diversity.paired(features, self.features(drawn.beside))
-        for name, value in every.items():
-            found[name] = bootstrap.median(value, rows) if name.endswith("rank") else bootstrap.mean(value, rows)
+                found["frechet"] = fidelity.frechet(features, self.real, weights, place)
+            if {"density", "coverage"} & {*names}:
+                both = fidelity.density_coverage(self.real, features, weights, groups=place)
+                found["density"], found["coverage"] = both
+        for name, value in values.items():
+            if name.endswith("rank"):
+                found[name] = bootstrap.median(value, weights[:, place])
+            else:
+                found[name] = bootstrap.mean(value, weights, place)
         return {name: found.get(name) for name in names}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,12 +14,13 @@ from ppgn import building, folders, paths
 from ppgn.contracts import Condition, Prior
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
-from ppgn.evaluation.sources import Drawn, Source, side_of
+from ppgn.evaluation.sources import SIDE, Drawn, Source, in_folder, side_of
 from ppgn.evaluation.table import FILES, Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.model import UntrainedError
 from ppgn.networks import labels
 from ppgn.samplers.langevin import Langevin
+from ppgn.shards import open_samples
 
 # ImageNet classes that Tiny ImageNet has too: animals, vehicles, food, buildings, things, clothes, land.
 CLASSES = (
@@ -30,6 +32,7 @@ CLASSES = (
 )  # fmt: skip
 SYSTEMS = ("default", "white_noise", "dgn_am", "pixels")
 FIGURES = ("p", "top1", "top5", "kid", "within", "between", "seconds")
+STORED_FIGURES = ("p", "top1", "top5", "kid", "frechet", "density", "coverage", "within", "between")
 VARIANTS = ("ppgn_x", "dgn_am", "dgn_am_released", "ppgn_h", "joint", "noiseless_joint", "annealed")
 VARIANT_FIGURES = ("top1", "top5", "kid", "frechet", "density", "coverage", "within", "mixing", "seconds")
 
@@ -41,6 +44,8 @@ def samples(
     data: Any = None,
     *,
     judge: Any = "efficientnet_lite2",  # who recognises: an ImageNet classifier, which sees 160 px, or module:Class
+    # a folder that `ppgn sample` wrote: these samples, of all their targets, instead of new ones of `classes`
+    stored: Any = None,
     # what is compared: prior and sampler as given; the start codes N(0, I) as they are; the sampler ppgn with the
     # condition alone (epsilon1=0, epsilon3=0); gradient ascent on pixels
     systems: Sequence[str] = SYSTEMS,
@@ -50,11 +55,14 @@ def samples(
 
     Rows have p, the condition's probability of the class; top-1 and top-5 of a judge that took no part; KID to the
     photographs; the mean cosine distance of features within and between classes; seconds for a sample. Intervals are
-    over classes. Raises `InputError`.
+    over classes. Of `stored` samples a batch and the features are in memory, no more; they have the Fréchet distance,
+    density and coverage as well. KID compares all pairs: twice as many take four times as long. Raises `InputError`.
     """
     for name in systems:
         if name not in SYSTEMS:
             raise unknown("system", name, SYSTEMS)
+    if stored is not None:
+        return _stored(stored, data, judge, options)
     task = Task(model=model, data=data, **options)
     table, drawer = task.begin("samples", classes=classes, judge=judge, systems=systems), task.load()
     asked = task.conditions(classes)
@@ -69,8 +77,36 @@ def samples(
     if photos is not None:
         panel.add(table, "photos", photos, FIGURES)
     for name in systems:
-        drawn, kernel = sources[name].draw(asked, name, task.progress), plain(sources[name].sampler)
+        drawn, kernel = sources[name].stream(asked, name, task.progress), plain(sources[name].sampler)
         panel.add(table, name, drawn, FIGURES, sampler=kernel)
+    return table
+
+
+def _stored(folder: str | Path, data: Any, judge: Any, options: dict[str, Any]) -> Table:
+    """The table of `samples` in a folder, for what they were drawn for, unless `options` have another condition."""
+    drawn = open_samples(folder)
+    settings = drawn.parts[0].settings
+    target, network = settings.get("target"), settings.get("condition.expression")
+    targets = target if isinstance(target, list) else [None if target == network else target]
+    given = {key.removeprefix("condition."): value for key, value in settings.items() if key.startswith("condition.")}
+    given = {key: value for key, value in given.items() if key != "expression" and "_target_" not in key}
+    task = Task(model=settings.get("model"), data=data, **{"condition": network, **options})
+    table = task.begin("samples", stored=str(folder), classes=targets, judge=judge)
+    table.about["settings"] |= {"drawn": dict(settings)}
+    try:
+        asked = task.conditions(targets, **({} if "condition" in options else given))
+    except InputError as error:
+        raise InputError(f"stored: '{folder}' was drawn for {network}: {error}; give condition=NAME") from error
+    shape = drawn[:1].signals.shape[1:]
+    if len(shape) != 3 or shape[0] != 3:
+        raise InputError(
+            f"stored: '{folder}' holds signals of the shape {tuple(shape)}; only RGB pictures can be judged"
+        )
+    side = min(SIDE, *shape[1:])
+    panel, photos = panel_of(task, judge, asked, side)
+    if photos is not None:
+        panel.add(table, "photos", photos, FIGURES)
+    panel.add(table, "stored", in_folder(drawn, side, task.batch_size, task.progress), STORED_FIGURES)
     return table
 
 
@@ -117,7 +153,7 @@ def variants(
             continue
         facts: dict[str, Any] = {"model": source.model.name, "prior": source.model.name_of(cast(Prior, source.prior))}
         facts |= {"lag": source.length, "sampler": plain(source.sampler)}
-        panel.add(table, name, source.draw(asked, name, task.progress, side), VARIANT_FIGURES, **facts)
+        panel.add(table, name, source.stream(asked, name, task.progress, side), VARIANT_FIGURES, **facts)
     return table
 
 
@@ -146,7 +182,7 @@ def panel_of(task: Task, judge: Any, conditions: Sequence[Condition], side: int)
     """
     classifier, data, each = task.classifier(judge), task.photographs, len(task.seed_list)
     classes = classes_of(classifier, conditions)
-    panel = Panel(conditions, recognition(classifier, classes), task.features(), data.spread(task.n, side))
+    panel = Panel(conditions, recognition(classifier, classes), task.features(), data.batches(task.n, side))
     known = classes if classes is not None and classifier.labels == labels.imagenet() else []
     found = data.of_classes(known, each, side, apart=task.n)
     present = [number for number, index in enumerate(known) if index in found]

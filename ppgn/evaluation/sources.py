@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
@@ -22,8 +22,10 @@ from ppgn.photographs import square
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
 from ppgn.samplers.sampler import Sampler
+from ppgn.shards import Stored
 
 SIDE = 64  # pixels; larger pictures are reduced to it before they are judged
+SHOWN = 8  # pictures of a condition in a grid
 PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent on pixels
 
 
@@ -37,6 +39,17 @@ class Drawn:
     seconds: Tensor | None = None  # (N,), what each took
     failed: int = 0  # chains that met a number that is not finite
     beside: Tensor | None = None  # (N, 3, S, S): what the same chain drew as many steps on, or an original
+
+    @staticmethod
+    def joined(parts: Iterable[Drawn]) -> Drawn:
+        """Several batches as one; `seconds` and `beside` are those of all or of none."""
+        parts = list(parts)
+        columns: dict[str, Any] = {}
+        for name in ("pictures", "targets", "seconds", "beside"):
+            values = [getattr(part, name) for part in parts]
+            columns[name] = None if values[0] is None else torch.cat(values)
+        seeds = tuple(seed for part in parts for seed in part.seeds)
+        return Drawn(seeds=seeds, failed=sum(part.failed for part in parts), **columns)
 
 
 @dataclass(frozen=True)
@@ -87,22 +100,24 @@ class Source:
         """Steps of a chain to a picture."""
         return 0 if self.sampler is None else self.steps or self.sampler.steps
 
-    def draw(
+    def draw(self, *given: Any, **more: Any) -> Drawn:
+        """All that `stream` gives."""
+        return Drawn.joined(self.stream(*given, **more))
+
+    def stream(
         self, conditions: Sequence[Condition], name: str = "", progress: bool = False, side: int | None = None
-    ) -> Drawn:
-        """The pictures of all conditions, `side` pixels wide; a bar called `name` shows the progress."""
+    ) -> Iterator[Drawn]:
+        """Batches of pictures of all conditions, `side` pixels wide; a bar called `name` shows the progress."""
         step = len(self.seeds) * self.own_seeds
         every = [[(number, seed + number * step) for seed in self.seeds] for number in range(len(conditions))]
         apart = not self.own_seeds or hasattr(self.sampler, "start")  # anchors are those of one condition
         groups = every if apart else [[row for rows in every for row in rows]]
         size, kept = self.batch_size, 1 + (self.onward and self.sampler is not None)
         batches = [rows[first : first + size] for rows in groups for first in range(0, len(rows), size)]
-        drawn: list[Tensor] = []
-        seconds: list[float] = []
-        failed = 0
         with bar(progress, self.length * len(batches) * kept, name, "step") as steps:
             for batch in batches:
                 started, (numbers, seeds) = time.perf_counter(), zip(*batch, strict=True)
+                failed = 0
                 if self.sampler is None:
                     stream = "init" if self.own_seeds else f"init {numbers[0]}"
                     pictures = self.model.decode(self._codes(seeds, stream).to(self.model.device)).cpu()
@@ -117,13 +132,11 @@ class Source:
                         batch_size=len(seeds),
                         callback=lambda *_, steps=steps: steps.update() and None,
                     )
-                    pictures, failed = samples.images, failed + len(samples.failed)
-                drawn.append(square(pictures, side or side_of(self.model)))
-                seconds += [(time.perf_counter() - started) / len(pictures)] * len(seeds)
-        shown = torch.cat(drawn)
-        targets, told = zip(*(row for batch in batches for row in batch), strict=True)
-        later = shown[1::2] if kept > 1 else None
-        return Drawn(shown[::kept], torch.tensor(targets), told, torch.tensor(seconds), failed, later)
+                    pictures, failed = samples.images, len(samples.failed)
+                shown = square(pictures, side or side_of(self.model))
+                seconds = torch.full((len(seeds),), (time.perf_counter() - started) / len(shown))
+                later = shown[1::2] if kept > 1 else None
+                yield Drawn(shown[::kept], torch.tensor(numbers), seeds, seconds, failed, later)
 
     def _codes(self, seeds: Sequence[int], stream: str) -> Tensor:
         codes = Noise(seeds).normal(stream, cast(Generator, self.model.generator).code_shape)
@@ -141,10 +154,20 @@ def bar(progress: bool, total: int, name: str, unit: str) -> tqdm[NoReturn]:
     return tqdm(total=total, desc=name, unit=unit, mininterval=interval, disable=not progress)
 
 
-def grid(drawn: Drawn, captions: Sequence[str] | None = None, shown: int = 8) -> Any:
+def in_folder(samples: Stored, side: int, batch_size: int, progress: bool = False) -> Iterator[Drawn]:
+    """The pictures in a folder of samples, batch by batch, of which one is in memory at a time."""
+    with bar(progress, len(samples), "stored", "sample") as done:
+        for first in range(0, len(samples), batch_size):
+            batch = samples[first : first + batch_size]
+            yield Drawn(square(batch.signals, side), torch.tensor(batch.targets), batch.seeds, failed=len(batch.failed))
+            done.update(len(batch))
+
+
+def grid(drawn: Drawn, captions: Sequence[str] | None = None, shown: int = SHOWN) -> Any:
     """Up to `shown` pictures of every condition in a row; with `captions`, all with that of their condition."""
     if captions is not None:
         return images.grid(drawn.pictures, captions=[captions[number] for number in drawn.targets.tolist()])
-    each = len(drawn.pictures) // len(drawn.targets.unique())
-    rows = drawn.pictures.view(-1, each, *drawn.pictures.shape[1:])[:, :shown]
-    return images.grid(rows.flatten(0, 1), columns=rows.shape[1])
+    present, counts = drawn.targets.unique(return_counts=True)
+    each = min(shown, int(counts.min()))
+    rows = torch.cat([drawn.pictures[drawn.targets == number][:each] for number in present])
+    return images.grid(rows, columns=each)

@@ -101,7 +101,7 @@ class Task:
             raise InputError(f"model {self.called} has no encoder, which this needs; give another model")
         return found
 
-    def conditions(self, targets: Sequence[str | int], **settings: Any) -> Sequence[Condition]:
+    def conditions(self, targets: Sequence[str | int | None], **settings: Any) -> Sequence[Condition]:
         """The condition of every target."""
         return words.conditions(self.condition, targets, settings=settings, device=self.where, dtype=torch.float32)
 

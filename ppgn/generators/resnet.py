@@ -103,6 +103,7 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
         self.to_rgb = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.to(memory_format=torch.channels_last)  # as what is convolved lies in memory: no weight is moved for it
 
     def forward(self, h: Tensor) -> Tensor:
         """Codes (B, D) -> images (B, C, S, S) in [0, 1]."""

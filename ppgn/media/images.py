@@ -65,6 +65,18 @@ def load(path: str | Path, most: int = MOST_PIXELS) -> Image.Image:
         raise InputError(f"cannot read the image '{path}': {reason}") from error
 
 
+def decoded(data: bytes) -> Tensor:
+    """The image that the bytes of a file hold, as `read` gives it, uint8 (3, H, W).
+
+    Raises what Pillow raises where they are damaged.
+    """
+    with Image.open(io.BytesIO(data)) as opened:
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode == "RGB" and not picture.has_transparency_data:
+            return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        return to_uint8(_to_tensor(picture))
+
+
 def _missing(path: Path) -> InputError:
     beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
     near = nearest(path.name, beside, n=3)

@@ -51,11 +51,20 @@ def estimate(statistic: Callable[[Tensor], Tensor], weights: Tensor, *, centred:
     return Estimate(value, low, high)
 
 
-def mean(values: Tensor, weights: Tensor | None = None) -> Estimate:
-    """The mean of values (N,) with its interval, by default over resamples of the rows themselves."""
-    values = values.double()
+def mean(values: Tensor, weights: Tensor | None = None, groups: Tensor | None = None) -> Estimate:
+    """The mean of values (N,) with its interval, by default over resamples of the rows themselves.
+
+    groups: of each row its column of `weights` (R, G), where these draw whole groups; by default a column is a row.
+    """
     weights = draws(len(values)) if weights is None else weights
-    return estimate(lambda w: w @ values / w.sum(dim=1), weights)
+    total = summed(values.double(), groups, weights.shape[1])
+    count = summed(torch.ones(len(values), dtype=torch.float64), groups, weights.shape[1])
+    return estimate(lambda w: w @ total / (w @ count), weights)
+
+
+def summed(rows: Tensor, groups: Tensor | None, count: int) -> Tensor:
+    """The sums over groups of rows (N, ...), (count, ...); the rows themselves where there are none."""
+    return rows if groups is None else rows.new_zeros(count, *rows.shape[1:]).index_add_(0, groups, rows)
 
 
 def median(values: Tensor, weights: Tensor) -> Estimate:

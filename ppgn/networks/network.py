@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
+from ppgn.numerics.convolution import whole
 from ppgn.numerics.linear import alike
+from ppgn.numerics.rectifier import in_place
+from ppgn.numerics.resizing import resize
 
 
 class Preprocessing(nn.Module):
@@ -93,8 +95,7 @@ class Preprocessing(nn.Module):
             x = x[..., top : top + self.size, left : left + self.size]
         if self.size is not None and x.shape[-2:] != (self.size, self.size):
             precise = x.to(torch.promote_types(x.dtype, torch.float32))  # a CPU cannot antialias in half precision
-            shrinks, side = self.size < max(x.shape[-2:]), (self.size, self.size)
-            x = F.interpolate(precise, side, mode=self.interpolation, antialias=shrinks).to(x.dtype)
+            x = resize(precise, self.size, self.interpolation, antialias=self.size < max(x.shape[-2:])).to(x.dtype)
         if self.channels == "bgr":
             x = x.flip(1)
         if self.channels == "gray":
@@ -108,9 +109,6 @@ class Preprocessing(nn.Module):
 
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
-
-# Activations whose gradient needs what went in: in place, PyTorch copies it first.
-NOT_IN_PLACE = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
 
 
 class _StopForward(BaseException):
@@ -144,10 +142,7 @@ class Network(nn.Module):
         body = deepcopy(body) if copy else body
         for parameter in body.parameters():
             parameter.requires_grad_(False)
-        for module in alike(body).modules():
-            if isinstance(module, NOT_IN_PLACE):
-                module.inplace = False
-        self.body = body.eval()
+        self.body = in_place(alike(body)).eval()
         self.preprocessing = preprocessing
         self.name = name
         self.restorable = restorable
@@ -163,7 +158,8 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> the network's output."""
-        out: Any = self.body(self.preprocessing(x))
+        seen = self.preprocessing(x)
+        out: Any = whole(self.body, seen) if getattr(self.body, "rounds_alike", False) else self.body(seen)
         found: Tensor = getattr(out, "logits", out)  # an object of outputs, as Hugging Face's networks give
         return found
 

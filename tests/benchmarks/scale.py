@@ -1,13 +1,13 @@
 """What storing costs a sample, and what several workers are beside one thread; `checkpoints/scale.md` has the figures.
 
     python tests/benchmarks/scale.py storing [COUNT ...] [side=64]
-    python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ...] [rounds=3]
+    python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ... | threads=2] [rounds=3]
 
 storing: every count in a process of its own, chains of one step through a tiny generator of pictures SIDE pixels wide;
 CPU and wall seconds a sample of all that is written, peak memory, bytes and files. workers: a run in one process on one
-thread and one by such workers in turn: chain steps a second of the drawing, seconds before and after it, CPU seconds of
-all processes and of the chain steps alone (a run of one step does the rest), and the share of the machine that others
-used before.
+thread and one by such workers, or threads, in turn: chain steps a second of the drawing, seconds before and after it,
+CPU seconds of all processes and of the chain steps alone (a run of one step does the rest), and the share of the
+machine that others used before.
 """
 
 from __future__ import annotations
@@ -95,16 +95,19 @@ def busy(seconds: float = 3.0) -> float:
 
 
 def drawn(*more: str, steps: int = 30) -> dict[str, Any]:
-    """A run of `WORDS` and more, with one thread a worker."""
+    """A run of `WORDS` and more, with one thread a worker, or as many as threads=N says."""
+    threads = next((word[8:] for word in more if word.startswith("threads=")), "1")
+    more = tuple(word for word in more if not word.startswith("threads="))
     others, started, before = busy(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "ppgn", "sample", *WORDS, f"steps={steps}", *more, f"out={folder}/o"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
         subprocess.run(line, env=environment, check=True, capture_output=True, cwd=folder)
         said = json.loads(Path(folder, "o", "report.json").read_text())
     whole, spent = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "words": list(more),
+        "threads": int(threads),
         "chain_steps_per_second": said["chain_steps_per_second"],
         "seconds_before_and_after": round(whole - said["seconds"], 2),
         "cpu_seconds": round(spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime, 2),

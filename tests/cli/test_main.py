@@ -35,6 +35,14 @@ def test_help_imports_nothing_slow(words: list[str]) -> None:
     assert len(run.stdout) > 4
 
 
+def test_the_networks_that_come_along_load_without_the_libraries_of_others() -> None:
+    """timm, and by way of it torchvision and torch's compiler, take as long to import as torch itself."""
+    code = "import sys, ppgn; ppgn.condition('imagenet:goldfish'); ppgn.load()\n"
+    code += "print({'timm', 'torchvision', 'transformers', 'lightning', 'scipy', 'torch._inductor'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("set()\n", "")
+
+
 @pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_do_not_spin_unless_a_user_wants_it(
     own: str | None, policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

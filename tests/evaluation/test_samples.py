@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+import ppgn
 from ppgn import evaluation
 from ppgn.building import build
+from ppgn.cli import main
 from ppgn.conditions import words
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
@@ -121,6 +125,81 @@ def test_the_command_line_gives_the_same(check_same: Callable[..., None], tiny: 
     typed += ["data=photos", "classes=[2,0]", "seeds=0-1", "n=8", "steps=2", "sampler=ppgn", "sampler.epsilon2=0.2"]
     given = {"classes": [2, 0], "data": "photos", "seeds": "0-1", "n": 8, "steps": 2, "condition": classifier}
     check_same(evaluation.samples, typed, sampler=Langevin(epsilon2=0.2), **given)
+
+
+def walked(tiny: Path, seeds: str) -> list[str]:
+    """A run of the classifier of four classes in the folder `run` -> the words of its evaluation."""
+    words = [f"model={tiny}/model.safetensors", "condition=torchscript", f"condition.path={tiny}/classifier.ts"]
+    words += ["condition.size=16", "target=[2,0]", f"seeds={seeds}", "steps=2", "sampler=ppgn", "judge=none"]
+    assert main(["sample", *words, "batch_size=4", "device=cpu", "out=run"]) == 0
+    return ["what=samples", "stored=run", "data=photos", "n=8", "device=cpu", "out=out"]
+
+
+def test_stored_samples_are_judged_as_they_are(tiny: Path, photos: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgn.shards.MOST", 6)  # several files
+    assert main(["evaluate", *walked(tiny, "0-6")]) == 0
+    row, stored = read()["rows"]["stored"], ppgn.open_samples("run")
+    assert len(stored.parts) > 1
+    pictures, targets = stored[:].signals, torch.tensor(stored[:].targets)
+    features = fidelity.Features()
+    ours, real = (
+        features(pictures),
+        features(torch.from_numpy(photos).permute(0, 3, 1, 2)[np.linspace(0, 19, 8).astype(int)]),
+    )
+    density, coverage = fidelity.density_coverage(real, ours)
+    expected = {
+        "p": np.mean([said["prob"] for part in stored.parts for said in part.read()[1]]),
+        "kid": fidelity.kid(ours, real).value,
+        "frechet": fidelity.frechet(ours, real).value,
+        "density": density.value,
+        "coverage": coverage.value,
+        "within": diversity.within_class(ours, targets.tolist()).mean().item(),
+    }
+    assert {name: row[name]["value"] for name in expected} == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert row["kid"]["low"] < row["kid"]["value"] < row["kid"]["high"]
+    assert row["top1"] is None  # four unnamed classes are not the judge's
+    grid = torch.from_numpy(np.array(Image.open("out/grid_stored.png"))).permute(2, 0, 1)
+    for number in (0, 1):  # a row a target
+        assert torch.equal(grid[:, 2 + 18 * number : 18 + 18 * number, 2:18], pictures[targets == number][0])
+
+
+def test_memory_does_not_grow_with_the_samples_stored(
+    tiny: Path, photos: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppgn.shards.MOST", 8)
+    alive: list[int] = []
+
+    def counted(self: fidelity.Features, pictures: torch.Tensor) -> torch.Tensor:
+        tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor and one.dim() == 4]
+        alive.append(sum(len(one) for one in tensors if one.dtype == torch.uint8 and one.shape[1] == 3))
+        return pictures.float().mean((2, 3))
+
+    monkeypatch.setattr(fidelity.Features, "forward", counted)
+    most = {}
+    for seeds in ("0-15", "0-63"):
+        words = walked(tiny, seeds)
+        alive.clear()
+        assert main(["evaluate", *words, "batch_size=4", "overwrite=true"]) == 0
+        most[seeds] = max(alive)
+        shutil.rmtree("run")
+    assert len(alive) >= 2 * 64 / 4
+    assert most["0-63"] == most["0-15"] <= 4 + 2 * 8 + 4  # two batches, those shown of two classes
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stored=nowhere"], "'nowhere' holds no samples; give a folder that ppgn sample wrote"),
+        (["condition=caption"], "stored: 'run' was drawn for torchscript: "),
+        (["condition=unit", "condition.layer=nothing"], "give condition=NAME"),
+    ],
+)
+def test_what_cannot_be_judged(
+    words: list[str], message: str, tiny: Path, photos: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *walked(tiny, "0-1"), *words]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
 
 
 @pytest.fixture

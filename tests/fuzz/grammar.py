@@ -43,6 +43,7 @@ WORKING: dict[str, list[list[str]]] = {
         ["prior", *TRAIN, "prior=mixture", "model=model.safetensors", "prior.components=2", "rounds=1"],
         ["generator", *TRAIN[1:]],
         ["captioner", *TRAIN[1:]],
+        ["pack", "data=photos", "size=16", "rows=4"],
     ],
     "units": [["network=efficientnet_lite0"]],
 }

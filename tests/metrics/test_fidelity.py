@@ -209,3 +209,24 @@ def test_realism_is_the_largest_quotient_of_radius_and_distance() -> None:
     assert torch.allclose(fidelity.realism(real, k=1)(points), torch.tensor(expected))
     with pytest.raises(InputError, match="realism"):
         fidelity.realism(real[:3])
+
+
+def test_figures_of_groups_are_those_of_their_rows_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pairs of rows are looked at block by block, and only sums over groups are kept."""
+    x, real = (torch.randn(n, 4, generator=torch.Generator().manual_seed(n)) for n in (23, 30))
+    groups = torch.tensor([0, 1, 2, 3, 1] * 5)[:23]
+    weights = bootstrap.draws(4)[:40]
+    rows = weights[:, groups]
+    expected = [fidelity.kid(x, real, rows), fidelity.frechet(x, real, rows)]
+    expected += fidelity.density_coverage(real, x, rows)
+    expected.append(bootstrap.mean(x[:, 0], rows))
+    monkeypatch.setattr(fidelity, "BLOCK", 7)
+    found = [fidelity.kid(x, real, weights, groups), fidelity.frechet(x, real, weights, groups)]
+    found += fidelity.density_coverage(real, x, weights, groups=groups)
+    found.append(bootstrap.mean(x[:, 0], weights, groups))
+    for one, other in zip(found, expected, strict=True):
+        ends = (other.value, other.low, other.high)
+        assert (one.value, one.low, one.high) == pytest.approx(ends, rel=1e-6, abs=1e-6)
+    assert fidelity.frechet(x[:4], real, weights, torch.arange(4)).value == pytest.approx(
+        fidelity.frechet(x[:4], real).value
+    )

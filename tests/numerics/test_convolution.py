@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ppgn.numerics import convolution
 from ppgn.numerics.convolution import AlikeInAnyBatch
 
 LAYERS = {
@@ -96,6 +99,47 @@ def test_it_is_the_same_convolution(name: str) -> None:
             out = layer(x[:count])
         torch.testing.assert_close(out, layer(x[:count]), rtol=0, atol=1e-12)
     layer.float()
+
+
+def test_weights_that_change_are_turned_anew() -> None:
+    layer = nn.Conv2d(48, 32, 3, padding=1).requires_grad_(False)
+    x = images(3)
+    for change in (lambda w: w, lambda w: w.mul_(2), lambda w: w.copy_(torch.randn_like(w))):
+        change(layer.weight)
+        plain = first_row(layer, x)
+        with AlikeInAnyBatch():
+            for here, there in zip(first_row(layer, x), plain, strict=True):
+                torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
+    place = id(layer.weight)
+    assert place in convolution._TURNED
+    del layer
+    gc.collect()
+    assert place not in convolution._TURNED
+
+
+@pytest.mark.parametrize("padding", [0, 2, (0, 1), "same", 3])
+def test_padding_of_any_kind(padding: Any) -> None:
+    weight = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
+    expected = F.conv2d(x, weight, None, 1, padding)
+    with AlikeInAnyBatch():
+        found = F.conv2d(x, weight, None, 1, padding)
+    torch.testing.assert_close(found, expected)
+    of_found, of_expected = (torch.autograd.grad(one.square().sum(), x)[0] for one in (found, expected))
+    torch.testing.assert_close(of_found, of_expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_gradient_can_be_differentiated() -> None:
+    layers = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 2, 1)).requires_grad_(False)
+    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+    def twice() -> Tensor:
+        (gradient,) = torch.autograd.grad(layers(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    expected = twice()
+    with AlikeInAnyBatch():
+        torch.testing.assert_close(twice(), expected, atol=1e-3, rtol=1e-4)
 
 
 def test_settings_by_name_are_understood() -> None:

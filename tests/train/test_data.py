@@ -12,24 +12,40 @@ import torch
 from PIL import Image
 
 from ppgn.errors import InputError
-from train.data import ArrayData, Endless, FolderData, Stream, shuffled
+from train.data import ArrayData, Draws, Endless, FolderData, Stream, shuffled
+from train.shares import Share
 
 
 def images(n: int, side: int = 4) -> torch.Tensor:
     return torch.arange(n * 3 * side * side, dtype=torch.uint8).view(n, 3, side, side)
 
 
-def test_batches_depend_on_seed_rank_and_number_alone() -> None:
+def test_batches_depend_on_seed_and_number_alone() -> None:
     batch = partial(shuffled, images(5), 64)
     seventh, eighth = (x for x, _ in islice(Endless(batch, seed=3, start=7), 2))
     assert torch.equal(next(islice(Endless(batch, seed=3), 7, None))[0], seventh)
-    others = (eighth, *(next(iter(Endless(batch, *place, start=7)))[0] for place in ((4, 0), (3, 1))))
-    assert not any(torch.equal(other, seventh) for other in others)
+    assert not any(torch.equal(other, seventh) for other in (eighth, next(iter(Endless(batch, 4, start=7)))[0]))
+
+
+def test_two_processes_have_every_other_row_of_the_batch_that_one_would_have() -> None:
+    (whole, places), *_ = islice(Endless(partial(shuffled, images(5), 64), seed=3, start=7), 1)
+    for rank in (0, 1):
+        part, own = next(iter(Endless(partial(shuffled, images(5), 32), 3, 7, Share(rank, 2))))
+        assert torch.equal(part, whole[rank::2])
+        assert torch.equal(own, places[rank::2])
+
+
+def test_workers_give_the_batches_in_order() -> None:
+    stream = Stream(partial(shuffled, images(5), 4), seed=3)
+    expected = [x for x, _ in islice(Endless(stream.batch, 3), 5)]
+    stream.workers = 2
+    found = [x for x, _ in islice(stream.train_dataloader(), 5)]
+    assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
 
 
 def test_images_are_mirrored_half_of_the_time_and_their_places_say_which() -> None:
     x = images(5)
-    batch, places = shuffled(x, 200, np.random.default_rng(1))
+    batch, places = shuffled(x, 200, Draws(1, 0, Share()))
     assert torch.equal(batch, torch.stack([x[p // 2].flip(-1) if p % 2 else x[p // 2] for p in places.tolist()]))
     assert 60 < int((places % 2).sum()) < 140
     assert set(places.tolist()) == set(range(10))
@@ -88,7 +104,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
 
 
 def test_signals_that_run_one_way_are_not_mirrored(root: Path) -> None:
-    batch, places = shuffled(images(5), 200, np.random.default_rng(1), mirrored=False)
+    batch, places = shuffled(images(5), 200, Draws(1, 0, Share()), mirrored=False)
     assert torch.equal(batch, images(5)[places // 2])
     assert not (places % 2).any()
     stream = ArrayData(str(root), ["a", "b"], batch_size=50, mirrored=False)

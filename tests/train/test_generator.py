@@ -1,6 +1,7 @@
 """Training a generator: every step counted, resumable, exported, refused in one line."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -133,13 +134,13 @@ def test_the_losses_of_joint_ppgn_h_are_those_of_three_denoising_autoencoders(da
     h = encoder(x)
     with torch.no_grad():
         drawn = module.model.generator(h + 0.3 * torch.randn(4, 6))
-    seen = drawn + 0.2 * torch.randn_like(drawn)
+    seen = drawn + 0.2 * torch.randn(drawn.shape)
     assert float(found["image"]) == pytest.approx(float((drawn - x).abs().mean()), rel=1e-5)
     features = [network.features(images, ["blocks.1"]) for images in (seen, x)]
     assert float(found["feature"]) == pytest.approx(float(feature_loss(*features)), rel=1e-5)
     body = encoder.network.body
     first = encoder.network.features(seen, ["blocks.1"])["blocks.1"]
-    first = first + 0.5 * first.std() * torch.randn_like(first)
+    first = first + 0.5 * first.std() * torch.randn(first.shape)
     later = torch.nn.Sequential(*list(body.blocks)[2:4])(first)
     pooled = encoder._pooled({"blocks.1": first, "blocks.3": later})
     code = encoder.project(torch.cat(pooled, dim=1))
@@ -223,7 +224,7 @@ def test_the_comparator_sees_both_images_changed_alike(data, tmp_path):
     module.comparator.features = lambda images, layers: seen.append(images) or {"blocks.1": images}
     module.model.generator.forward = lambda h: pictures
     batch = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
-    pictures = batch / 255
+    pictures = (batch / 255).contiguous(memory_format=torch.channels_last)  # adds up in the order of the real ones
     module._draw(batch)
     assert torch.equal(*seen)
     assert not torch.equal(seen[0], pictures)
@@ -257,6 +258,29 @@ def test_codes_that_are_kept_change_nothing(data, tmp_path):
     assert all(torch.equal(value, found[name]) for name, value in weights(first).items())
     plain = weights(train(config(data, tmp_path / "plain", *words)))
     assert all(torch.allclose(value, plain[name], atol=5e-3) for name, value in weights(first).items())
+
+
+def test_packed_photographs_are_trained_on_and_a_run_goes_on_in_mid_epoch(data, tmp_path, capsys):
+    shards = tmp_path / "shards"
+    assert main(["train", "pack", f"data={data}", f"out={shards}", "size=8", "rows=15"]) == 0
+    with (shards / "train-00001.tar").open("r+b") as file:  # its first picture
+        file.seek(512)
+        file.write(bytes(100))
+
+    def run(out: str, steps: int, codes: Path) -> dict[str, torch.Tensor]:
+        words = [word for word in TINY if not word.startswith("data.names")]
+        words += [*PROJECTED, "data=webdataset", f"data.root={shards}", "data.size=8", "data.workers=1"]
+        words += [f"codes={codes}", f"out={tmp_path / out}", f"steps={steps}", "data.batch_size=8", *PLAIN]
+        return weights(train(configs.compose("train_generator", words)[0]))
+
+    whole = run("whole", 8, shards / "codes")  # 40 photographs are 5 steps
+    (file,) = (shards / "codes").iterdir()
+    known = np.load(file).any(axis=1).reshape(40, 2).any(axis=1)  # as it is or mirrored
+    assert np.flatnonzero(~known).tolist() == [15]
+    assert f"skipped 1 damaged pictures of 40: {shards}/train-00001.tar/00000015.png" in capsys.readouterr().out
+    run("parts", 3, tmp_path / "codes")
+    for name, value in run("parts", 8, tmp_path / "codes").items():
+        assert torch.equal(value, whole[name]), name
 
 
 def test_priors_of_the_model_that_training_starts_from_are_kept_and_drawn_from(data, tmp_path):
@@ -332,20 +356,52 @@ def test_windows_are_square_inside_the_image_and_of_every_allowed_size():
     assert torch.equal(image[generator.random_window(8, 1.0)], image)
 
 
+def together(folder: Path, words: Sequence[str], *started: dict[str, str]) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """What two processes saw and where they ended; who is `started` is told who it is, or starts the other."""
+    script = [sys.executable, "-m", "tests.train.two_processes", str(folder), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    how = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = [subprocess.Popen(script, env=environment | more, **how) for more in started or ({},)]
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), "\n".join(said)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path):
     words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", "training.start=0"]
     words += ["trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true"]
-    script = [sys.executable, "-m", "tests.train.two_processes", str(tmp_path), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = together(tmp_path, words)
     assert not torch.equal(first["batch"], second["batch"])  # each process has images of its own
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
     alone = train(config(data, tmp_path / "alone", "steps=0", "training.start=0"))
     moved = [name for name, value in weights(alone).items() if not torch.equal(value, first["weights"][name])]
     assert {name.split(".")[0] for name in moved} == {"model", "average", "discriminator"}
+
+
+def test_two_machines_take_the_steps_of_one_process_with_twice_the_batch(data, tmp_path):
+    """All that is random or of a whole batch is on; Adam's ε keeps it from turning rounding into the sign of a step."""
+    words = ["steps=4", "training.start=1", "training.ramp=2", "training.discriminator.pixels=2", "training.noise=0.1"]
+    words += ["training.image_noise=0.1", "training.inner_noise=0.2", "training.inner_layer=blocks.1"]
+    words += ["training.code_share=0.5", "training.ema_warmup=2", "training.codes.pairs=0.5"]
+    words += [
+        f"training.{part}_optimizer.{key}" for part in ("generator", "discriminator") for key in ("lr=0.1", "eps=1.0")
+    ]
+    words += ["data.batch_size=8"]
+    before, after = (weights(train(config(data, tmp_path / steps, *words, steps))) for steps in ("steps=0", "steps=4"))
+    machines = ["trainer.num_nodes=2", "trainer.strategy=ddp_find_unused_parameters_true"]
+    every = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'two'}", *words, *machines, "data.batch_size=4"]
+    for found in together(tmp_path, every, {"NODE_RANK": "0"}, {"NODE_RANK": "1"}):
+        for name, value in after.items():
+            moved = (value.double() - before[name]).norm()
+            assert float((found["weights"][name].double() - value).norm()) <= 1e-3 * float(moved) + 1e-7, name
+        assert sum(not torch.equal(value, before[name]) for name, value in after.items()) > len(after) // 2
 
 
 @pytest.mark.parametrize("name", ["natural64_cpu", "natural64_gpu", "natural64_joint"])

