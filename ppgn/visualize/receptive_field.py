@@ -37,12 +37,14 @@ class Box:
         return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
 
     def inside(self, height: int, width: int) -> Box:
-        """The box moved into an image of so many rows and columns; along an axis that it exceeds it stays."""
+        """The box moved into an image of so many rows and columns, and no longer than it along an axis."""
 
-        def moved(start: int, end: int, size: int) -> int:
-            return 0 if end - start > size else max(-start, 0) - max(end - size, 0)
+        def within(start: int, end: int, size: int) -> tuple[int, int]:
+            first = min(max(start, 0), max(size - (end - start), 0))
+            return first, min(first + end - start, size)
 
-        return self.shifted(moved(self.top, self.bottom, height), moved(self.left, self.right, width))
+        (top, bottom), (left, right) = within(self.top, self.bottom, height), within(self.left, self.right, width)
+        return Box(top, left, bottom, right)
 
 
 @dataclass(frozen=True)

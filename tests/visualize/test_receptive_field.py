@@ -30,10 +30,11 @@ def test_the_theoretical_field_is_that_of_the_arithmetic() -> None:
     assert theoretical(network(*CONVS), "0").box == Box(15, 15, 18, 18)
 
 
-def test_a_box_is_moved_inside_where_it_fits() -> None:
+def test_a_box_is_moved_inside_and_no_larger_than_the_image() -> None:
     assert Box(-3, 27, 5, 35).inside(32, 32) == Box(0, 24, 8, 32)
     assert Box(2, 3, 10, 11).inside(32, 32) == Box(2, 3, 10, 11)
-    assert Box(-4, -4, 36, 4).inside(32, 32) == Box(-4, 0, 36, 8)
+    assert Box(-4, -4, 36, 4).inside(32, 32) == Box(0, 0, 32, 8)
+    assert Box(20, 20, 70, 70).inside(32, 32) == Box(0, 0, 32, 32)
 
 
 def test_weights_of_zero_see_as_much() -> None:
