@@ -18,7 +18,8 @@ def main(words: Sequence[str]) -> int:
     """Run a program with `words`, its name and key=value each -> exit status 0. Raises `InputError`."""
     program, *others = words
     if program not in help.programs():
-        raise unknown("training program", program, help.programs(), hint="see ppgn train --help")
+        hint = f"there are {', '.join(help.programs())}; see ppgn train --help"
+        raise unknown("training program", program, help.programs(), hint=hint)
     config, options = configs.compose(f"train_{program}", others)
     _import()
     try:

@@ -23,7 +23,7 @@ def words(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.chdir(tmp_path)
     draw = torch.Generator().manual_seed(0)
     for number in range(12):
-        picture = number % 2 * 0.9 + 0.1 * torch.rand(3, 16, 16, generator=draw)
+        picture = number % 2 * 0.9 + 0.02 * torch.rand(3, 16, 16, generator=draw)
         images.write(f"pictures/{number:02}.png", picture)
     found = [f"model={tiny}/model.safetensors", "condition=torchscript", f"condition.path={tiny}/classifier.ts"]
     return [*found, "condition.size=16", "device=cpu", "target=1", "out=o", "seeds=0-1"]
