@@ -73,20 +73,20 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], format: str, **metadat
         own[name] = value.clone() if memory in seen else value  # the file format shares no memory
         seen.add(memory)
     texts = {"format": format, **{name: json.dumps(value) for name, value in metadata.items()}}
-    texts["digest"] = _digest(own, texts)
+    texts["digest"] = digest(own, texts)
     paths.write(Path(path), safetensors.torch.save(own, texts))
 
 
-def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
-    """SHA-256 of tensors, their names, types and shapes, and of what else a file says."""
+def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of tensors on the CPU, their names, types and shapes, and of what else a file says."""
     import torch
 
-    said = {name: text for name, text in texts.items() if name != "digest"}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    said = {name: text for name, text in (texts or {}).items() if name != "digest"}
+    found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -100,7 +100,7 @@ def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[st
     told, listed = texts.get("digest"), _listed(Path(path))
     if told is None and listed is None:
         print(f"ppgn: '{path}' tells no digest, so that damage would go unnoticed", file=sys.stderr)
-    if (told is not None and told != _digest(tensors, texts)) or (
+    if (told is not None and told != digest(tensors, texts)) or (
         listed is not None and listed != hashlib.sha256(Path(path).read_bytes()).hexdigest()
     ):
         raise InputError(f"'{path}' is damaged: its digest is not that of what it holds; get it anew")

@@ -266,18 +266,25 @@ class PPGN(nn.Module):
         options.setdefault("dtype", self.dtype)
         return chains.sample(targets, walker, list(seeds), steps=walker.steps if steps is None else steps, **options)
 
-    def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None, base: str | None = None) -> None:
         """Write one safetensors file, weights in half precision, from whose metadata `load` rebuilds the model.
 
         Weights that are there wherever the package is (the encoder's frozen network) are named, not copied. Those read
-        from a file are copied, and the file is needed no more.
+        from a file are copied, and the file is needed no more. base: a shipped model; what equals its tensors of the
+        same names is left out, and read from there again.
         """
         if self.config is None:
             raise InputError("model: put together by hand, so a checkpoint could not say how; use PPGN.from_config")
         tensors = {n: value.half() if value.is_floating_point() else value for n, value in self._stored().items()}
         config, described = _self_contained(self.config, self), {**self.card, **(card or {})}
         shapes = {"code": _code_shape(self.generator), "signal": self.generator.signal_shape}
-        files.save(path, tensors, FORMAT, config=config, card=described, shapes=shapes)
+        more = {}
+        if base is not None:
+            held = files.load(files.find("model", base, FORMAT), FORMAT)[0]
+            same = {n: v for n, v in held.items() if n in tensors and torch.equal(v, tensors[n].cpu())}
+            tensors = {name: value for name, value in tensors.items() if name not in same}
+            more["base"] = {"name": base, "digest": files.digest(same)}
+        files.save(path, tensors, FORMAT, config=config, card=described, shapes=shapes, **more)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> PPGN:
@@ -374,9 +381,24 @@ def load(
         model = PPGN.from_config(config, card, (trust,) if isinstance(trust, str) else trust)
     except InputError as error:
         raise InputError(f"'{path}': {error}") from error
-    _weights.fill(model._stored(), tensors, f"'{path}' does not fit the model that it names; it is damaged or too old")
+    expected = model._stored()
+    if "base" in metadata:
+        tensors |= _borrowed(path, metadata["base"], expected.keys() - tensors.keys())
+    _weights.fill(expected, tensors, f"'{path}' does not fit the model that it names; it is damaged or too old")
     model.name = str(name)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _borrowed(path: Path, base: Any, names: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors that a file leaves to the shipped model that it is based on."""
+    ours, named = files.shipped(FORMAT), base.get("name") if isinstance(base, dict) else None
+    if not isinstance(named, str) or named not in ours:
+        raise InputError(f"'{path}' is based on a model that does not come along; get one that is whole")
+    held = files.load(ours[named], FORMAT)[0]
+    found = {name: held[name] for name in names if name in held}
+    if files.digest(found) != base.get("digest"):
+        raise InputError(f"'{path}' is based on another version of '{named}'; get the one for this version of ppgn")
+    return found
 
 
 def _described(path: Path, metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

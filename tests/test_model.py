@@ -155,6 +155,33 @@ def test_files_that_are_no_checkpoint_are_refused(path, prepare, words):
         load(path)
 
 
+def test_a_model_based_on_a_shipped_one_stores_what_differs(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("ppgn.paths.checkpoints", lambda: tmp_path)
+    model.save(tmp_path / "base.safetensors")
+    other = load("base")
+    other.generator.to_rgb.weight.data.add_(1)
+    other.save(tmp_path / "other.safetensors", base="base")
+    assert safetensors.torch.load_file(tmp_path / "other.safetensors").keys() == {"generator.to_rgb.weight"}
+    expected, found = other.state_dict(), load("other").state_dict()
+    assert all(torch.equal(value.half(), found[name].half()) for name, value in expected.items())
+    other.generator.stem.weight.data.add_(1)
+    other.save(tmp_path / "base.safetensors")
+    with pytest.raises(InputError, match="based on another version of 'base'"):
+        load("other")
+    (tmp_path / "base.safetensors").unlink()
+    with pytest.raises(InputError, match="based on a model that does not come along"):
+        load("other")
+
+
+@pytest.mark.parametrize("base", ["7", "{}", '{"name": "../x"}', '{"name": ["base"]}'])
+def test_what_a_file_says_of_its_base_is_not_trusted(path, base):
+    tensors = safetensors.torch.load_file(path)
+    metadata = {"format": ppgn.model.FORMAT, "config": json.dumps(CONFIG), "card": "{}", "base": base}
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    with pytest.raises(InputError, match="does not come along"):
+        load(path)
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused(path):
     tensors = safetensors.torch.load_file(path)
     del tensors["generator.stem.weight"]
