@@ -468,6 +468,18 @@ def test_unknown_names_are_answered_with_near_ones(model):
         model.sample(Brightness(0.5), [0], prior="gausian")
 
 
+def test_natural128_draws_what_natural64_does_from_the_same_codes():
+    smaller, larger = load("natural64"), load("natural128")
+    x = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    codes = larger.encode(x)
+    assert torch.equal(codes, smaller.encode(torch.nn.functional.avg_pool2d(x, 2)))
+    drawn = larger.priors["bank"].codes(torch.arange(4))
+    pictures, layout = larger.decode(drawn), smaller.decode(drawn)
+    assert pictures.shape == (4, 3, 128, 128)
+    apart = (torch.nn.functional.avg_pool2d(pictures, 2) - layout).abs().mean()
+    assert apart < 0.25 * (layout - layout.flip(0)).abs().mean()
+
+
 def test_a_model_put_together_by_hand_is_not_saved(model, tmp_path):
     with pytest.raises(InputError, match="from_config"):
         PPGN(model.generator, model.encoder).save(tmp_path / "x.safetensors")
