@@ -115,11 +115,11 @@ def sample(
     target: a name or an index that `condition` understands, or a list of them; a condition that says all that is to be
         drawn needs none, and may itself stand in its place. condition, model, sampler, prior: a name, "module:Class",
         "file.py:Class", a mapping with `_target_`, or the object itself; sampler also a mapping without it, settings of
-        the one that suits. init: an image file, or a tensor (3, H, W) in
-        [0, 1]. seeds: also a range or a list. out: files are written there after every batch; without it nothing is
-        written until `Run.save`; `ppgn.open_samples` reads them. progress: a bar on stderr. command: what was typed,
-        for the report. devices, cluster: objects given must be such that can be pickled; with devices a program of your
-        own calls this below `if __name__ == "__main__":`, as Python asks of what starts processes.
+        the one that suits. init: an image file, or a tensor (3, H, W) in [0, 1]. seeds: also a range or a list. out:
+        files are written there after every batch; without it nothing is written until `Run.save`; `ppgn.open_samples`
+        reads them. progress: a bar on stderr. command: what was typed, for the report. devices, cluster: objects given
+        must be such that can be pickled; with devices a program of your own calls this below
+        `if __name__ == "__main__":`, as Python asks of what starts processes.
 
     A seed gives the same sample alone and in any batch, on a CPU bit for bit. Raises `InputError` for what cannot be
     used, before the first step, and `KeyboardInterrupt` that says how much is finished. Source: PPGN (arXiv

@@ -1,6 +1,6 @@
 """How good a model is: one function for each table of figures, with photographs and judges that took no part beside it.
 
-All pictures are reduced to 64 px. Intervals are 95 % bootstrap ones.
+All pictures are reduced to 64 px, or to what `reduce_to` says. Intervals are 95 % bootstrap ones.
 """
 
 from ppgn.evaluation.captions import captions

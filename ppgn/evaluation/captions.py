@@ -13,7 +13,7 @@ from ppgn import building, folders
 from ppgn.conditions import words
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
-from ppgn.evaluation.sources import Drawn, side_of
+from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics.accuracy import log_probs, marginal, ranks
@@ -50,7 +50,7 @@ def captions(
     other: SentenceNetwork = (captioners.load(judge) if named else building.part("judge", judge)).to(task.where)
     drawer = task.load()
     rows, sentences, chosen = readable(task.photographs, [*_readers(condition), other], n, count)
-    pictures = task.photographs.take(rows, side_of(drawer))
+    pictures = task.photographs.take(rows, task.side(drawer))
     names = [sentences[number] for number in chosen]
     asked = task.conditions(names)
     panel = Panel(asked, ranking(other, pictures, sentences, chosen))

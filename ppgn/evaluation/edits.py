@@ -19,7 +19,7 @@ from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import Settings, walk
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel, classes_of, recognition
-from ppgn.evaluation.sources import Drawn, bar, side_of
+from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.generators.identity import Identity
@@ -84,7 +84,7 @@ def edits(
     settings, seed = Settings.of(task.sampler, steps=task.steps, near=near), task.seed_list[0]
     drawer, classifier = task.load(encoder=True), task.classifier(judge)
     apart = min(OTHERS * n, len(task.photographs) // 2)
-    originals, targets = photographs(task, pairs, side_of(drawer), apart)
+    originals, targets = photographs(task, pairs, task.side(drawer), apart)
     conditions = task.conditions(targets)
     known = classes_of(classifier, conditions)
     panel = Panel(conditions, recognition(classifier, known), task.features(), task.spread(apart, drawer))

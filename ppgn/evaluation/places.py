@@ -12,7 +12,7 @@ from torch import Tensor
 from ppgn import folders
 from ppgn.errors import InputError
 from ppgn.evaluation.judges import Panel
-from ppgn.evaluation.sources import Drawn, side_of
+from ppgn.evaluation.sources import Drawn
 from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.metrics import accuracy
@@ -47,8 +47,8 @@ def places(
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, **options)
     accuracy.check_library()
     table, drawer = task.begin("places", classes=classes), task.load()
-    names, train = scenes(Photographs.find(data, "train"), classes, side_of(drawer), n // len(classes))
-    _, val = scenes(task.photographs, names, side_of(drawer))
+    names, train = scenes(Photographs.find(data, "train"), classes, task.side(drawer), n // len(classes))
+    _, val = scenes(task.photographs, names, task.side(drawer))
     asked = task.conditions(names)
     panel = Panel(asked, probing(task.features(), train))
     chains = {"samples": task.source(drawer, asked, own_seeds=True)}

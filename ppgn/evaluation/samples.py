@@ -14,7 +14,7 @@ from ppgn import building, folders, paths
 from ppgn.contracts import Condition, Prior
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
-from ppgn.evaluation.sources import SIDE, Drawn, Source, in_folder, side_of
+from ppgn.evaluation.sources import Drawn, Source, in_folder
 from ppgn.evaluation.table import FILES, Table, plain
 from ppgn.evaluation.task import Task
 from ppgn.model import UntrainedError
@@ -73,7 +73,7 @@ def samples(
         "dgn_am": replace(chains, sampler=Langevin(epsilon1=0.0, epsilon3=0.0)),
         "pixels": chains.on_pixels(),
     }
-    panel, photos = panel_of(task, judge, asked, side_of(drawer))
+    panel, photos = panel_of(task, judge, asked, task.side(drawer))
     if photos is not None:
         panel.add(table, "photos", photos, FIGURES)
     for name in systems:
@@ -102,7 +102,7 @@ def _stored(folder: str | Path, data: Any, judge: Any, options: dict[str, Any]) 
         raise InputError(
             f"stored: '{folder}' holds signals of the shape {tuple(shape)}; only RGB pictures can be judged"
         )
-    side = min(SIDE, *shape[1:])
+    side = min(task.reduce_to, *shape[1:])
     panel, photos = panel_of(task, judge, asked, side)
     if photos is not None:
         panel.add(table, "photos", photos, FIGURES)
@@ -142,7 +142,7 @@ def variants(
             ready[name] = str(error)
     able = [source for source in ready.values() if isinstance(source, Source)]
     if able:
-        side = min(side_of(source.model) for source in able)
+        side = min(task.side(source.model) for source in able)
         asked = task.conditions(classes)
         panel, photos = panel_of(task, judge, asked, side)
         if photos is not None:

@@ -14,7 +14,7 @@ from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, unknown
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.kept import kept
-from ppgn.evaluation.sources import Drawn, bar, grid, side_of
+from ppgn.evaluation.sources import Drawn, bar, grid
 from ppgn.evaluation.table import FILES, Table
 from ppgn.evaluation.task import Task
 from ppgn.evaluation.units import QUANTILE, activations, pick
@@ -118,7 +118,7 @@ class Searches:
                 values[0, number] = bool(len(over))
                 values[1, number] = int(over[0]) + 1 if len(over) else self.generations * self.population
                 values[2, number] = found["code"].square().mean().sqrt()
-                pictures.append(square(found["picture"], side_of(self.model)))
+                pictures.append(square(found["picture"], self.task.side(self.model)))
         drawn = Drawn(torch.cat(pictures), torch.arange(len(units)), tuple(seeds))
         return drawn, dict(zip(("reached", "evaluations", "length"), values, strict=True))
 

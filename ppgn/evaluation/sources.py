@@ -24,7 +24,7 @@ from ppgn.samplers.noise import Noise
 from ppgn.samplers.sampler import Sampler
 from ppgn.shards import Stored
 
-SIDE = 64  # pixels; larger pictures are reduced to it before they are judged
+SIDE = 64  # pixels; larger pictures are reduced to it before they are judged, if nothing else is asked for
 SHOWN = 8  # pictures of a condition in a grid
 PIXEL_STEP = 0.02  # RMS change of a pixel in the first step of gradient ascent on pixels
 
@@ -69,6 +69,7 @@ class Source:
     batch_size: int = 8
     own_seeds: bool = False
     onward: bool = False  # whether a chain goes on to a later picture
+    reduce_to: int = SIDE  # pixels a side, of larger pictures
     grey: bool = False  # whether chains start from grey pictures with a little noise instead of codes N(0, I)
 
     @staticmethod
@@ -133,7 +134,7 @@ class Source:
                         callback=lambda *_, steps=steps: steps.update() and None,
                     )
                     pictures, failed = samples.images, len(samples.failed)
-                shown = square(pictures, side or side_of(self.model))
+                shown = square(pictures, side or side_of(self.model, self.reduce_to))
                 seconds = torch.full((len(seeds),), (time.perf_counter() - started) / len(shown))
                 later = shown[1::2] if kept > 1 else None
                 yield Drawn(shown[::kept], torch.tensor(numbers), seeds, seconds, failed, later)
@@ -143,9 +144,9 @@ class Source:
         return 0.5 + 0.01 * codes if self.grey else codes
 
 
-def side_of(model: PPGN) -> int:
-    """At what size a model's pictures are judged."""
-    return min(SIDE, *cast(Generator, model.generator).signal_shape[1:])
+def side_of(model: PPGN, most: int = SIDE) -> int:
+    """At what size a model's pictures are judged: theirs, or `most` where they are larger."""
+    return min(most, *cast(Generator, model.generator).signal_shape[1:])
 
 
 def bar(progress: bool, total: int, name: str, unit: str) -> tqdm[NoReturn]:

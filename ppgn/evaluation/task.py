@@ -16,7 +16,7 @@ from ppgn import arguments
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator
 from ppgn.errors import InputError
-from ppgn.evaluation.sources import Source, side_of
+from ppgn.evaluation.sources import SIDE, Source, side_of
 from ppgn.evaluation.table import Table, plain
 from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
@@ -35,6 +35,7 @@ class Task:
     # a folder of photographs: val_images.npy, uint8 (N, S, S, 3), in it or below, or else picture files
     data: Any = None
     n: int = 2000  # how many photographs are compared with, spread evenly
+    reduce_to: int = SIDE  # pixels a side that larger pictures are reduced to before they are judged, photographs too
     # -- how samples are drawn --
     condition: Any = "imagenet"  # the network that is asked for the targets
     seeds: Any = "0-7"  # the chains of each target
@@ -51,7 +52,8 @@ class Task:
 
     def begin(self, what: str, **more: Any) -> Table:
         """Check these arguments and `more`, the evaluation's own -> its table, still empty. Raises `InputError`."""
-        for name, value, least in (("n", self.n, 2), ("batch_size", self.batch_size, 1), ("steps", self.steps, 1)):
+        counts = (("n", self.n, 2), ("batch_size", self.batch_size, 1), ("reduce_to", self.reduce_to, 1))
+        for name, value, least in (*counts, ("steps", self.steps, 1)):
             if (name, value) != ("steps", None):
                 arguments.whole(name, value, least)
         if self.data is None:
@@ -108,11 +110,16 @@ class Task:
     def source(self, model: PPGN, conditions: Sequence[Condition] = (), **more: Any) -> Source:
         """Chains for conditions as these arguments have them, or as `more` has them."""
         given = {"sampler": self.sampler, "prior": self.prior, "steps": self.steps, "batch_size": self.batch_size}
+        given |= {"reduce_to": self.reduce_to}
         return Source.of(model, seeds=self.seed_list, conditions=conditions, **given | more)
+
+    def side(self, model: PPGN) -> int:
+        """At what size the model's pictures are judged."""
+        return side_of(model, self.reduce_to)
 
     def spread(self, count: int, model: PPGN) -> Tensor:
         """So many photographs, uint8 (count, 3, S, S), as large as the model's pictures when they are judged."""
-        return self.photographs.spread(count, side_of(model))
+        return self.photographs.spread(count, self.side(model))
 
     def features(self) -> fidelity.Features:
         """What pictures are compared by."""

@@ -36,8 +36,9 @@ class ModulatedNorm(nn.Module):
 class Block(nn.Module):
     """A residual block, `channels` to `out_channels`, that doubles the resolution if `up`.
 
-    Channels are changed before the resolution is: the 3x3 convolution and the shortcut's 1x1 run on the small map. What
-    the shortcut passes by is repeated, or, if `smooth`, enlarged bilinearly, which leaves no checkerboards.
+    Channels are changed before the resolution is: the 3x3 convolution and the shortcut's 1x1 run on the small map. The
+    shortcut is enlarged bilinearly, what goes through the convolutions by repeating its pixels; if `smooth`, that too
+    bilinearly, which leaves no checkerboards.
     """
 
     def __init__(self, channels: int, out_channels: int, code_dim: int, *, up: bool, smooth: bool = False) -> None:
@@ -57,10 +58,8 @@ class Block(nn.Module):
         y = self.conv1(F.leaky_relu(self.norm1(x, h), 0.2))
         x = self.shortcut(x)
         if self.up:
-            x, y = (
-                F.interpolate(x, scale_factor=2.0, mode="bilinear"),
-                F.interpolate(y, scale_factor=2.0, mode=self.mode or "nearest"),
-            )
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+            y = F.interpolate(y, scale_factor=2.0, mode=self.mode or "nearest")
         change: Tensor = self.conv2(F.leaky_relu(self.norm2(y, h), 0.2))
         return x + change
 
@@ -98,8 +97,8 @@ class ResNet(nn.Module):
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             blocks += [Block(width, width, code_dim, up=False) for _ in range(depth)]
             if level + 1 < len(widths):
-                last = level + 1 >= len(widths) - smooth
-                blocks.append(Block(width, widths[level + 1], code_dim, up=True, smooth=last))
+                late = level + 1 >= len(widths) - smooth
+                blocks.append(Block(width, widths[level + 1], code_dim, up=True, smooth=late))
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
         self.to_rgb = nn.Conv2d(widths[-1], channels, 3, padding=1)

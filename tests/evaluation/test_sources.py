@@ -85,6 +85,8 @@ def test_pictures_are_reduced_to_the_side_asked_for(model: PPGN) -> None:
     assert side_of(model) == 16
     assert chains(model).start_codes().draw([Grey(0)], side=8).pictures.shape == (2, 3, 8, 8)
     assert side_of(PPGN(TinyGenerator())) == 4
+    assert (side_of(model, 8), side_of(model, 128)) == (8, 16)
+    assert replace(chains(model), reduce_to=8).start_codes().draw([Grey(0)]).pictures.shape == (2, 3, 8, 8)
 
 
 def test_a_grid_has_a_row_for_every_condition() -> None:

@@ -39,6 +39,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"data": "nowhere"}, "nowhere"),
     ({"n": 1}, "n=1"),
     ({"batch_size": 0}, "batch_size=0"),
+    ({"reduce_to": 0}, "reduce_to=0"),
     ({"steps": 0}, "steps=0"),
     ({"seeds": "x"}, "seeds"),
     ({"device": "abacus"}, "abacus"),

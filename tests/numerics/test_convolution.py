@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,14 +26,6 @@ LAYERS = {
 }
 
 CURVES = [nn.Sigmoid(), nn.SiLU(inplace=True), nn.GELU("tanh"), nn.ELU(), nn.Softplus(), nn.Mish()]
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def first_row(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
