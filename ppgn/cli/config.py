@@ -119,7 +119,7 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         arguments[outer] = building.merged(node, changes)
     for key, field in known.items():
         if field.default == fields.MISSING and "." not in key and field.name not in arguments:
-            raise InputError(f"{key} is missing: add {key}=VALUE")
+            raise InputError(_missing(key))
     return function, arguments, settings
 
 
@@ -244,11 +244,15 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
                 OmegaConf.update(config, key, value, force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
-            raise InputError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
+            raise InputError(_missing(missing[0]))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"cannot read the settings: {error}") from error
     return config, {group: option for group, option in choices.items() if option}
+
+
+def _missing(key: str) -> str:
+    return f"{key} is missing: add {key}={'FOLDER' if key.startswith('data') else 'VALUE'}"
 
 
 def _misread(verb: str, words: Sequence[str], place: int) -> str:

@@ -67,7 +67,6 @@ def inpainting(
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
     table = task.begin("inpainting", judge=judge, context=context, holes=holes, systems=systems)
-    fills.check_libraries()
     drawer = task.load(encoder=True)
     task = replace(task, sampler=drawer.suited(sampler, task.prior))
     table.about["settings"]["sampler"] = plain(task.sampler)
@@ -75,6 +74,10 @@ def inpainting(
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))
     pictures = task.spread(step * n, drawer)
     originals, others = pictures[::step], pictures[torch.arange(len(pictures)) % step > 0]
+    photos = [Photo(str(row), picture) for row, picture in enumerate(originals)]
+    cut = {hole: torch.stack([photo.hole(hole) for photo in photos]) for hole in holes}
+    if systems is None or not fills.FILLS.keys().isdisjoint(systems):
+        fills.check_libraries()
     told = task.photographs.imagenet
     known = [told[row] for row in task.photographs.rows(step * n)]
     classes: Any = [] if None in known else known[::step]
@@ -88,8 +91,7 @@ def inpainting(
             raise unknown("system", name, every)
     original = Drawn(originals, torch.arange(n))
     panel.add(table, "original", original, ("kid", "top1", "top5"))
-    for hole in holes:
-        places = torch.stack([Photo(str(row), picture).hole(hole) for row, picture in enumerate(originals)])
+    for hole, places in cut.items():
         shown = [originals, torch.where(places[:, None], GREY, originals)]
         for name in systems or every:
             started = time.perf_counter()

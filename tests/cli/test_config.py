@@ -172,7 +172,7 @@ def test_training_programs_are_composed_of_groups() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "data.root is missing: add data.root=VALUE"),
+        ([], "data.root is missing: add data.root=FOLDER"),
         (["data.root=x", "step=3"], "unknown key 'step'; nearest: steps"),
         (["data.root=x", "steps=many"], "steps is a whole number"),
         (["data.root=x", "+steps=many"], "steps is a whole number"),

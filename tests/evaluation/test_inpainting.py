@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_holes_and_ways_are_chosen_by_name(model: PPGN, photos: np.ndarray) -> N
         evaluation.inpainting(model, "photos", **few, systems=["contex"])
     with pytest.raises(InputError, match=r"holes=\[center\]: expected one name or more, each once"):
         evaluation.inpainting(model, "photos", **few, holes="center")
+
+
+def test_chains_alone_need_no_classical_library(
+    model: PPGN, photos: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    few: dict[str, Any] = {"n": 2, "steps": 1, "device": "cpu"}
+    table = evaluation.inpainting(model, "photos", **few, holes=["center"], systems=["context"])
+    assert list(table.rows) == ["original", "center context"]
+    with pytest.raises(InputError, match="needs cv2"):
+        evaluation.inpainting(model, "photos", **few, holes=["center"], systems=["harmonic"])
+    with pytest.raises(InputError, match="middle"):
+        evaluation.inpainting(model, "photos", **few, holes=["middle"])
 
 
 def test_ways_follow_what_is_given(model: PPGN) -> None:
