@@ -82,8 +82,8 @@ def sample(
     # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     trust: Any = (),
     # -- on which machine --
-    # chains walked together; auto is up to 8, on a GPU 256. Too little memory halves it. Of models that come along every
-    # CPU thread walks a batch of its own (OMP_NUM_THREADS says how many)
+    # chains walked together; auto is up to 8, on a GPU 256. Too little memory halves it. With a model that comes along
+    # every CPU thread walks a batch of its own (OMP_NUM_THREADS says how many there are)
     batch_size: Any = "auto",
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     devices: int = 1,  # how many of them; each has a process of its own. A process that is killed is replaced
