@@ -93,8 +93,9 @@ def sample(
     cluster: str | None = None,
     workers: int | None = None,  # of the cluster, at most; null is a worker for every GPU, or core, as it grows
     precision: str = "float32",  # float64 for exactness; bfloat16 for speed on a GPU
-    # true puts the generator through torch.compile: half a minute or more before the first step, then faster steps. It
-    # rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++ compiler
+    # true puts the generator through torch.compile: half a minute or more before the first step, then other steps, on
+    # a CPU no faster ones. It rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++
+    # compiler
     compile: bool = False,
     progress: bool = False,
     command: str | None = None,
