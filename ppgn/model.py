@@ -27,13 +27,8 @@ from ppgn.samplers.sampler import Sampler
 
 FORMAT = files.MODEL
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-SUITED = (
-    "diffusion",
-    "unet",
-    "mixture",
-    "stationary",
-    "gaussian",
-)  # whoever says nothing gets the first there is
+# Whoever says nothing gets the first there is.
+SUITED = ("diffusion", "unet", "image_unet", "mixture", "stationary", "gaussian")
 # Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
 UNTRAINED = {
     "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),
