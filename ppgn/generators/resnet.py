@@ -12,6 +12,7 @@ from ppgn.contracts import Shape
 from ppgn.errors import InputError, unknown
 from ppgn.media.medium import Pictures
 from ppgn.media.sound import Sound
+from ppgn.numerics.convolution import Conv2d, whole
 from ppgn.numerics.linear import Linear
 
 MEDIA = {"pictures": Pictures, "sound": Sound}
@@ -46,12 +47,12 @@ class Block(nn.Module):
         self.up = up
         self.mode = "bilinear" if smooth else None  # settings that are None are not counted by `ppgn.anchors.digest`
         self.norm1 = ModulatedNorm(channels, code_dim)
-        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv1 = Conv2d(channels, out_channels, 3, padding=1)
         self.norm2 = ModulatedNorm(out_channels, code_dim)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
         for parameter in self.conv2.parameters():
             nn.init.zeros_(parameter)
-        self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
+        self.shortcut = Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """(B, C, H, W), codes (B, D) -> (B, C', H or 2H, W or 2W)."""
@@ -101,15 +102,20 @@ class ResNet(nn.Module):
                 blocks.append(Block(width, widths[level + 1], code_dim, up=True, smooth=late))
         self.blocks = nn.ModuleList(blocks)
         self.norm = ModulatedNorm(widths[-1], code_dim)
-        self.to_rgb = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.to_rgb = Conv2d(widths[-1], channels, 3, padding=1)
         self.to(memory_format=torch.channels_last)  # as what is convolved lies in memory: no weight is moved for it
 
     def forward(self, h: Tensor) -> Tensor:
         """Codes (B, D) -> images (B, C, S, S) in [0, 1]."""
+        return torch.sigmoid(self._drawn(h) if torch.compiler.is_compiling() else whole(self._drawn, h))
+
+    def _drawn(self, h: Tensor) -> Tensor:
+        """The same, not yet squeezed into [0, 1]."""
         x = self.stem(h).view(-1, self.widths[0], 4, 4).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, h)
-        return torch.sigmoid(self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2)))
+        drawn: Tensor = self.to_rgb(F.leaky_relu(self.norm(x, h), 0.2))
+        return drawn
 
     @torch.no_grad()
     def grow_from(self, smaller: ResNet) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ppgn.numerics.convolution import conv2d
+from ppgn.numerics.chained import Chained, Layer
+from ppgn.numerics.convolution import alike, conv2d
+from ppgn.numerics.rectifier import ReLU6
 
 SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 STEM, HEAD = 32, 1280  # channels, alike in all
@@ -44,9 +46,13 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
-        if self.stride != (1, 1):
-            x = F.pad(x, [*self._pads(x.shape[3]), *self._pads(x.shape[2])])
+        pads = self.pads(x)
+        x = F.pad(x, pads) if pads else x
         return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def pads(self, x: Tensor) -> list[int]:
+        """What F.pad is told of (B, C, H, W)."""
+        return [] if self.stride == (1, 1) else [*self._pads(x.shape[3]), *self._pads(x.shape[2])]
 
     def _pads(self, size: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -88,8 +94,29 @@ class Block(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
+        layers = self._layers(x)
+        return self._plain(x) if layers is None else Chained.apply(x, layers, self.added, self._plain)
+
+    def _plain(self, x: Tensor) -> Tensor:
         out: Tensor = super().forward(x)
         return x + out if self.added else out
+
+    def _layers(self, x: Tensor) -> list[Layer] | None:
+        """Its convolutions as `Chained` takes them, where that computes what they do and nobody listens to them."""
+        if not alike(x) or torch.get_num_threads() > 1 or torch.is_autocast_enabled("cpu"):
+            return None
+        parts, found = list(self._modules.values()), []
+        if any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts):
+            return None
+        for convolution, act in zip(parts[::2], parts[1::2], strict=True):
+            if not isinstance(convolution, Convolution) or type(act) not in (ReLU6, nn.Identity):
+                return None
+            weight, bias = convolution.weight, convolution.bias
+            if weight.requires_grad or (bias is not None and bias.requires_grad):
+                return None
+            geometry = convolution.stride, convolution.padding, convolution.pads
+            found.append(Layer(weight, bias, *geometry, rectified=type(act) is ReLU6))
+        return found
 
 
 class EfficientNetLite(nn.Sequential):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, wrap_torch_function
 
@@ -24,6 +24,7 @@ CONVOLUTIONS = TRANSPOSED | {torch.conv2d, F.conv2d}
 WATCHED = CURVES | NORMS | CONVOLUTIONS
 _ENTERED = threading.local()  # how often the mode is entered, in "depth"
 ONEDNN: bool = torch.backends.mkldnn.is_available()
+PACKS = ONEDNN and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class AlikeInAnyBatch(TorchFunctionMode):
@@ -71,9 +72,25 @@ class AlikeInAnyBatch(TorchFunctionMode):
 
 def conv2d(x: Tensor, *args: Any) -> Tensor:
     """`F.conv2d`; while the mode is entered alike in any batch, also where it does not reach. Arguments by position."""
-    alike = getattr(_ENTERED, "depth", 0) and x.device.type == "cpu"
-    found: Tensor = _convolved(F.conv2d, (x, *args), {}) if alike else F.conv2d(x, *args)
+    found: Tensor = _convolved(F.conv2d, (x, *args), {}) if alike(x) else F.conv2d(x, *args)
     return found
+
+
+def alike(x: Tensor) -> bool:
+    """Whether the mode is entered, and x is where it matters."""
+    return getattr(_ENTERED, "depth", 0) > 0 and x.device.type == "cpu"
+
+
+class Conv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` by way of `conv2d`."""
+
+    counted = False  # by a digest of a network: it computes what PyTorch's does
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, H', W')."""
+        if torch.compiler.is_compiling():
+            return super().forward(x)
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 @wrap_torch_function(lambda network, x: (x,))
@@ -102,7 +119,7 @@ def _convolved(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     if small and plain and frozen and direct:
         pads = (-1,) if isinstance(padding, str) else _pair(padding)
         if all(0 <= pad < size for pad, size in zip(pads, weight.shape[2:], strict=False)):
-            return _Small.apply(x, weight, _turned(weight), bias, pads)
+            return _Small.apply(x, weight, bias, pads)
     if small and len(x) == 1:
         return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
     return func(*args, **kwargs)
@@ -124,6 +141,18 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, out: Tensor | No
     return torch.bmm(rows, matrices, out=out) if bias is None else torch.baddbmm(bias, rows, matrices, out=out)
 
 
+def multiplied(x: Tensor, matrix: Tensor, bias: Tensor | None, apart: bool = False) -> Tensor:
+    """`_pointwise` without a graph, (B, C, H, W) -> (B, D, H, W), no view; `apart`: one image after the other."""
+    if torch.is_autocast_enabled("cpu"):  # which no product into a given place asks
+        return torch.cat([_pointwise(part, matrix, bias) for part in (x.split(1) if apart else [x])])
+    shape = len(x), matrix.shape[1], *x.shape[2:]
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    rows, places = _rows(x), _rows(out)
+    for part, place in zip(rows.split(1), places.split(1), strict=True) if apart else [(rows, places)]:
+        _product(part, matrix, bias, out=place)
+    return out
+
+
 class _Pointwise(torch.autograd.Function):
     """`_pointwise` by frozen weights, as one node of the graph instead of six."""
 
@@ -132,12 +161,7 @@ class _Pointwise(torch.autograd.Function):
         """(B, C, H, W) -> (B, D, H, W); `apart`: one image after the other."""
         ctx.save_for_backward(matrix)
         ctx.apart = apart
-        if not apart:
-            return _pointwise(x, matrix, bias)
-        out = x.new_empty(len(x), *x.shape[2:], matrix.shape[1]).permute(0, 3, 1, 2)
-        for part, place in zip(_rows(x).split(1), _rows(out).split(1), strict=True):
-            _product(part, matrix, bias, out=place)
-        return out
+        return multiplied(x, matrix, bias, apart)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -151,44 +175,58 @@ class _Small(torch.autograd.Function):
     """A convolution of small images by oneDNN, however many there are, forwards and backwards."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, turned: Tensor, bias: Tensor | None, padding: tuple[int, ...]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
         """(B, C, H, W) -> (B, D, H', W')."""
-        ctx.save_for_backward(turned)
-        ctx.padding = tuple(size - 1 - pad for size, pad in zip(weight.shape[2:], padding, strict=True))
-        return _onednn(x, weight, bias, padding)
+        ctx.save_for_backward(weight)
+        ctx.padding = padding
+        return _onednn(x, weight, bias, padding, turned=False)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """(B, D, H', W') -> (B, C, H, W)."""
-        (turned,) = ctx.saved_tensors
-        return _onednn(gradients[0], turned, None, ctx.padding), None, None, None, None
+        (weight,) = ctx.saved_tensors
+        padding = tuple(size - 1 - pad for size, pad in zip(weight.shape[2:], ctx.padding, strict=True))
+        return _onednn(gradients[0], weight, None, padding, turned=True), None, None, None
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], *, turned: bool) -> Tensor:
+    """x convolved by frozen weights (D, C, H, W), or, `turned`, by those that hand gradients back, (C, D, H, W)."""
     last = any(one.is_contiguous(memory_format=torch.channels_last) for one in (x, weight))
+    if last and PACKS and not torch.is_grad_enabled():
+        placed = _kept(weight, turned, x.shape, padding), bias, padding, (1, 1), (1, 1), 1
+        found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, *placed, "none", [], "")
+        return found
     layout = torch.channels_last if last else torch.contiguous_format
+    weight = _kept(weight, turned) if turned else weight
     x, weight = x.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)
     return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
 
 
-# By the place of frozen weights: these, their version and the weights of the convolution that hands gradients back.
-_TURNED: dict[int, tuple[weakref.ref[Tensor], tuple[int, int], Tensor]] = {}
+# By the place of frozen weights: these, their version and what was made of them.
+_KEPT: dict[int, tuple[weakref.ref[Tensor], tuple[int, int], dict[Any, Tensor]]] = {}
 
 
-def _turned(weight: Tensor) -> Tensor:
-    """Weights (D, C, H, W) turned by half and with their channels exchanged, (C, D, H, W); kept as long as they are."""
+def _kept(weight: Tensor, turned: bool, size: torch.Size | None = None, padding: tuple[int, ...] = ()) -> Tensor:
+    """Weights (D, C, H, W), or `turned` by half and with their channels exchanged, made once as long as they are.
+
+    With the `size` of images and their padding they lie as oneDNN reads them: else it moves them in every pass.
+    """
     version = weight.data_ptr(), weight._version
-    known = _TURNED.get(id(weight))
+    known = _KEPT.get(id(weight))
     if known is None or known[0]() is not weight or known[1] != version:
-        layout = torch.channels_last if weight.is_contiguous(memory_format=torch.channels_last) else None
-        turned = weight.detach().flip(2, 3).transpose(0, 1)
-        turned = turned.contiguous(memory_format=layout or torch.contiguous_format)
         place = id(weight)
-        known = weakref.ref(weight, lambda _: _TURNED.pop(place, None)), version, turned
-        _TURNED[place] = known
-    return known[2]
+        known = weakref.ref(weight, lambda _: _KEPT.pop(place, None)), version, {}
+        _KEPT[place] = known
+    key = turned, size is not None and (size[1:], padding)
+    if key not in known[2]:
+        found = weight.detach()
+        if turned:
+            layout = torch.channels_last if found.is_contiguous(memory_format=torch.channels_last) else None
+            found = found.flip(2, 3).transpose(0, 1).contiguous(memory_format=layout or torch.contiguous_format)
+        if size is not None:
+            found = torch.ops.aten.mkldnn_reorder_conv2d_weight(found.to_mkldnn(), padding, (1, 1), (1, 1), 1, size)
+        known[2][key] = found
+    return known[2][key]
 
 
 def _pair(value: Any) -> tuple[int, ...]:

@@ -23,8 +23,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
     rest = -x.shape[-1] % TERMS
     weight = F.pad(weight, (0, rest)) if rest else weight
-    blocks = F.pad(x, (0, rest, 0, -len(x) % ROWS)).split(ROWS)
-    return torch.cat([F.linear(block, weight, bias) for block in blocks])[: len(x)]
+    missing = -len(x) % ROWS
+    x = F.pad(x, (0, rest, 0, missing)) if rest or missing else x
+    blocks = [F.linear(block, weight, bias) for block in (x.split(ROWS) if len(x) > ROWS else [x])]
+    found = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    return found[:-missing] if missing else found
 
 
 class Linear(nn.Linear):

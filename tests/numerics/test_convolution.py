@@ -92,7 +92,7 @@ def test_it_is_the_same_convolution(name: str) -> None:
     layer.float()
 
 
-def test_weights_that_change_are_turned_anew() -> None:
+def test_weights_that_change_are_laid_out_anew() -> None:
     layer = nn.Conv2d(48, 32, 3, padding=1).requires_grad_(False)
     x = images(3)
     for change in (lambda w: w, lambda w: w.mul_(2), lambda w: w.copy_(torch.randn_like(w))):
@@ -102,10 +102,10 @@ def test_weights_that_change_are_turned_anew() -> None:
             for here, there in zip(first_row(layer, x), plain, strict=True):
                 torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
     place = id(layer.weight)
-    assert place in convolution._TURNED
+    assert place in convolution._KEPT
     del layer
     gc.collect()
-    assert place not in convolution._TURNED
+    assert place not in convolution._KEPT
 
 
 @pytest.mark.parametrize("padding", [0, 2, (0, 1), "same", 3])
