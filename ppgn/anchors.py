@@ -25,7 +25,7 @@ SURVEY = 512  # members that everybody is asked about, to guess what they would 
 SHORTLIST = 192  # members that a condition is asked about because it was guessed to like them
 RIDGE = 100.0  # of the guess, a linear regression on codes, in members
 BATCH = 16  # drawings at a time
-CHUNK = 4096  # guesses at a time
+CHUNK = 1024  # guesses at a time
 LARGEST = torch.finfo(torch.float16).max
 SIMPLE = (str, int, float, tuple)  # settings that a digest counts
 Says = Callable[[nn.Module], Tensor]  # a network or a condition -> what it says of some drawings, (N, K)
@@ -71,7 +71,10 @@ class Answers:
         self.generator, self.prior = generator, prior
         self.model = digest(cast(nn.Module, generator), cast(nn.Module, prior))
         self.known: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # of whom was asked: rows (N,), rising, and answers
-        self.weights: dict[nn.Module, Tensor] = {}  # likewise, of a guess: (K, D + 1)
+        self.digests: dict[nn.Module, str] = {}  # of whom was asked
+        self.weights: dict[
+            nn.Module, tuple[Tensor, Tensor]
+        ] = {}  # of a guess: (K, N), and what N of a code and 1 count
 
     def ask(self, rows: Tensor, thing: nn.Module) -> Tensor:
         """What a network or condition says of members, rows (N,) -> (N, K), K = 1 for a condition."""
@@ -96,12 +99,19 @@ class Answers:
     def guess(self, rows: Tensor, thing: nn.Module) -> Tensor:
         """What it would say of members, rows (N,) -> (N, K), by the prior's own regression of it or the survey's."""
         if thing not in self.weights:
-            weight = self.prior.regression(digest(thing))
+            weight = self.prior.regression(self._digest(thing))
             if weight is None:
                 survey = torch.arange(min(SURVEY, len(self.prior)))
                 weight = regression(self.prior.codes(survey), self.ask(survey, thing))
-            self.weights[thing] = weight.float().cpu()
-        return _with_one(self.prior.codes(rows)).float().cpu() @ self.weights[thing].T
+            counting = weight.any(dim=0).nonzero()[:, 0].cpu()
+            self.weights[thing] = weight.float().cpu()[:, counting], counting
+        weight, counting = self.weights[thing]
+        return _with_one(self.prior.codes(rows)).float().cpu()[:, counting] @ weight.T
+
+    def _digest(self, thing: nn.Module) -> str:
+        if thing not in self.digests:
+            self.digests[thing] = digest(thing)
+        return self.digests[thing]
 
     @torch.no_grad()
     def _say(self, thing: nn.Module, rows: Tensor) -> Tensor:
@@ -115,7 +125,7 @@ class Answers:
 
     def _path(self, thing: nn.Module) -> Path | None:
         ours = type(thing).__module__.startswith("ppgn.")
-        return paths.cache() / f"answers-{self.model}-{digest(thing)}.safetensors" if ours else None
+        return paths.cache() / f"answers-{self.model}-{self._digest(thing)}.safetensors" if ours else None
 
     def _recall(self, thing: nn.Module) -> tuple[Tensor, Tensor]:
         nothing = torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float16)
@@ -153,5 +163,6 @@ def digest(*modules: nn.Module) -> str:
                 found.update(repr((name, type(part).__name__, sorted(told.items()))).encode())
         for name, tensor in chain(module.named_parameters(), module.named_buffers()):
             precise = tensor.detach().float() if tensor.is_floating_point() else tensor
-            found.update(name.encode() + precise.contiguous().cpu().numpy().tobytes())
+            found.update(name.encode())
+            found.update(precise.contiguous().cpu().numpy().data)
     return found.hexdigest()

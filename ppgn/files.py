@@ -92,17 +92,20 @@ def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None
 def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save` wrote: tensors on the CPU, and the metadata with "format" among them. Nothing is unpickled.
 
-    What was read must have the digest that the file tells, or the one in SHA256SUMS beside it; stderr says where there
-    is neither. Raises `InputError` that ends in `advice` for a file of none of the `formats`, and for a damaged one.
+    The file must have the digest in SHA256SUMS beside it or, where it is not listed there, what was read the one that
+    the file tells; stderr says where there is neither. Raises `InputError` that ends in `advice` for a file of none of
+    the `formats`, and for a damaged one.
     """
     with _opened(path, formats, advice, "pt") as (file, metadata):
         tensors, texts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     told, listed = texts.get("digest"), _listed(Path(path))
     if told is None and listed is None:
         print(f"ppgn: '{path}' tells no digest, so that damage would go unnoticed", file=sys.stderr)
-    if (told is not None and told != digest(tensors, texts)) or (
-        listed is not None and listed != hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    ):
+    if listed is not None:
+        whole = hashlib.sha256(Path(path).read_bytes()).hexdigest() == listed
+    else:
+        whole = told is None or told == digest(tensors, texts)
+    if not whole:
         raise InputError(f"'{path}' is damaged: its digest is not that of what it holds; get it anew")
     return tensors, metadata
 

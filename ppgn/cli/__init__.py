@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from keyword import iskeyword
 
@@ -86,11 +88,28 @@ def _run(words: list[str]) -> int:
     else:
         progress.say("starting")
         try:
-            run: Callable[[list[str]], int] = importlib.import_module(f"ppgn.cli.{verb}{'_' * iskeyword(verb)}").main
+            with _no_garbage():
+                run: Callable[[list[str]], int] = importlib.import_module(
+                    f"ppgn.cli.{verb}{'_' * iskeyword(verb)}"
+                ).main
             return run(words[1:])
         finally:
             progress.hush()
     return 0
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """While PyTorch is imported nobody looks for garbage, nor later in what was: that took a tenth of the start."""
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _unknown(words: list[str]) -> InputError:

@@ -38,7 +38,7 @@ def search(
     systems: Sequence[str] = SYSTEMS,  # search samplers; gradient is a chain of `sampler` that is given the gradient
     generations: int = 50,  # of each search
     population: int = 40,  # pictures of a generation
-    sigma: float = 1.0,  # standard deviation of the first codes
+    sigma: float = 1.0,  # standard deviation of codes, by and large
     precision: str = "float32",  # of drawing and scoring in a search; bfloat16 takes half the time on many CPUs
     seeds: Any = "0",  # of the first unit; they go on counting from unit to unit
     **options: Any,  # the fields of Task

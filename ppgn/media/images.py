@@ -111,7 +111,8 @@ def write(path: str | Path, image: Tensor | Image.Image) -> None:
     Raises `InputError` for a suffix without a format and where the system refuses to write.
     """
     path = Path(path)
-    formats = Image.registered_extensions()
+    Image.preinit()  # the usual formats; all others take as long to import as a picture to write
+    formats = Image.EXTENSION if path.suffix.lower() in Image.EXTENSION else Image.registered_extensions()
     if path.suffix.lower() not in formats:
         raise InputError(f"cannot tell an image format from '{path.name}'; give a name that ends in .png or .jpg")
     buffer = io.BytesIO()

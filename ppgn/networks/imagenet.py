@@ -71,6 +71,8 @@ def load(
     body.to(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     restorable = weights == "default"
     network = Network(body, preprocessing, name=name, restorable=restorable, rebuilt_with=rebuilt_with, copy=False)
+    if isinstance(body, efficientnet_lite.EfficientNetLite):
+        network.classes = len(body.get_parameter("classifier.bias"))  # other networks tell by a forward pass
     if network.classes == 1000:
         network.labels = labels.imagenet()
     return network

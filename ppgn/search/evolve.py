@@ -44,7 +44,7 @@ def evolve(
     prior: Any = None,  # what keeps the pictures natural; null is what suits the sampler
     generations: int = 50,  # in all, those of an earlier run among them
     population: int = 40,  # pictures of a generation
-    sigma: float = 1.0,  # standard deviation of the first codes; codes are signed. 3 suits fc6 of CaffeNet
+    sigma: float = 1.0,  # standard deviation of codes, by and large; they are signed. 3 suits fc6 of CaffeNet
     seed: int = 0,  # another seed is another search
     trust: Any = (),  # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     # -- on which machine --

@@ -61,7 +61,7 @@ class _Surveying:
         self.fitness = torch.full((len(self.codes),), torch.nan, dtype=torch.float64)
         self.shown = torch.zeros(len(self.codes), dtype=torch.bool)
         self.rows: list[Tensor] = []  # of each generation of the survey
-        ball = CMAES(step=settings.step, radius=settings.radius)
+        ball = CMAES(step=settings.step, mean_rate=1.0, radius=settings.radius)
         self.inner = ball.begin(replace(space, sigma=1.0))
         self.anchor: Tensor | None = None
 
@@ -95,7 +95,7 @@ class _Surveying:
 class _Denoising:
     def __init__(self, settings: Natural, space: Space) -> None:
         self.settings, self.space = settings, space
-        self.inner = CMAES(radius=1.0).begin(space)
+        self.inner = CMAES(step=1.0, mean_rate=1.0, radius=1.0).begin(space)
 
     def ask(self) -> Tensor:
         h, prior = self.inner.ask(), self.space.prior

@@ -30,9 +30,9 @@ class Search:
         search.tell(scores)
 
     model: as `ppgn.load` takes it. sampler: a name of conf/search, "module:Class", a mapping or an object
-    (`ppgn.search.contract.SearchSampler`). population: pictures of a generation. sigma: the standard deviation of the
-    first codes; codes are signed and nowhere clipped. prior: as `PPGN.choose_prior` takes it; None is what suits the
-    sampler. Raises `InputError` for what cannot be used.
+    (`ppgn.search.contract.SearchSampler`). population: pictures of a generation. sigma: the standard deviation of
+    codes, by and large; they are signed and nowhere clipped. prior: as `PPGN.choose_prior` takes it; None is what suits
+    the sampler. Raises `InputError` for what cannot be used.
     """
 
     def __init__(

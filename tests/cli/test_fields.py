@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,30 @@ def test_a_key_may_choose_the_function_and_rename_a_parameter(conf: Path) -> Non
         fields.command("verb", {"what": "three"})
     with pytest.raises(InputError, match="what is missing"):
         fields.command("verb", {})
+
+
+@pytest.mark.parametrize("folder", ["ppgn/samplers", "ppgn/cli", "tests/cli"])
+def test_comments_are_those_that_python_finds(folder: str) -> None:
+    for path in (Path(__file__).parents[2] / folder).glob("*.py"):
+        found = fields._Module(path.stem, path)
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        comments = [token for token in tokens if token.type == tokenize.COMMENT]
+        trailing = {t.start[0]: t.string[1:].strip() for t in comments if t.line[: t.start[1]].strip()}
+        assert found.trailing == trailing, path
+        assert found.own == {t.start[0]: t.string[1:].strip() for t in comments if t.start[0] not in trailing}, path
+
+
+def test_the_standard_library_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = fields._Module.__init__
+
+    def noted(self: fields._Module, name: str, path: Path) -> None:
+        read.append(name)
+        original(self, name, path)
+
+    monkeypatch.setattr(fields._Module, "__init__", noted)
+    fields._module.cache_clear()
+    assert "steps" in fields.of("ppgn.samplers.anchored.Anchored")
+    assert "ppgn.contracts" in read
+    assert "typing" not in read
+    assert fields.of("typing.Protocol") == {}

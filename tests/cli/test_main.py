@@ -69,3 +69,10 @@ def test_output_may_be_cut_short() -> None:
     command = f"{sys.executable} -m ppgn models | true"
     run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_what_was_imported_is_not_searched_for_garbage() -> None:
+    code = "import gc; from ppgn.cli import main; main(['units']); print(gc.isenabled(), gc.get_freeze_count())"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert told[-2] == "True"
+    assert int(told[-1]) > 10000

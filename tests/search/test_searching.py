@@ -60,7 +60,7 @@ def test_codes_and_pictures_are_the_same_until_told() -> None:
 
 
 def test_codes_are_signed_and_as_wide_as_sigma() -> None:
-    codes = search(sigma=3.0, population=200).ask()[0]
+    codes = search(sampler="genetic", sigma=3.0, population=200).ask()[0]
     assert codes.std() == pytest.approx(3.0, rel=0.1)
     assert (codes < 0).any()
 
