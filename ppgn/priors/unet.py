@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.errors import InputError
+from ppgn.arguments import whole
 from ppgn.numerics.linear import Linear
 from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, spatial, zero
 from ppgn.priors.noise_conditional import embed, waves
@@ -34,12 +33,12 @@ class _Block(nn.Module):
 
 
 class UNet(EveryLevel, Denoiser):
-    """R(h, σ) for codes (C, H, W) near `mean` and of standard deviation `scale`, for every σ from low to high `sigmas`.
+    """R(h, σ) for codes (C, H, W) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
     Squares of `patch` x `patch` places are one place of the network's highest resolution, which every further entry of
     `widths` halves; H and W are multiples of patch · 2^(len(widths) − 1). `depth` blocks stand at every resolution,
     before and after the lowest one. Preconditioned as in Karras et al. 2022; `residual` takes the noise level `sigma`,
-    `at` gives the prior of another. Before training it is the best linear denoiser of such codes, white ones.
+    `at` gives the prior of another. Before training it is h / (1 + σ²).
 
     Source: Ronneberger et al. 2015 (U-Net); Karras et al. 2022, Table 1; Perez et al. 2018 (FiLM); Hoogeboom et al.
     2023 (arXiv 2301.11093: patches). Raises `InputError` for codes of another shape.
@@ -53,16 +52,11 @@ class UNet(EveryLevel, Denoiser):
         sigmas: Sequence[float],
         sigma: float,
         *,
-        mean: float = 0.0,
-        scale: float = 1.0,
         patch: int = 1,
         embedding: int = 128,
     ) -> None:
         super().__init__(code_shape, sigmas, sigma)
-        if not (math.isfinite(mean) and 0 < scale < math.inf and patch >= 1):
-            given = f"mean={mean}, scale={scale}, patch={patch}"
-            raise InputError(f"prior: {given}; expected a finite mean, a scale above 0 and a patch from 1 up")
-        self.mean, self.scale, self.patch = mean, scale, patch
+        self.patch = whole("prior: patch", patch)
         channels = spatial(code_shape, patch * 2 ** (len(widths) - 1))[0] * patch**2
 
         def blocks(width: int) -> nn.ModuleList:
@@ -79,10 +73,9 @@ class UNet(EveryLevel, Denoiser):
 
     def denoise(self, h: Tensor, sigma: Tensor) -> Tensor:
         """Noisy codes (B, C, H, W) and their noise levels, (B,), or (1,) for all rows -> R(h, σ), (B, C, H, W)."""
-        c_skip, c_out, c_in = preconditioning(sigma / self.scale, dims=3)
+        c_skip, c_out, c_in = preconditioning(sigma, dims=3)
         level = self.embed(waves(sigma, self.sigmas))
-        white = (h - self.mean) / self.scale
-        y, kept = self.stem(F.pixel_unshuffle(c_in * white, self.patch)), []
+        y, kept = self.stem(F.pixel_unshuffle(c_in * h, self.patch)), []
         for number, blocks in enumerate(self.encoders):
             y = _through(blocks, y, level)
             if number < len(self.downs):
@@ -91,7 +84,7 @@ class UNet(EveryLevel, Denoiser):
         for number in reversed(range(len(self.ups))):
             y = _through(self.decoders[number], kept[number] + self.ups[number](y), level)
         found = F.pixel_shuffle(self.head(F.silu(self.norm(y))), self.patch)
-        return self.mean + self.scale * (c_skip * white + c_out * found)
+        return c_skip * h + c_out * found
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Codes (B, C, H, W) with noise σ -> R(h, σ) − h, alike; x is ignored."""
