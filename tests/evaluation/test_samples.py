@@ -28,7 +28,8 @@ from ppgn.media import images
 from ppgn.metrics import accuracy, diversity, fidelity
 from ppgn.model import PPGN, load
 from ppgn.photographs import Photographs
-from ppgn.priors.dae import DAE, ImageDAE
+from ppgn.priors.dae import DAE
+from ppgn.priors.unet import UNet
 from ppgn.samplers.annealed import Annealed
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
@@ -213,9 +214,9 @@ def trained(model: PPGN, photos: np.ndarray) -> PPGN:
     trained = model.with_prior("dae", DAE([8], [8], 0.5), settings)
     trained.save("trained.safetensors")
     generator = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, 16, 16]}
-    settings = {"_target_": "ppgn.priors.dae.ImageDAE", "widths": [4, 4], "sigma": 0.1, "code_shape": [3, 16, 16]}
-    pixels = PPGN.from_config({"generator": generator})
-    pixels.with_prior("image_dae", ImageDAE([3, 16, 16], [4, 4], 0.1), settings).save("pixels.safetensors")
+    settings = {"widths": [4, 4], "depth": 1, "sigmas": [0.1, 5.0], "sigma": 0.4, "code_shape": [3, 16, 16]}
+    unet, settings["_target_"] = UNet(**settings), "ppgn.priors.unet.UNet"
+    PPGN.from_config({"generator": generator}).with_prior("image_unet", unet, settings).save("pixels.safetensors")
     return load("trained.safetensors")
 
 
@@ -235,7 +236,7 @@ def test_every_variant_is_measured_or_skipped(trained: PPGN, classifier: Setting
         assert Image.open(f"out/grid_{name}.png").size == (2 * 18 + 2, 2 * 18 + 2)
     facts = {name: facts for name, facts in table.facts.items() if name != "joint"}
     assert {name: (fact["model"], fact["prior"], fact["sampler"]["_target_"]) for name, fact in facts.items()} == {
-        "ppgn_x": ("pixels.safetensors", "image_dae", "Langevin"),
+        "ppgn_x": ("pixels.safetensors", "image_unet", "Annealed"),
         "dgn_am": ("trained.safetensors", "gaussian", "Langevin"),
         "dgn_am_released": ("trained.safetensors", "gaussian", "DGNAM"),
         "ppgn_h": ("trained.safetensors", "dae", "Langevin"),
@@ -282,7 +283,7 @@ def test_a_prior_that_the_model_lacks_is_skipped_with_its_recipe(
 @pytest.mark.parametrize(
     ("name", "prior", "expected"),
     [
-        ("ppgn_x", "image_dae", Langevin(epsilon1=1.0, epsilon2=0.02, epsilon3=0.07, clip=(0.0, 1.0))),
+        ("ppgn_x", "image_unet", Annealed(epsilon2=1.0, jacobian="exact", steps=40)),
         ("dgn_am", "gaussian", Langevin(epsilon1=0.0, epsilon3=0.0)),
         ("dgn_am_released", "gaussian", DGNAM()),
         ("ppgn_h", "dae", Langevin()),
