@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import platform
@@ -14,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import ppgn.model
@@ -32,6 +33,7 @@ from ppgn.drawn import caption
 from ppgn.engines.cluster import Cluster
 from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
 from ppgn.engines.processes import Processes
+from ppgn.engines.threads import Threads
 from ppgn.errors import InputError, unknown
 from ppgn.media import images, medium
 from ppgn.model import PPGN, named
@@ -47,6 +49,7 @@ from ppgn.shards import Part
 PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
+MOST_THREADS = 16  # batches at a time in this process; each takes memory of its own
 TRIES = 5  # of a batch whose worker is lost again and again without getting further
 _SHARE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
@@ -79,7 +82,9 @@ def sample(
     # modules and files of code whose parts a checkpoint may name, as [mine,parts.py]
     trust: Any = (),
     # -- on which machine --
-    batch_size: Any = "auto",  # chains walked together; auto is up to 8, on a GPU 256. Too little memory halves it
+    # chains walked together; auto is up to 8, on a GPU 256. Too little memory halves it. With a model that comes along
+    # every CPU thread walks a batch of its own (OMP_NUM_THREADS says how many there are)
+    batch_size: Any = "auto",
     device: Any = "auto",  # cpu, cuda or cuda:N; auto is the GPU if there is one
     devices: int = 1,  # how many of them; each has a process of its own. A process that is killed is replaced
     oversubscribe: bool = False,  # true allows more processes than there are devices or cores
@@ -175,6 +180,13 @@ class _Chains:
     half: bool
     frames: Frames | None
 
+    def copy(self) -> _Chains:
+        """The same with networks of its own, for a thread: they note what passes through them."""
+        known: dict[int, Any] = {}
+        run = copy.copy(self.run)
+        run.conditions, run.opinion = copy.deepcopy((run.conditions, run.opinion), known)
+        return replace(self, walk=copy.deepcopy(self.walk, known), run=run)
+
     def __call__(self, batch: Batch, tell: Callable[[Seen], None]) -> Part:
         steps = Steps(tell, self.frames)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
@@ -190,14 +202,37 @@ def _engine(given: Mapping[str, Any]) -> Engine:
         if given["cluster"] is None:
             raise InputError(f"workers={workers} are of a cluster: add cluster=auto, or give devices={workers}")
     if given["cluster"] is None and devices == 1:
-        return Here(arguments.device(given["device"]))
+        return _here(given, arguments.device(given["device"]))
     if given["animate"] is not None:
         raise InputError("animate shows the chains of one process: leave out devices and cluster")
     if given["cluster"] is None:
-        return Processes(devices, arguments.device(given["device"]), given["oversubscribe"])
+        threads = 1 if _is_small(given) else None
+        return Processes(devices, arguments.device(given["device"]), given["oversubscribe"], threads)
     if devices > 1:
         raise InputError(f"devices={devices} are of this machine; with a cluster give workers={devices} instead")
     return Cluster(given["cluster"], workers, str(given["device"]))
+
+
+def _is_small(given: Mapping[str, Any]) -> bool:
+    """Whether several threads are too many for one batch: for the models that come along."""
+    model = given["model"]
+    return isinstance(model, str) and model in files.shipped(files.MODEL) and not given["compile"]
+
+
+def _here(given: Mapping[str, Any], device: torch.device) -> Here:
+    """This process. Where a batch is too small for several threads, each walks one of its own.
+
+    Who follows the steps, wants frames of them or brings a function hears of one batch at a time.
+    """
+    if device.type != "cpu" or not _is_small(given):
+        return Here(device)
+    seeds = -(-len(arguments.seeds(given["seeds"])) // share_of(given["shard"])[1])
+    each = given["batch_size"] if type(given["batch_size"]) is int else 1
+    size = min(torch.get_num_threads(), MOST_THREADS, -(-seeds // max(each, 1)))
+    followed = type(progress_.follower()) is not progress_.Follower or given["animate"] is not None
+    brought = any(callable(given[key]) and not isinstance(given[key], nn.Module) for key in ("target", "condition"))
+    ranked = given["best"] is not None and given["rank"] == "realism"
+    return Here(device, threads=1) if size < 2 or followed or brought or ranked else Threads(size)
 
 
 def _worker(given: dict[str, Any], tag: str, versions: Mapping[str, str], device: str) -> Walk:
@@ -478,7 +513,7 @@ def _draw(plan: _Plan, engine: Engine) -> None:
     watch.total = sum(len(batch.seeds) for batch in waiting)
     places = {batch.chains for batch in waiting}
     losses, saved, last = _Losses(engine.size), 0, time.perf_counter()
-    engine.hire((lambda _: plan.walk) if isinstance(engine, Here) else _maker(plan), watch.tell)
+    engine.hire(_maker(plan, engine), watch.tell)
     while waiting or engine.at_work:
         if not engine.at_work:
             last = time.perf_counter()
@@ -509,7 +544,10 @@ def _draw(plan: _Plan, engine: Engine) -> None:
         raise InputError(f"{losses.given_up}; the others are done; resume=true goes on with the rest")
 
 
-def _maker(plan: _Plan) -> Callable[[str], Walk]:
+def _maker(plan: _Plan, engine: Engine) -> Callable[[str], Walk]:
+    if isinstance(engine, Here):
+        walks = chain([plan.walk], iter(plan.walk.copy, None))
+        return lambda _: next(walks)
     return partial(_worker, dict(plan.given), plan.run.tag, files.versions())
 
 

@@ -91,12 +91,12 @@ class Engine(Protocol):
 
 
 class Here:
-    """This process: one worker, which walks in `wait`."""
+    """This process: one worker, which walks in `wait`; PyTorch has so many `threads` meanwhile, if that is said."""
 
-    size = 1
+    size: int = 1
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, threads: int | None = None) -> None:
+        self.device, self.threads = device, threads
         self.batch: Batch | None = None
 
     def hire(self, make: Callable[[str], Walk], tell: Tell) -> None:
@@ -127,6 +127,9 @@ class Here:
             return [(batch, error)]
 
     def __enter__(self) -> Self:
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or self.before)
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.before)

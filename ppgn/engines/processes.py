@@ -37,8 +37,13 @@ class _Worker:
 class Processes:
     """`ppgn.engines.contract.Engine`: so many processes, on as many GPUs or on the cores."""
 
-    def __init__(self, size: int, device: torch.device, oversubscribe: bool = False) -> None:
-        """Raises `InputError` where they are more than this machine has devices for."""
+    def __init__(
+        self, size: int, device: torch.device, oversubscribe: bool = False, threads: int | None = None
+    ) -> None:
+        """Each takes so many threads, or its share of the cores.
+
+        Raises `InputError` where they are more than this machine has devices for.
+        """
         if ":" in str(device):
             raise InputError(f"device={device} is one device, not devices={size}; use device={device.type}")
         gpus = torch.cuda.device_count()
@@ -48,7 +53,7 @@ class Processes:
             raise InputError(f"{given}; use fewer, or oversubscribe=true")
         self.size, self.device = size, device
         self.names = [f"cuda:{place % gpus}" if device.type == "cuda" else "cpu" for place in range(size)]
-        self.threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores() // size))
+        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS") or max(1, cores() // size))
         self.workers: dict[Connection, _Worker] = {}
 
     def hire(self, make: Callable[[str], Walk], tell: Tell) -> None:

@@ -101,7 +101,7 @@ def drawn(*more: str, steps: int = 30) -> dict[str, Any]:
     others, started, before = busy(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "ppgn", "sample", *WORDS, f"steps={steps}", *more, f"out={folder}/o"]
-        environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
         subprocess.run(line, env=environment, check=True, capture_output=True, cwd=folder)
         said = json.loads(Path(folder, "o", "report.json").read_text())
     whole, spent = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
