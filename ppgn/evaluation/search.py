@@ -78,7 +78,7 @@ def search(
             {"unit": unit, **{key: float(column[row]) for key, column in values.items()}}
             for row, unit in enumerate(names)
         ]
-        captions = [f"{unit} {row['activation']:.2f}" for unit, row in zip(names, facts, strict=True)]
+        captions = [f"{unit}\n{row['activation']:.2f}" for unit, row in zip(names, facts, strict=True)]
         figures = panel.figures(drawn, [key for key in FIGURES if key == "kid" or key in values], values)
         table.add(name, figures, {f"grid_{name}": grid(drawn, captions)}, units=facts)
 

@@ -165,9 +165,11 @@ def in_folder(samples: Stored, side: int, batch_size: int, progress: bool = Fals
 
 
 def grid(drawn: Drawn, captions: Sequence[str] | None = None, shown: int = SHOWN) -> Any:
-    """Up to `shown` pictures of every condition in a row; with `captions`, all with that of their condition."""
+    """Up to `shown` pictures of every condition in a row; with `captions`, all, larger, with their condition's."""
     if captions is not None:
-        return images.grid(drawn.pictures, captions=[captions[number] for number in drawn.targets.tolist()])
+        return images.grid(
+            drawn.pictures, captions=[captions[number] for number in drawn.targets.tolist()], scale="auto"
+        )
     present, counts = drawn.targets.unique(return_counts=True)
     each = min(shown, int(counts.min()))
     rows = torch.cat([drawn.pictures[drawn.targets == number][:each] for number in present])

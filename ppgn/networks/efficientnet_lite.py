@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +92,7 @@ class Block(nn.Sequential):
         last = "bn2" if wider == 1 else "bn3"
         super().__init__(OrderedDict([*layers, (last, Norm(outputs, nn.Identity()))]))
         self.added = stride == 1 and channels == outputs
+        self._known: tuple[list[Any], list[Layer] | None] = [], None  # by activations and weights: the layers
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
@@ -105,18 +107,30 @@ class Block(nn.Sequential):
         """Its convolutions as `Chained` takes them, where that computes what they do and nobody listens to them."""
         if not alike(x) or torch.get_num_threads() > 1 or torch.is_autocast_enabled("cpu"):
             return None
-        parts, found = list(self._modules.values()), []
+        parts = list(self._modules.values())
         if any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts):
             return None
-        for convolution, act in zip(parts[::2], parts[1::2], strict=True):
-            if not isinstance(convolution, Convolution) or type(act) not in (ReLU6, nn.Identity):
+        convolutions, acts = parts[::2], parts[1::2]
+        known: list[Any] = [type(act) for act in acts]
+        for convolution in convolutions:
+            known += [cast(Tensor, convolution.weight).data_ptr(), id(convolution.bias)]
+        if self._known[0] != known:
+            made = [_layer(*pair) for pair in zip(convolutions, acts, strict=True)]
+            layers = [layer for layer in made if layer is not None]
+            self._known = known, layers if len(layers) == len(made) else None
+        for layer in self._known[1] or ():
+            if layer.weight.requires_grad or (layer.bias is not None and layer.bias.requires_grad):
                 return None
-            weight, bias = convolution.weight, convolution.bias
-            if weight.requires_grad or (bias is not None and bias.requires_grad):
-                return None
-            geometry = convolution.stride, convolution.padding, convolution.pads
-            found.append(Layer(weight, bias, *geometry, rectified=type(act) is ReLU6))
-        return found
+        return self._known[1]
+
+
+def _layer(convolution: nn.Module, act: nn.Module) -> Layer | None:
+    """A convolution and what follows it, if that is ReLU6 or nothing."""
+    if not isinstance(convolution, Convolution) or type(act) not in (ReLU6, nn.Identity):
+        return None
+    matrix = convolution.weight.detach().flatten(1)[None] if convolution.kernel_size == (1, 1) else None
+    geometry = convolution.stride, convolution.padding, convolution.pads
+    return Layer(convolution.weight, convolution.bias, *geometry, type(act) is ReLU6, matrix)
 
 
 class EfficientNetLite(nn.Sequential):

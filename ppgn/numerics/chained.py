@@ -23,6 +23,7 @@ class Layer(NamedTuple):
     padding: tuple[int, ...] | str
     pads: Callable[[Tensor], Sequence[int]]  # what F.pad adds before it: left, right, above, below, or nothing
     rectified: bool  # whether ReLU6 follows
+    matrix: Tensor | None  # (1, D, C) of a pointwise one, and no weight of its own
 
 
 class Chained(torch.autograd.Function):
@@ -38,8 +39,8 @@ class Chained(torch.autograd.Function):
         padded, out = [], x
         for layer in layers:
             seen, pads = None, layer.pads(out)
-            if layer.weight.shape[2:] == ONE:
-                bias, rows, matrix = layer.bias, _rows(out), layer.weight.flatten(1).t().expand(len(x), -1, -1)
+            if layer.matrix is not None:
+                bias, rows, matrix = layer.bias, _rows(out), _each(layer.matrix.transpose(1, 2), x)
                 changed = torch.bmm(rows, matrix) if bias is None else torch.baddbmm(bias, rows, matrix)
                 out = _placed(changed, out.shape[2:])
             else:
@@ -63,9 +64,8 @@ class Chained(torch.autograd.Function):
             out, seen = kept.pop(), kept.pop()
             if out is not None:
                 found = _clamped_back(found, out, 0, 6)
-            if seen is None:
-                matrix = layer.weight.flatten(1).expand(len(x), -1, -1)
-                found = _placed(torch.bmm(_rows(found), matrix), found.shape[2:])
+            if layer.matrix is not None:
+                found = _placed(torch.bmm(_rows(found), _each(layer.matrix, x)), found.shape[2:])
                 continue
             geometry = layer.stride, layer.padding, ONE, False, (0, 0), len(layer.weight)
             found = _convolved_back(found, seen, layer.weight, None, *geometry, (True, False, False))[0]
@@ -73,6 +73,11 @@ class Chained(torch.autograd.Function):
                 left, right, above, below = pads
                 found = found[:, :, above : found.shape[2] - below, left : found.shape[3] - right]
         return found + gradients[0] if ctx.added else found, None, None, None
+
+
+def _each(matrix: Tensor, x: Tensor) -> Tensor:
+    """(1, D, C), once for each of B images."""
+    return matrix if len(x) == 1 else matrix.expand(len(x), -1, -1)
 
 
 def _rows(x: Tensor) -> Tensor:

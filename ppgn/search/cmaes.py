@@ -19,10 +19,9 @@ class CMAES:
 
     That form suits codes of hundreds and thousands and short searches; it looks at ranks alone. The first codes are
     N(0, (`step` · σ)²), σ that of the space. The mean moves `mean_rate` times as far as the weighted mean of the best
-    codes; 1 is the textbook's. The defaults search near the mean and move it far, which finds more in hundreds of
-    numbers if scores are exact; where they are about as noisy as codes differ, step=1 and mean_rate=1 find more.
-    Neither the mean nor codes of D numbers get longer than `radius` · σ √D; without it they are free. Raises
-    `InputError` for settings that cannot be.
+    codes; 1 is the textbook's. The defaults look near the mean and move it far: among hundreds of numbers that finds
+    more, unless scores are noisy. Neither the mean nor codes of D numbers get longer than `radius` · σ √D; without it
+    they are free. Raises `InputError` for settings that cannot be.
 
     Source: Hansen & Ostermeier 2001; Ros & Hansen 2008 (separable); `mean_rate` is c_m in Hansen 2016 (arXiv
     1604.00772); for neurons Wang & Ponce 2022 (GECCO).

@@ -1,6 +1,7 @@
 """How fast chains step and training runs, beside the bare networks and beside the published loop.
 
-    python tests/benchmarks/sampling.py [--json] [--quick] [--compile] [--batches 1 8 32] [--threads 1] [--device cpu]
+    python tests/benchmarks/sampling.py [--json] [--quick | --own] [--compile] [--batches 1 8 32] [--threads 1]
+        [--device cpu]
 
 What is compared runs alternately in one process, so that a busy machine slows all of it alike; figures are medians of
 the ratios of neighbouring runs, with their quartiles. The chains look at their images without random views. The last
@@ -376,6 +377,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", type=int, nargs="+", help="chains at a time; 1 8 32, on a GPU 256 as well")
     parser.add_argument("--rounds", type=int, help="runs of everything at every batch size; 11")
     parser.add_argument("--quick", action="store_true", help="3 runs at batch sizes 1 and 8, no memory, no CaffeNet")
+    parser.add_argument("--own", action="store_true", help="our steps and their floors alone")
     parser.add_argument("--compile", action="store_true", help="compare our step with compile=true as well")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -400,18 +402,21 @@ def main(words: Sequence[str] | None = None) -> int:
         "sampling": [],
     }
     say: Callable[[object], None] = (lambda _: None) if options.json else print
-    networks = Networks(options.model, device, caffenet=not options.quick)
+    networks = Networks(options.model, device, caffenet=not (options.quick or options.own))
     for batch in batches:
-        found = row(batch, interleaved(networks.steps(batch, compile=options.compile), rounds, clock))
-        if not options.quick:
+        steps = networks.steps(batch, compile=options.compile)
+        steps = {name: step for name, step in steps.items() if not (options.own and name.startswith("released"))}
+        found = row(batch, interleaved(steps, rounds, clock))
+        if not (options.quick or options.own):
             again = ["--memory", str(batch), "--threads", str(options.threads), "--device", str(device)]
             command = [sys.executable, __file__, *again, "--model", options.model]
             found |= json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         report["sampling"].append(found)
         say(json.dumps(found))
     del networks
-    report["training"] = training(rounds, device)
-    report["help_seconds"] = help_seconds(min(rounds, 5))
+    if not options.own:
+        report["training"] = training(rounds, device)
+        report["help_seconds"] = help_seconds(min(rounds, 5))
     print(json.dumps(report))
     return 0
 

@@ -85,6 +85,22 @@ def test_who_listens_to_a_layer_hears_it(nodes: list[int]) -> None:
     assert nodes == [2, 2]
 
 
+def test_weights_and_activations_that_change_are_noticed(nodes: list[int]) -> None:
+    block, x = built("added"), images(2)
+    with AlikeInAnyBatch():
+        before = block(x)
+        block.conv_pw.weight.mul_(0.5)
+        assert torch.equal(block(x), block._plain(x))
+        block.conv_pwl.weight.data = 2 * block.conv_pwl.weight
+        assert torch.equal(block(x), block._plain(x))
+        block.double()
+        assert torch.equal(block(x.double()), block._plain(x.double()))
+        block.float().bn1 = nn.Tanh()
+        assert torch.equal(block(x), block._plain(x))
+    assert not torch.equal(block(x), before)
+    assert nodes == [2, 2, 2, 2]
+
+
 def test_what_is_not_a_number_stays_none() -> None:
     block, x = built("strided"), images(2)
     x[0, 0, 6, 6] = float("nan")
