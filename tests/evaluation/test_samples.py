@@ -281,7 +281,7 @@ def test_a_prior_that_the_model_lacks_is_skipped_with_its_recipe(
 @pytest.mark.parametrize(
     ("name", "prior", "expected"),
     [
-        ("ppgn_x", "image_unet", Annealed(epsilon2=1.0, jacobian="exact", steps=40)),
+        ("ppgn_x", "image_unet", Annealed(epsilon2=1.0, jacobian="exact", steps=80)),
         ("dgn_am", "gaussian", Langevin(epsilon1=0.0, epsilon3=0.0)),
         ("dgn_am_released", "gaussian", DGNAM()),
         ("ppgn_h", "dae", Langevin()),
