@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ import ppgn.model
 from ppgn import arguments, building, files, folders, paths, runs, second_opinion, shards
 from ppgn import progress as progress_
 from ppgn.conditions import words
-from ppgn.contracts import Generator, Samples
+from ppgn.contracts import Generator, Samples, Starting
 from ppgn.drawn import caption
 from ppgn.engines.cluster import Cluster
 from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
@@ -93,8 +93,9 @@ def sample(
     cluster: str | None = None,
     workers: int | None = None,  # of the cluster, at most; null is a worker for every GPU, or core, as it grows
     precision: str = "float32",  # float64 for exactness; bfloat16 for speed on a GPU
-    # true puts the generator through torch.compile: half a minute or more before the first step, then faster steps. It
-    # rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++ compiler
+    # true puts the generator through torch.compile: half a minute or more before the first step, then other steps, on
+    # a CPU no faster ones. It rounds differently, and a chain amplifies that: a seed gives another picture. Needs a C++
+    # compiler
     compile: bool = False,
     progress: bool = False,
     command: str | None = None,
@@ -173,19 +174,28 @@ class _Plan:
 class _Chains:
     """What every worker holds: the models, and how they are asked. Walks a batch of seeds -> what it gave."""
 
-    walk: Callable[..., Samples]  # `run_chains` of a noise
+    walk: partial[Samples]  # `run_chains` of a noise
     run: Run  # that describes samples
     device: torch.device
     dtype: torch.dtype
     half: bool
     frames: Frames | None
 
-    def copy(self) -> _Chains:
-        """The same with networks of its own, for a thread: they note what passes through them."""
-        known: dict[int, Any] = {}
-        run = copy.copy(self.run)
-        run.conditions, run.opinion = copy.deepcopy((run.conditions, run.opinion), known)
-        return replace(self, walk=copy.deepcopy(self.walk, known), run=run)
+    def copies(self) -> Iterator[_Chains]:
+        """Itself, then the same with networks of its own, for a thread each: they note what passes through them.
+
+        What a sampler looks for before the first step, as anchors, it finds once for all.
+        """
+        targets, kernel = self.walk.args
+        if isinstance(kernel, Starting) and self.walk.keywords["init"] is None:
+            for target in targets:
+                kernel.start(target, Noise([0], self.device, self.dtype))
+        yield self
+        while True:
+            known: dict[int, Any] = {}
+            run = copy.copy(self.run)
+            run.conditions, run.opinion = copy.deepcopy((run.conditions, run.opinion), known)
+            yield replace(self, walk=copy.deepcopy(self.walk, known), run=run)
 
     def __call__(self, batch: Batch, tell: Callable[[Seen], None]) -> Part:
         steps = Steps(tell, self.frames)
@@ -545,9 +555,11 @@ def _draw(plan: _Plan, engine: Engine) -> None:
 
 
 def _maker(plan: _Plan, engine: Engine) -> Callable[[str], Walk]:
-    if isinstance(engine, Here):
-        walks = chain([plan.walk], iter(plan.walk.copy, None))
+    if isinstance(engine, Threads):
+        walks = plan.walk.copies()
         return lambda _: next(walks)
+    if isinstance(engine, Here):
+        return lambda _: plan.walk
     return partial(_worker, dict(plan.given), plan.run.tag, files.versions())
 
 

@@ -333,7 +333,7 @@ def training(rounds: int, device: torch.device, batch: int = 8) -> dict[str, Any
         for split in ("train", "val"):
             np.save(Path(folder) / "noise" / f"{split}_images.npy", array)
         words = ["experiment=natural64_cpu", f"data.root={folder}", "data.names=[noise]", f"data.batch_size={batch}"]
-        cfg, _ = configs.compose("train_generator", [*words, "training.start=0", "training.ramp=1"])
+        cfg, _ = configs.compose("train_generator", [*words, "training.start=0", "training.alone=0", "training.ramp=1"])
         modules = []
         for _ in range(2):
             model = ppgn.load("natural64")
@@ -402,15 +402,16 @@ def main(words: Sequence[str] | None = None) -> int:
         "sampling": [],
     }
     say: Callable[[object], None] = (lambda _: None) if options.json else print
-    networks = Networks(options.model, device, caffenet=not (options.quick or options.own))
+    own, used = options.quick or options.own, {}
+    for batch in () if own else batches:  # first, as a process starts with the peak of the one that started it
+        again = ["--memory", str(batch), "--threads", str(options.threads), "--device", str(device)]
+        command = [sys.executable, __file__, *again, "--model", options.model]
+        used[batch] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    networks = Networks(options.model, device, caffenet=not own)
     for batch in batches:
         steps = networks.steps(batch, compile=options.compile)
         steps = {name: step for name, step in steps.items() if not (options.own and name.startswith("released"))}
-        found = row(batch, interleaved(steps, rounds, clock))
-        if not (options.quick or options.own):
-            again = ["--memory", str(batch), "--threads", str(options.threads), "--device", str(device)]
-            command = [sys.executable, __file__, *again, "--model", options.model]
-            found |= json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found = row(batch, interleaved(steps, rounds, clock)) | used.get(batch, {})
         report["sampling"].append(found)
         say(json.dumps(found))
     del networks

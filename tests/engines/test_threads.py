@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ppgn
-from ppgn import progress, sampling
+from ppgn import anchors, progress, sampling
 from ppgn.engines.contract import Batch, Here
 from ppgn.engines.threads import Threads
 from ppgn.progress import Seen
@@ -143,8 +143,17 @@ def test_samples_are_those_of_one_thread(tmp_path: Path, sampler: str, monkeypat
     assert torch.equal(found.images[order], whole.images)
 
 
-def test_networks_of_threads_are_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_threads_are_copies_and_anchors_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     walks: list[Any] = []
+    found: list[Any] = []
+    original = anchors.find
+
+    def find(*given: Any) -> Any:
+        found.append(original(*given))
+        return found[-1]
+
+    monkeypatch.setattr(anchors, "find", find)
+    monkeypatch.setattr(sampling, "_engine", lambda given: Threads(2))
     monkeypatch.setattr(sampling, "_walk", lambda plan, engine: walks.extend(map(sampling._maker(plan, engine), "ab")))
     monkeypatch.setattr(sampling, "_finish", lambda plan: None)
     ppgn.sample("junco", seeds="0-1", steps=1)
@@ -157,6 +166,10 @@ def test_networks_of_threads_are_copies(monkeypatch: pytest.MonkeyPatch) -> None
     own = walks[1].run.conditions[0].network
     assert own is walks[1].walk.args[0][0].condition.network
     assert own is not walks[0].run.conditions[0].network
+    assert len(found) == 1
+    for walk in walks:
+        assert torch.equal(walk.walk.args[0][0].anchors()[0], found[0][0])
+    assert len(found) == 1
 
 
 def test_processes_of_a_model_that_comes_along_have_a_thread_each() -> None:

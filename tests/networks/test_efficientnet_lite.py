@@ -42,10 +42,10 @@ def test_the_bank_that_comes_along_foretells_the_network_that_comes_along() -> N
 @pytest.mark.parametrize("size", [32, 96])
 def test_a_picture_is_seen_alike_in_any_batch(size: int, threads: int) -> None:
     network = imagenet.load("efficientnet_lite0", size)
-    pictures = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pictures = torch.rand(17, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     found, before = [], torch.get_num_threads()
     torch.set_num_threads(threads)
-    for count in (1, 2, 9):
+    for count in (1, 2, 9, 17):
         x = pictures[:count].clone().requires_grad_(True)
         with AlikeInAnyBatch():
             logits = network(x)
@@ -73,3 +73,22 @@ def test_it_is_asked_once_whether_it_rounds_alike(monkeypatch: pytest.MonkeyPatc
     assert "whole" in asked
     assert "conv2d" not in asked
     assert "hardtanh" not in asked
+
+
+def test_of_many_pictures_some_are_seen_at_a_time_unless_somebody_listens() -> None:
+    network = imagenet.load("efficientnet_lite0", 32)
+    pictures = torch.rand(17, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    plain = efficientnet_lite.EfficientNetLite.__mro__[1].forward
+    with AlikeInAnyBatch(), torch.no_grad():
+        parts = network(pictures)
+        features = network.features(pictures, ["blocks.2"])["blocks.2"]
+        handle = network.body.blocks.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+        assert torch.equal(network(pictures), parts)
+        handle.remove()
+        assert torch.equal(plain(network.body, network.preprocessing(pictures)), parts)
+    torch.set_num_threads(before)
+    assert seen == [17]
+    assert len(features) == 17
