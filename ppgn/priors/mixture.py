@@ -46,19 +46,23 @@ class Mixture(SmoothedDensity):
 
     def log_prob(self, h: Tensor) -> Tensor:
         """Codes (B, *code_shape) -> log p(h), (B,)."""
-        return self._log_joint(h.flatten(1), 0.0).logsumexp(dim=1)
+        return self._log_joint(h.flatten(1), self._smoothed(0.0)).logsumexp(dim=1)
 
-    def _log_joint(self, h: Tensor, sigma: float, linear: Linear = linear) -> Tensor:
-        """Codes with noise σ, (B, D) -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
+    def _smoothed(self, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        """With noise σ: the variances v_k + σ², the means divided by them, and 1 divided by them, (K, D) each."""
         variances = self.variances + sigma**2
-        scaled = self.means / variances
+        return variances, self.means / variances, 1 / variances
+
+    def _log_joint(self, h: Tensor, smoothed: tuple[Tensor, Tensor, Tensor], linear: Linear = linear) -> Tensor:
+        """Codes with noise, (B, D), and `_smoothed` by it -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
+        variances, scaled, precisions = smoothed
         apart = (self.means * scaled).sum(1) + variances.log().sum(1) + h.shape[1] * math.log(2 * math.pi)
-        return linear(h, scaled) - 0.5 * linear(h.square(), 1 / variances) + (self.log_weights - 0.5 * apart)
+        return linear(h, scaled) - 0.5 * linear(h.square(), precisions) + (self.log_weights - 0.5 * apart)
 
     def _score(self, h: Tensor, sigma: float) -> Tensor:
-        variances, flat = self.variances + sigma**2, h.flatten(1)
-        share = self._log_joint(flat, sigma).softmax(dim=1)
-        return (linear(share, (self.means / variances).T) - flat * linear(share, (1 / variances).T)).view_as(h)
+        smoothed, flat = self._smoothed(sigma), h.flatten(1)
+        share = self._log_joint(flat, smoothed).softmax(dim=1)
+        return (linear(share, smoothed[1].T) - flat * linear(share, smoothed[2].T)).view_as(h)
 
     @torch.no_grad()
     def fit(self, codes: Tensor, rounds: int, seed: int = 0) -> float:
@@ -93,7 +97,7 @@ class Mixture(SmoothedDensity):
         mass, first, second = map(torch.zeros_like, (self.log_weights, self.means, self.means))
         for rows in codes.split(ROWS):
             h = rows.to(self.means)
-            share = self._log_joint(h, 0.0, F.linear).softmax(dim=1)
+            share = self._log_joint(h, self._smoothed(0.0), F.linear).softmax(dim=1)
             mass += share.sum(0)
             first += share.T @ h
             second += share.T @ h.square()
