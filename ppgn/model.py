@@ -27,25 +27,12 @@ from ppgn.samplers.sampler import Sampler
 
 FORMAT = files.MODEL
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
-SUITED = (
-    "diffusion",
-    "unet",
-    "mixture",
-    "stationary",
-    "gaussian",
-)  # whoever says nothing gets the first there is
-# Models that experiments name and the package does not carry: the command that trains each, and the file it makes.
-UNTRAINED = {
-    "pixels": ("train prior prior=image_dae model=null", "runs/prior/pixels.safetensors"),
-    "natural64_joint": (
-        "train generator experiment=natural64_joint",
-        "runs/natural64_joint/natural64_joint.safetensors",
-    ),
-}
+# Whoever says nothing gets the first there is.
+SUITED = ("diffusion", "unet", "image_unet", "mixture", "stationary", "gaussian")
 
 
 class UntrainedError(InputError):
-    """A model or a prior that has to be trained first."""
+    """A prior that has to be trained first."""
 
     def __init__(self, lack: str, command: str, made: str) -> None:
         super().__init__(f"{lack}; train it, ppgn {command} data.root=DATA, and give model={made}")
@@ -356,7 +343,7 @@ def load(
     device.
 
     Raises `InputError` for an unknown name, and for a file that is no PPGN checkpoint, is damaged or was written by
-    another version, and `UntrainedError` for a model that has to be trained.
+    another version.
     """
     if isinstance(name, PPGN):
         return name.to(device)
@@ -372,8 +359,6 @@ def load(
         made = made if isinstance(made, PPGN) else PPGN(made)
         made.name = str(name)
         return made.to(device).eval().requires_grad_(False)
-    if name in UNTRAINED and name not in files.shipped(FORMAT):
-        raise UntrainedError(f"model '{name}' does not come along", *UNTRAINED[str(name)])
     path = files.find("model", name, FORMAT)
     tensors, metadata = files.load(path, FORMAT)
     config, card = _described(path, metadata)

@@ -44,7 +44,7 @@ def test_generator(option: str) -> None:
 
 @pytest.mark.parametrize("option", paths.options("prior"))
 def test_prior(option: str) -> None:
-    spatial = {"stationary": [4, 8, 8], "unet": [4, 8, 8], "image_dae": [3, 64, 64]}
+    spatial = {"stationary": [4, 8, 8], "unet": [4, 8, 8], "image_dae": [3, 64, 64], "image_unet": [3, 64, 64]}
     shape = {**spatial, "dae_published": [4096]}.get(option, [512])
     settings: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "prior" / f"{option}.yaml"))
     with torch.device("meta"):

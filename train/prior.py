@@ -9,7 +9,8 @@ a loss below 1 is what the prior knows beyond mean and variance (the weights of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from ppgn import building, paths
 from ppgn.arguments import whole
 from ppgn.contracts import Generator
 from ppgn.errors import InputError
+from ppgn.generators.identity import Identity
 from ppgn.model import PPGN
 from ppgn.priors.bank import Bank
 from ppgn.priors.denoiser import Denoiser
@@ -35,11 +37,15 @@ from train.command import Descent, alone, build, fit, prepare, write_report
 from train.data import ArrayData, Draws, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
+PIXELS = {"mean": 0.45, "scale": 0.27}  # of photographs' pixels in [0, 1], which most priors want white
+Read = Callable[[Tensor], Tensor]
 
 
-def scaled(codes: Tensor) -> Tensor:
-    """Stored codes in float32: codes as they are, uint8 images in [0, 1]."""
-    return codes.float() / 255 if codes.dtype == torch.uint8 else codes.float()
+def scaled(codes: Tensor, pixels: Identity | None = None) -> Tensor:
+    """Stored codes in float32: codes as they are, uint8 images as codes of `pixels`, by default in [0, 1]."""
+    if codes.dtype != torch.uint8:
+        return codes.float()
+    return codes.float() / 255 if pixels is None else pixels.code(codes.float() / 255)
 
 
 def encode(model: PPGN, images: Tensor, batch_size: int, *, mirrored: bool = False) -> Tensor:
@@ -65,13 +71,13 @@ def load_codes(model: PPGN, data: ArrayData | FolderData, cfg: DictConfig) -> tu
     return found["train"], found["val"]
 
 
-def spectrum(codes: Tensor) -> Tensor:
+def spectrum(codes: Tensor, read: Read = scaled) -> Tensor:
     """Variances along the principal directions of codes (N, *code_shape), float64.
 
     Those of the covariance for vectors; images are taken to be alike at every position, channel by channel, so that
     Fourier components are their directions. Give many times as many codes as a code has dimensions.
     """
-    x = scaled(codes)
+    x = read(codes)
     if codes.dim() == 2:
         variances: Tensor = torch.linalg.eigvalsh(torch.cov(x.double().T)).clamp_min(0)
     else:
@@ -93,18 +99,30 @@ def noise(codes: Tensor, sigma: Tensor, seed: Sequence[int]) -> Tensor:
 
 
 class PriorTraining(Descent):
-    """A denoiser against codes (B, *code_shape) whose mean variance is `variance`, and its moving average."""
+    """A denoiser against codes (B, *code_shape) whose mean variance is `variance`, and its moving average.
+
+    `read` makes codes of what is stored.
+    """
 
     def __init__(
-        self, prior: Denoiser, variance: float, steps: int, *, ema: float, ema_warmup: int, seed: int, **descent: Any
+        self,
+        prior: Denoiser,
+        variance: float,
+        steps: int,
+        *,
+        ema: float,
+        ema_warmup: int,
+        seed: int,
+        read: Read = scaled,
+        **descent: Any,
     ) -> None:
         super().__init__(steps, **descent)
-        self.prior, self.variance, self.ema_warmup, self.seed = prior, variance, ema_warmup, seed
+        self.prior, self.variance, self.ema_warmup, self.seed, self.read = prior, variance, ema_warmup, seed, read
         self.average = AveragedModel(prior, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """The loss of a batch of stored codes."""
-        h, step = scaled(batch), int(self.steps_done)
+        h, step = self.read(batch), int(self.steps_done)
         low, high = self.prior.sigmas
         levels = np.random.default_rng((self.seed, self.global_rank, step, 1)).random(len(h), dtype=np.float32)
         sigma = low * (high / low) ** torch.from_numpy(levels).to(h)
@@ -121,7 +139,7 @@ class PriorTraining(Descent):
 
 
 @torch.no_grad()
-def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, float]]:
+def report(prior: Denoiser, codes: Tensor, variances: Tensor, read: Read = scaled) -> list[dict[str, float]]:
     """The denoising loss per dimension on held-out codes, beside that of the best linear denoiser, by noise level.
 
     The linear denoiser is the best there is for Gaussian data with `variances` along the principal directions; of
@@ -133,7 +151,7 @@ def report(prior: Denoiser, codes: Tensor, variances: Tensor) -> list[dict[str, 
     for number, sigma in enumerate(np.geomspace(low, high, LEVELS) if low < high else [low]):
         total = 0.0
         for start, part in enumerate(codes.split(512)):
-            h = scaled(part).to(device)
+            h = read(part).to(device)
             levels = h.new_full((len(h),), float(sigma))
             found = prior.denoise(noise(h, levels, (number, start)), levels)
             total += float((found - h).square().flatten(1).mean(1).sum())
@@ -153,10 +171,12 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
     prepare(cfg)
     for key in ("size", "val_images", "encode_batch_size", "rounds"):
         whole(key, cfg[key])
-    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size]}
-    model = PPGN.from_config({"generator": pixels}) if cfg.model is None else ppgn.model.load(str(cfg.model))
     name = cfg.name or options["prior"]
     settings: Any = OmegaConf.to_container(cfg.prior, resolve=True)
+    white = {} if str(settings.get("_target_")).endswith(".ImageDAE") else PIXELS
+    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size], **white}
+    model = PPGN.from_config({"generator": pixels}) if cfg.model is None else ppgn.model.load(str(cfg.model))
+    read = partial(scaled, pixels=model.generator) if isinstance(model.generator, Identity) else scaled
     settings["code_shape"] = list(cast(Generator, model.generator).code_shape)
     prior = building.build(settings)
     if not isinstance(prior, Denoiser):
@@ -167,25 +187,25 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
         shapes = f"images are {tuple(train.shape[1:])}, the model's codes {model.generator.code_shape}"
         raise InputError(f"data: {shapes}; set size={train.shape[-1]}")
     path = Path(cfg.out).expanduser() / f"{Path(str(cfg.model or 'pixels')).stem}.safetensors"
-    variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000))
+    variances = spectrum(thinned(train, 20000 if train.dim() == 2 else 2000), read)
 
     def put(prior: Denoiser, step: int) -> None:
         """Write the model with `prior`, reached after `step` steps, and how well it does on the held-out codes."""
         model.with_prior(name, prior, settings).save(path)
-        write_report(path.with_name("report.json"), step, "levels", report(prior, held_out, variances))
+        write_report(path.with_name("report.json"), step, "levels", report(prior, held_out, variances, read))
 
     if isinstance(prior, Mixture | Bank | Stationary):
         paths.write(path.with_name("config.yaml"), OmegaConf.to_yaml(cfg))
         if isinstance(prior, Mixture):
-            prior.fit(scaled(train), cfg.rounds, cfg.seed)
+            prior.fit(read(train), cfg.rounds, cfg.seed)
         elif isinstance(prior, Bank):
-            prior.fit(scaled(train), cfg.seed)
+            prior.fit(read(train), cfg.seed)
         else:
-            prior.fit(scaled(train))
+            prior.fit(read(train))
         put(prior, cfg.rounds)
         return prior
-    variance = float(scaled(thinned(train, 2000)).var(0).mean())
-    module: PriorTraining = build(cfg.training, prior=prior, variance=variance, steps=cfg.steps)
+    variance = float(read(thinned(train, 2000)).var(0).mean())
+    module: PriorTraining = build(cfg.training, prior=prior, variance=variance, steps=cfg.steps, read=read)
 
     def batch(random: Draws) -> Tensor:
         if train.dtype == torch.uint8:  # images are mirrored at random

@@ -1,4 +1,4 @@
-"""A small U-Net: a denoiser of spatial codes for every noise level."""
+"""A small U-Net: a denoiser of spatial codes, or of pixels, for every noise level."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ppgn.arguments import whole
 from ppgn.numerics.linear import Linear
 from ppgn.priors.denoiser import Denoiser, EveryLevel, preconditioning, spatial, zero
 from ppgn.priors.noise_conditional import embed, waves
@@ -34,11 +35,13 @@ class _Block(nn.Module):
 class UNet(EveryLevel, Denoiser):
     """R(h, σ) for codes (C, H, W) near mean 0 and unit variance and every σ between `sigmas`, low and high.
 
-    Every further entry of `widths` halves the resolution; H and W are multiples of 2^(len(widths) − 1). `depth` blocks
-    stand at every resolution, before and after the lowest one. Preconditioned as in Karras et al. 2022; `residual`
-    takes the noise level `sigma`, `at` gives the prior of another. Before training it is h / (1 + σ²).
+    Squares of `patch` x `patch` places are one place of the network's highest resolution, which every further entry of
+    `widths` halves; H and W are multiples of patch · 2^(len(widths) − 1). `depth` blocks stand at every resolution,
+    before and after the lowest one. Preconditioned as in Karras et al. 2022; `residual` takes the noise level `sigma`,
+    `at` gives the prior of another. Before training it is h / (1 + σ²).
 
-    Source: Ronneberger et al. 2015 (U-Net); Karras et al. 2022, Table 1; Perez et al. 2018 (FiLM).
+    Source: Ronneberger et al. 2015 (U-Net); Karras et al. 2022, Table 1; Perez et al. 2018 (FiLM); Hoogeboom et al.
+    2023 (arXiv 2301.11093: patches). Raises `InputError` for codes of another shape.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class UNet(EveryLevel, Denoiser):
         sigmas: Sequence[float],
         sigma: float,
         *,
+        patch: int = 1,
         embedding: int = 128,
     ) -> None:
         super().__init__(code_shape, sigmas, sigma)
-        channels, _, _ = spatial(code_shape, 2 ** (len(widths) - 1))
+        self.patch = whole("prior: patch", patch)
+        channels = spatial(code_shape, patch * 2 ** (len(widths) - 1))[0] * patch**2
 
         def blocks(width: int) -> nn.ModuleList:
             return nn.ModuleList(_Block(width, embedding) for _ in range(depth))
@@ -70,7 +75,7 @@ class UNet(EveryLevel, Denoiser):
         """Noisy codes (B, C, H, W) and their noise levels, (B,), or (1,) for all rows -> R(h, σ), (B, C, H, W)."""
         c_skip, c_out, c_in = preconditioning(sigma, dims=3)
         level = self.embed(waves(sigma, self.sigmas))
-        y, kept = self.stem(c_in * h), []
+        y, kept = self.stem(F.pixel_unshuffle(c_in * h, self.patch)), []
         for number, blocks in enumerate(self.encoders):
             y = _through(blocks, y, level)
             if number < len(self.downs):
@@ -78,7 +83,7 @@ class UNet(EveryLevel, Denoiser):
                 y = self.downs[number](y)
         for number in reversed(range(len(self.ups))):
             y = _through(self.decoders[number], kept[number] + self.ups[number](y), level)
-        found: Tensor = self.head(F.silu(self.norm(y)))
+        found = F.pixel_shuffle(self.head(F.silu(self.norm(y))), self.patch)
         return c_skip * h + c_out * found
 
     def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:

@@ -53,7 +53,7 @@ class Annealed(Sampler):
     corrector), Karras et al. 2022 (arXiv 2206.00364); G on denoised codes: Ho et al. 2022 (arXiv 2204.03458).
     """
 
-    priors: ClassVar[tuple[str, ...]] = ("diffusion", "unet", "mixture", "stationary", "gaussian")
+    priors: ClassVar[tuple[str, ...]] = ("diffusion", "unet", "image_unet", "mixture", "stationary", "gaussian")
 
     # noise level at the start; null is the prior's highest, for codes of unit variance 10 where it knows all
     sigma_max: float | None = None

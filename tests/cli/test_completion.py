@@ -21,7 +21,7 @@ from ppgn.cli import completion, help, main
         ("ppgn sample targ", ["target="]),
         ("ppgn sample target=dog sampler=annealed sampler.epsilon1", ["sampler.epsilon1="]),
         ("ppgn sample sampler=ann", ["sampler=annealed"]),
-        ("ppgn sample model=nat", ["model=natural128", "model=natural64"]),
+        ("ppgn sample model=nat", ["model=natural128", "model=natural64", "model=natural64_joint"]),
         ("ppgn sample resume=", ["resume=true", "resume=false"]),
         ("ppgn evaluate what=rec", ["what=reconstruction"]),
         ("ppgn train gen", ["generator"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ppgn.contracts import NoiseConditionalPrior
 from ppgn.errors import InputError
@@ -58,3 +59,19 @@ def test_a_row_is_the_same_in_any_batch() -> None:
 def test_codes_that_it_does_not_take_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"expected \(C, H, W\), sides multiples of 2"):
         UNet(shape, [8, 8], 1, [0.02, 10], 0.5)
+
+
+def test_a_patch_is_one_place_of_the_network() -> None:
+    torch.manual_seed(0)
+    squares = randomize(UNet((12, 4, 4), [16, 24], 1, [0.1, 10], 0.5, embedding=16), std=0.1)
+    prior = UNet((3, 8, 8), [16, 24], 1, [0.1, 10], 0.5, patch=2, embedding=16)
+    prior.load_state_dict(squares.state_dict())
+    h = torch.randn(2, 3, 8, 8)
+    found = prior.at(0.7).residual(h, NOTHING)
+    torch.testing.assert_close(
+        F.pixel_unshuffle(found, 2), squares.at(0.7).residual(F.pixel_unshuffle(h, 2), NOTHING), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(InputError, match="sides multiples of 8"):
+        UNet((3, 12, 12), [16, 16], 1, [0.1, 10], 0.5, patch=4)
+    with pytest.raises(InputError, match="patch=0"):
+        UNet((3, 12, 12), [16, 16], 1, [0.1, 10], 0.5, patch=0)

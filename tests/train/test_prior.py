@@ -160,7 +160,12 @@ def test_pixels_are_codes_where_there_is_no_model(root, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["prior=stationary"], ["prior=mixture", "prior.components=2"], ["prior=unet", "prior.widths=[8,8]", "steps=2"]],
+    [
+        ["prior=stationary"],
+        ["prior=mixture", "prior.components=2"],
+        ["prior=unet", "prior.widths=[8,8]", "steps=2"],
+        ["prior=image_unet", "prior.widths=[8,8]", "steps=2"],
+    ],
     ids=lambda words: words[0],
 )
 def test_priors_of_spatial_codes(root, tmp_path, words):
@@ -170,6 +175,16 @@ def test_priors_of_spatial_codes(root, tmp_path, words):
     found, expected = (one.at(0.3).residual(h, x) for one in (model.priors["mine"], own))
     assert found.abs().max() > 0.01
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+
+
+def test_pixels_are_white_for_all_but_the_denoiser_of_images(root, tmp_path):
+    train(config(root, tmp_path, "prior=stationary", "model=null", "size=8"))
+    pixels = ppgn.model.load(tmp_path / "pixels.safetensors").generator
+    images = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    codes = prior.scaled(images, pixels)
+    assert (pixels.mean, pixels.scale) == (0.45, 0.27)
+    torch.testing.assert_close(pixels(codes), images / 255)
+    assert torch.equal(prior.scaled(images), images / 255)
 
 
 @pytest.mark.parametrize("option", ["dae", "energy"])
