@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from ppgn.engines.contract import Batch, Here, Tell, Walk
 from ppgn.progress import LOOK, Seen
 from ppgn.shards import Part
+
+SWITCH = 2e-4  # seconds after which a thread that waits for Python's interpreter gets it; Python's 5 ms slow steps down
 
 
 class _EndedError(Exception):
@@ -86,8 +89,14 @@ class Threads(Here):
         self.idle.append(walk)
         return [(batch, said)]
 
+    def __enter__(self) -> Self:
+        self.patience = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        return super().__enter__()
+
     def __exit__(self, *error: object) -> None:
         self.ended = True
         for thread, _ in self.walking.values():
             thread.join()  # within the moment after which it tells how far it is
+        sys.setswitchinterval(self.patience)
         super().__exit__(*error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_batches_are_walked_at_once_by_one_thread_each() -> None:
     assert sorted(batch.seeds for batch, _ in told) == [(0,), (2,)]
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_threads_soon_take_turns_at_python_and_leave_its_setting_alone() -> None:
+    before = sys.getswitchinterval()
+    with Threads(2):
+        assert sys.getswitchinterval() < before / 10
+    assert sys.getswitchinterval() == before
 
 
 def test_who_is_left_at_the_end_ends() -> None:
