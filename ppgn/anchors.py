@@ -72,9 +72,8 @@ class Answers:
         self.model = digest(cast(nn.Module, generator), cast(nn.Module, prior))
         self.known: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # of whom was asked: rows (N,), rising, and answers
         self.digests: dict[nn.Module, str] = {}  # of whom was asked
-        self.weights: dict[
-            nn.Module, tuple[Tensor, Tensor]
-        ] = {}  # of a guess: (K, N), and what N of a code and 1 count
+        # likewise, of a guess: (K, N), and which N numbers of a code and a 1 behind it count
+        self.weights: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def ask(self, rows: Tensor, thing: nn.Module) -> Tensor:
         """What a network or condition says of members, rows (N,) -> (N, K), K = 1 for a condition."""

@@ -37,7 +37,7 @@ from train.command import Descent, alone, build, fit, prepare, write_report
 from train.data import ArrayData, Draws, FolderData, Stream, shuffled
 
 LEVELS = 6  # noise levels of a report
-PIXELS = {"mean": 0.45, "scale": 0.27}  # of photographs' pixels in [0, 1], which most priors want white
+PIXELS: dict[str, Any] = {"mean": 0.45, "scale": 0.27}  # of photographs' pixels in [0, 1], which most priors want white
 Read = Callable[[Tensor], Tensor]
 
 
@@ -173,8 +173,9 @@ def run(cfg: DictConfig, options: Mapping[str, str]) -> PriorTraining | Mixture 
         whole(key, cfg[key])
     name = cfg.name or options["prior"]
     settings: Any = OmegaConf.to_container(cfg.prior, resolve=True)
-    white = {} if str(settings.get("_target_")).endswith(".ImageDAE") else PIXELS
-    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size], **white}
+    pixels = {"_target_": "ppgn.generators.identity.Identity", "signal_shape": [3, cfg.size, cfg.size]}
+    if getattr(building.locate(str(settings.get("_target_"))), "white", True):
+        pixels |= PIXELS
     model = PPGN.from_config({"generator": pixels}) if cfg.model is None else ppgn.model.load(str(cfg.model))
     read = partial(scaled, pixels=model.generator) if isinstance(model.generator, Identity) else scaled
     settings["code_shape"] = list(cast(Generator, model.generator).code_shape)

@@ -62,6 +62,8 @@ class ImageDAE(Denoiser):
     Source: PPGN-x (arXiv 1612.00005), whose architecture is not given; Ronneberger et al. 2015, Zhang et al. 2017.
     """
 
+    white = False
+
     def __init__(self, code_shape: Sequence[int], widths: Sequence[int], sigma: float) -> None:
         super().__init__(code_shape, (sigma, sigma), sigma)
         multiple = 2 ** (len(widths) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class Denoiser(nn.Module):
 
     Source: Alain & Bengio 2014; PPGN (arXiv 1612.00005) Eq. 6.
     """
+
+    white: ClassVar[bool] = True  # whether codes are to have mean 0 and unit variance, by and large
 
     def __init__(self, code_shape: Sequence[int], sigmas: Sequence[float], sigma: float) -> None:
         super().__init__()

@@ -155,6 +155,7 @@ def test_pixels_are_codes_where_there_is_no_model(root, tmp_path):
     model = ppgn.model.load(tmp_path / "pixels.safetensors")
     assert list(model.priors) == ["gaussian", "mine"]
     assert model.priors["mine"].code_shape == (3, 8, 8)
+    assert (model.generator.mean, model.generator.scale) == (0, 1)  # what this denoiser reads
     assert not (tmp_path / "codes.safetensors").exists()
 
 
