@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,15 @@ BLOCKS = {  # channels, outputs, kernel, stride, wider
     "added": (16, 16, 3, 1, 6),
     "strided": (16, 24, 5, 2, 6),
 }
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Chains are of one thread, however many the machine gives."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def built(name: str) -> nn.Module:
