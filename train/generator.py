@@ -74,6 +74,7 @@ class GeneratorTraining(Training):
     """
 
     left_out = ("model.priors",)
+    together = "ddp_find_unused_parameters_true"  # neither network's update passes through the other's parameters
 
     def __init__(
         self,

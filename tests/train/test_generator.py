@@ -375,7 +375,7 @@ def free_port() -> int:
 
 def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path):
     words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", "training.start=0"]
-    words += ["trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true"]
+    words += ["trainer.devices=2"]
     first, second = together(tmp_path, words)
     assert not torch.equal(first["batch"], second["batch"])  # each process has images of its own
     for name, value in first["weights"].items():
@@ -395,8 +395,8 @@ def test_two_machines_take_the_steps_of_one_process_with_twice_the_batch(data, t
     ]
     words += ["data.batch_size=8"]
     before, after = (weights(train(config(data, tmp_path / steps, *words, steps))) for steps in ("steps=0", "steps=4"))
-    machines = ["trainer.num_nodes=2", "trainer.strategy=ddp_find_unused_parameters_true"]
-    every = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'two'}", *words, *machines, "data.batch_size=4"]
+    every = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'two'}", *words, "data.batch_size=4"]
+    every += ["trainer.num_nodes=2", "trainer.strategy=ddp"]
     for found in together(tmp_path, every, {"NODE_RANK": "0"}, {"NODE_RANK": "1"}):
         for name, value in after.items():
             moved = (value.double() - before[name]).norm()
