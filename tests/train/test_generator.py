@@ -354,6 +354,8 @@ def test_windows_are_square_inside_the_image_and_of_every_allowed_size():
     assert corners == {8 * y + x for y in range(5) for x in range(5)}
     assert all(torch.equal(part.diff(dim=-1).unique(), torch.tensor([1])) for part in cut)
     assert torch.equal(image[generator.random_window(8, 1.0)], image)
+    bounded = [image[generator.random_window(8, 0.5, 0.75)] for _ in range(100)]
+    assert {part.shape[-1] for part in bounded} == {4, 5, 6}
 
 
 def together(folder: Path, words: Sequence[str], *started: dict[str, str]) -> list[dict[str, dict[str, torch.Tensor]]]:
@@ -469,6 +471,7 @@ class FlatDiscriminator(Discriminator):
     [
         ("data.names=[nowhere]", "no folder"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
+        ("training.crop=0.9 training.crop_most=0.5", "expected 0 < crop <= crop_most <= 1"),
         ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
         ("training.discriminator.unconditional=false", "needs training.discriminator.unconditional=true"),
         ("training.codes.mixture=0.5", "no prior 'mixture'"),
