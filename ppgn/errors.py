@@ -31,6 +31,13 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Inp
     return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))
 
 
+def check_known(kind: str, name: Any, choices: Iterable[str], hint: str = "") -> None:
+    """Raise `unknown` unless `name` is one of the choices."""
+    names = list(choices)
+    if name not in names:
+        raise unknown(kind, str(name), names, hint)
+
+
 def why(error: BaseException) -> str:
     """What an exception of any library says, in one line for a person who typed its arguments."""
     said = next(iter(str(error).strip().splitlines()), "")

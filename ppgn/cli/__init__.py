@@ -1,16 +1,14 @@
-"""The command line, `ppgn VERB key=value ...`, one module per verb."""
+"""The command line, `ppgn VERB key=value ...`: a module per verb, but for those that are one call of a function."""
 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from keyword import iskeyword
 
 from ppgn import progress
 from ppgn.cli import help
@@ -89,9 +87,9 @@ def _run(words: list[str]) -> int:
         progress.say("starting")
         try:
             with _no_garbage():
-                run: Callable[[list[str]], int] = importlib.import_module(
-                    f"ppgn.cli.{verb}{'_' * iskeyword(verb)}"
-                ).main
+                from ppgn.cli import calls
+
+                run = calls.of(verb)
             return run(words[1:])
         finally:
             progress.hush()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ppgn import files, paths
 from ppgn.cli import help
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 
 # Bash takes what stands before "=" for a word of its own.
 SCRIPTS = {
@@ -29,8 +29,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     if len(words) != 1:
         raise InputError('ppgn completion takes one word, bash, zsh or fish: eval "$(ppgn completion bash)"')
-    if words[0] not in SCRIPTS:
-        raise unknown("shell", words[0], SCRIPTS)
+    check_known("shell", words[0], SCRIPTS)
     print(SCRIPTS[words[0]])
     return 0
 
@@ -52,7 +51,8 @@ def _candidates(before: Sequence[str], last: tuple[str, str, str]) -> Iterable[s
     if before[0] not in help.VERBS:
         return ()
     key, equals, _ = last
-    if equals and (options := paths.options(key) or _models(key)):
+    options = list(files.shipped(files.MODEL)) if key == "model" else paths.options(key)
+    if equals and options:
         return (f"{key}={option}" for option in options)
     try:
         keys = dict(_KEY.findall(help.command([*before, "--help"])))
@@ -62,7 +62,3 @@ def _candidates(before: Sequence[str], last: tuple[str, str, str]) -> Iterable[s
         return (f"{key}=true", f"{key}=false")
     typed = {f"{word.partition('=')[0]}=" for word in before}
     return (key for key in keys if key not in typed)
-
-
-def _models(key: str) -> list[str]:
-    return list(files.shipped(files.MODEL)) if key == "model" else []

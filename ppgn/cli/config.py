@@ -22,7 +22,7 @@ from ppgn import building, paths
 from ppgn.cli import fields
 from ppgn.cli.fields import PARTS, Field
 from ppgn.conditions import words as expressions
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 
 _WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
 _UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
@@ -36,11 +36,8 @@ _ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((float, int, dict), "a number"),
     "str": ((str, int, float, bool), "a text"),
     "Path": ((str, int, float, bool), "a path"),
-    "list": ((list,), "a list, [a,b]"),
-    "tuple": ((list,), "a list, [a,b]"),
-    "Sequence": ((list,), "a list, [a,b]"),
-    "dict": ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
-    "Mapping": ((dict,), "one of the keys below it, KEY.NAME=VALUE"),
+    **dict.fromkeys(("list", "tuple", "Sequence"), ((list,), "a list, [a,b]")),
+    **dict.fromkeys(("dict", "Mapping"), ((dict,), "one of the keys below it, KEY.NAME=VALUE")),
 }
 # What people type for keys that have another name.
 _MEANT = {
@@ -73,26 +70,20 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
 
     Raises `InputError` for a word without a key, an unknown key, part or experiment, and a value of the wrong type.
     """
-    for place, word in enumerate(words):
-        if _WORD.fullmatch(word) is None:
-            raise InputError(_misread(verb, words, place))
-    overrides = [_override(word) for word in words]
+    overrides = _overrides(verb, words)
     typed = {override.key_or_group: override.value() for override in overrides}
     function, known, own = fields.command(verb, typed)
     renamed = {key: field.name for key, field in known.items()}
     given = _repeated(typed.get("config"), typed, known) if "config" in own else {}
     given |= _experiment(typed, known) if "experiment" in own else {}
-    given |= {key: typed.pop(key) for key in [*typed]}
+    given |= typed
     parts = {part: given.get(part, known[part].default) for part in PARTS if part in known}
     names = {part: str(value) for part, value in parts.items() if value is not None}
     for part in parts:
         known |= _members(part, names.get(part) or fields.FULLEST.get(part))
+    given = {_long(key, known | own): value for key, value in given.items()}
     for override in overrides:
-        long = _long(override.key_or_group, known | own)
-        if long != override.key_or_group:
-            given[long] = given.pop(override.key_or_group)
-            override.key_or_group = long
-        key = override.key_or_group
+        key = override.key_or_group = _long(override.key_or_group, known | own)
         if key in known or not override.is_add() or key.partition(".")[0] not in PARTS:
             _check(override, known | {name: replace(field, type="Any") for name, field in own.items()})
         if key in given and key in known and _is_text(known[key], given[key]):
@@ -113,9 +104,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
         if outer in names:
             node = {"expression": names[outer]} if outer == "condition" else building.node(outer, names[outer])
         if not isinstance(node, Mapping):
-            raise InputError(
-                f"cannot use {outer}.{next(iter(changes))}=...: {outer} is {node}, which has no keys below it"
-            )
+            refused = f"cannot use {outer}.{next(iter(changes))}=..."
+            raise InputError(f"{refused}: {outer} is {node}, which has no keys below it")
         arguments[outer] = building.merged(node, changes)
     for key, field in known.items():
         if field.default == fields.MISSING and "." not in key and field.name not in arguments:
@@ -179,8 +169,7 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
     if name not in options and name in paths.options(group):
         raise InputError(f"{group}={name} cannot be used here; expected one of: {', '.join(options)}")
-    if name not in options:
-        raise unknown(group, str(name), options)
+    check_known(group, name, options)
 
 
 def _members(part: str, name: str | None) -> dict[str, Field]:
@@ -205,10 +194,7 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     A key that the class behind a `_target_` takes is known though the file does not name it. Raises `InputError` as
     `read` does, and where a value is missing.
     """
-    for place, word in enumerate(words):
-        if _WORD.fullmatch(word) is None:
-            raise InputError(_misread(program, words, place))
-    overrides = [_override(word) for word in words]
+    overrides = _overrides(program, words)
     file = fields.of_file(paths.conf() / f"{program}.yaml")
     groups = [key.removeprefix("defaults.") for key in file if key.startswith("defaults.")]
     chosen = [override for override in overrides if override.key_or_group in groups]
@@ -253,6 +239,14 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
 
 def _missing(key: str) -> str:
     return f"{key} is missing: add {key}={'FOLDER' if key.startswith('data') else 'VALUE'}"
+
+
+def _overrides(verb: str, words: Sequence[str]) -> list[Override]:
+    """Words as Hydra reads them. Raises `InputError` for one that is no key=value, and for a key that cannot be."""
+    for place, word in enumerate(words):
+        if _WORD.fullmatch(word) is None:
+            raise InputError(_misread(verb, words, place))
+    return [_override(word) for word in words]
 
 
 def _misread(verb: str, words: Sequence[str], place: int) -> str:

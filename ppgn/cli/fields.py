@@ -13,13 +13,14 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ppgn import paths
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 
 MISSING = "???"  # the default of what has to be given
 PARTS = ("condition", "sampler")  # parameters that take a name of conf/, with keys of their own below
@@ -87,12 +88,9 @@ def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field],
     function = str(own.pop("_target_", Field("", "")).default)
     for key in re.findall(r"\$\{(\w+)\}", function):
         choices, value = own[key].help.split(", "), str(typed.get(key, MISSING))
-        if value not in choices:
-            raise (
-                unknown(key, value, choices)
-                if value != MISSING
-                else InputError(f"{key} is missing: add {key}=NAME, one of {', '.join(choices)}")
-            )
+        if value == MISSING:
+            raise InputError(f"{key} is missing: add {key}=NAME, one of {', '.join(choices)}")
+        check_known(key, value, choices)
         function = function.replace(f"${{{key}}}", value)
     renamed = {str(field.default)[2:-1]: key for key, field in own.items() if str(field.default).startswith("${")}
     known = {renamed.get(name, name): field for name, field in of(function).items() if field.help}
@@ -122,7 +120,8 @@ def text(path: str) -> str:
 def of_file(path: Path) -> dict[str, Field]:
     """The keys of a configuration file, inner ones dotted, the groups of its defaults list under "defaults."."""
     content = path.read_text()
-    lines, first = content.splitlines(), _leading(content).count("\n")
+    lines = content.splitlines()
+    first = len(_leading(lines))
     loader = yaml.SafeLoader(content)
     fields: dict[str, Field] = {}
     section, last = "", -1
@@ -153,13 +152,12 @@ def _keys(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int, yaml.
 
 def head(path: Path) -> str:
     """The comment that a configuration file begins with."""
-    lines = _leading(path.read_text()).splitlines()
+    lines = _leading(path.read_text().splitlines())
     return "\n".join(re.sub("^# ?", "", line) for line in lines if not line.startswith("# @package"))
 
 
-def _leading(content: str) -> str:
-    match = re.match(r"(?:#.*\n)*", content)
-    return match[0] if match else ""
+def _leading(lines: list[str]) -> list[str]:
+    return [*takewhile(lambda line: line.startswith("#"), lines)]
 
 
 def _read(comments: list[str], section: str) -> tuple[str, str]:
@@ -291,10 +289,9 @@ def _parameters(module: _Module, node: ast.AST) -> dict[str, Field]:
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         before, section = node.lineno, ""
         for item in node.body:
-            plain = isinstance(item, ast.AnnAssign) and not re.search("ClassVar|init=False", ast.unparse(item))
-            if plain and isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                name = item.target.id
-                default = item.value
+            told = not re.search("ClassVar|init=False", ast.unparse(item))
+            if told and isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                name, default = item.target.id, item.value
                 if isinstance(default, ast.Call):  # field(default=...)
                     default = next((word.value for word in default.keywords if word.arg == "default"), default)
                 own = module.field(item, name, default, before, section)

@@ -13,28 +13,12 @@ from typing import Any
 from ppgn import paths
 from ppgn.cli import fields
 from ppgn.cli.fields import MISSING, PARTS, Field
-from ppgn.errors import unknown
+from ppgn.errors import check_known
 
 VERBS = (
-    "sample",
-    "maximize",
-    "inpaint",
-    "edit",
-    "facets",
-    "search",
-    "invert",
-    "deconv",
-    "patches",
-    "dissect",
-    "card",
-    "evaluate",
-    "train",
-    "import",
-    "models",
-    "classes",
-    "units",
-    "serve",
-    "completion",
+    *("sample", "maximize", "inpaint", "edit", "facets", "search"),
+    *("invert", "deconv", "patches", "dissect", "card", "evaluate"),
+    *("train", "import", "models", "classes", "units", "serve", "completion"),
 )
 _COLUMN, _WIDEST, _WIDTH = 25, 40, 120
 
@@ -47,7 +31,7 @@ ppgn: draw what a network wants to see, with a Plug & Play Generative Network
 usage: ppgn COMMAND [key=value ...]
 
 commands
-{_listed((verb, _first(verb)) for verb in VERBS)}
+{_listed((verb, first(verb)) for verb in VERBS)}
 
   ppgn COMMAND --help    the keys of a command, with examples; with sampler=NAME before it those of that sampler
   ppgn COMMAND --multirun key=a,b ...
@@ -67,19 +51,18 @@ def command(words: Sequence[str]) -> str:
     verb, *others = [word for word in words if not word.startswith("-")]
     typed: dict[str, Any] = {word.partition("=")[0]: word.partition("=")[2] for word in others if "=" in word}
     if verb == "train" and others and "=" not in others[0]:
-        if others[0] not in programs():
-            raise unknown("training program", others[0], programs())
+        check_known("training program", others[0], programs())
         verb = f"train_{others[0]}"
         keys = _sections(_program(verb, typed))
     elif verb == "train":
-        keys = _listed((name, _first(f"train_{name}")) for name in programs())
+        keys = _listed((name, first(f"train_{name}")) for name in programs())
     else:
         keys = _command(verb, typed)
     return fields.head(paths.conf() / f"{verb}.yaml").partition("\n\n")[2].replace("{keys}", keys)
 
 
-def _first(name: str) -> str:
-    """What the first line of a configuration file says."""
+def first(name: str) -> str:
+    """What the first line of a file of conf/ says, as "sample" or "condition/unit"."""
     return fields.head(paths.conf() / f"{name}.yaml").partition("\n")[0]
 
 

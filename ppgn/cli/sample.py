@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from ppgn import arguments
 from ppgn.cli import config as configs
+from ppgn.cli.calls import slug
 from ppgn.sampling import sample
 
 
@@ -41,9 +41,3 @@ def folder(given: dict[str, Any], settings: dict[str, Any]) -> str:
     network = (condition.get("network") or {}).get("name") if isinstance(condition, dict) else None
     who = [network] if network and named == "imagenet" else [named, *filter(None, [network])]
     return str(Path("outputs") / slug(*who, *arguments.targets(given.get("target", named))))
-
-
-def slug(*words: Any) -> str:
-    """A short name for a folder that says what was asked for."""
-    text = "-".join(re.sub(r"\W+", "-", word.lower()).strip("-") for word in dict.fromkeys(map(str, words)))
-    return text[:80].strip("-")

@@ -11,15 +11,14 @@ from typing import cast
 from ppgn import paths
 from ppgn.cli import config as configs
 from ppgn.cli import help
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 
 
 def main(words: Sequence[str]) -> int:
     """Run a program with `words`, its name and key=value each -> exit status 0. Raises `InputError`."""
     program, *others = words
-    if program not in help.programs():
-        hint = f"there are {', '.join(help.programs())}; see ppgn train --help"
-        raise unknown("training program", program, help.programs(), hint=hint)
+    hint = f"there are {', '.join(help.programs())}; see ppgn train --help"
+    check_known("training program", program, help.programs(), hint)
     config, options = configs.compose(f"train_{program}", others)
     _import()
     try:

@@ -42,6 +42,11 @@ def test_what_is_not_said_is_left_to_the_function() -> None:
     assert settings == {"experiment": None, "devices": 1, "condition": "imagenet", "sampler": "annealed"}
 
 
+def test_of_a_key_that_is_given_twice_the_last_one_counts() -> None:
+    given = arguments("condition=unit", "layer=bn1", "layer=bn2", "steps=3", "steps=4")
+    assert given == {"condition": {"expression": "unit", "layer": "bn2"}, "steps": 4}
+
+
 @pytest.mark.parametrize(
     ("word", "target"),
     [
