@@ -19,7 +19,7 @@ from ppgn.conditions import words
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
 from ppgn.drawn import describe
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
@@ -138,8 +138,7 @@ def _check(given: Mapping[str, Any]) -> str | int | None:
     for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
     for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
-        if given[name] not in known:
-            raise unknown(name, str(given[name]), known)
+        check_known(name, given[name], known)
     return wanted
 
 

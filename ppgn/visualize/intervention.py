@@ -17,7 +17,7 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import arguments, files, folders, paths
 from ppgn.contracts import Generator
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.visualize import charts
@@ -98,8 +98,7 @@ def _asked(wanted: Any, names: Sequence[str]) -> list[str]:
     """The concepts asked for. Raises `InputError` for one that the segmenter does not know."""
     asked = [str(name) for name in arguments.targets(wanted) if name is not None]
     for name in asked:
-        if name not in names:
-            raise unknown("concept of the segmenter", name, names)
+        check_known("concept of the segmenter", name, names)
     return asked
 
 
