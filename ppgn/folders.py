@@ -6,11 +6,12 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, ClassVar, TypeVar, cast
 
 from ppgn import paths
 from ppgn.errors import InputError
@@ -71,8 +72,8 @@ def results(*patterns: str) -> Callable[[Function], Function]:
     """A decorator of functions with the keywords `out`, a folder for files of these names, and `overwrite`.
 
     Such a function works alone in `out`, and only where `LEAST` bytes are free and none of these files lies, unless
-    they may be overwritten: those that it has not replaced by its end are deleted. Raises `InputError` before the
-    function is called.
+    they may be overwritten: those that it has not replaced by its end are deleted. If it gives `Results`, these are
+    saved. Raises `InputError` before the function is called.
     """
 
     def decorate(function: Function) -> Function:
@@ -85,6 +86,8 @@ def results(*patterns: str) -> Callable[[Function], Function]:
                 before = {path: path.stat() for path in find(folder, *patterns)}
                 check_free(before, bool(named.get("overwrite")))
                 done = function(*given, **named)
+                if isinstance(done, Results):
+                    done.save()
                 for path, state in before.items():
                     if path.exists() and os.path.samestat(state, path.stat()):
                         path.unlink()
@@ -93,6 +96,35 @@ def results(*patterns: str) -> Callable[[Function], Function]:
         return cast(Function, guarded)
 
     return decorate
+
+
+@dataclass(frozen=True, repr=False)
+class Results:
+    """What was found with some settings, in a folder if there is one. Subclasses say what their files are and hold."""
+
+    files: ClassVar[tuple[str, ...]]  # names, or patterns of such
+    reported: ClassVar[str] = "report.json"
+
+    folder: Path | None
+    config: Mapping[str, Any]
+
+    def report(self) -> Mapping[str, Any]:
+        """What report.json says."""
+        raise NotImplementedError
+
+    def write(self, place: Path) -> None:
+        """Write the files beside report.json and config.yaml into a folder."""
+        raise NotImplementedError
+
+    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write all files into `folder`, by default that of `out`.
+
+        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
+        """
+        place = chosen(self.folder, folder, overwrite, *self.files)
+        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+        paths.write(place / self.reported, paths.as_json(self.report()))
+        self.write(place)
 
 
 def find(folder: Path, *patterns: str) -> list[Path]:

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 import ppgn.model
@@ -33,8 +33,8 @@ from ppgn.drawn import caption
 from ppgn.engines.cluster import Cluster
 from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
 from ppgn.engines.processes import Processes
-from ppgn.engines.threads import Threads
-from ppgn.errors import InputError, unknown
+from ppgn.engines.threads import Threads, at_once, is_small
+from ppgn.errors import InputError, check_known
 from ppgn.media import images, medium
 from ppgn.model import PPGN, named
 from ppgn.progress import Frames, Seen, Steps, Watch
@@ -49,7 +49,6 @@ from ppgn.shards import Part
 PRECISIONS = ("float32", "float64", "bfloat16")
 PHOTO_STRENGTH = 0.6  # annealed from 10 to 0.02, that starts at noise of 0.83
 BATCH_SIZES = {"cpu": 8, "cuda": 256}  # of batch_size="auto": what keeps the device busy; too little memory halves it
-MOST_THREADS = 16  # batches at a time in this process; each takes memory of its own
 TRIES = 5  # of a batch whose worker is lost again and again without getting further
 _SHARE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
@@ -216,33 +215,26 @@ def _engine(given: Mapping[str, Any]) -> Engine:
     if given["animate"] is not None:
         raise InputError("animate shows the chains of one process: leave out devices and cluster")
     if given["cluster"] is None:
-        threads = 1 if _is_small(given) else None
+        threads = 1 if is_small(given["model"]) and not given["compile"] else None
         return Processes(devices, arguments.device(given["device"]), given["oversubscribe"], threads)
     if devices > 1:
         raise InputError(f"devices={devices} are of this machine; with a cluster give workers={devices} instead")
     return Cluster(given["cluster"], workers, str(given["device"]))
 
 
-def _is_small(given: Mapping[str, Any]) -> bool:
-    """Whether several threads are too many for one batch: for the models that come along."""
-    model = given["model"]
-    return isinstance(model, str) and model in files.shipped(files.MODEL) and not given["compile"]
-
-
 def _here(given: Mapping[str, Any], device: torch.device) -> Here:
     """This process. Where a batch is too small for several threads, each walks one of its own.
 
-    Who follows the steps, wants frames of them or brings a function hears of one batch at a time.
+    Who wants frames of the steps has one batch at a time.
     """
-    if device.type != "cpu" or not _is_small(given):
-        return Here(device)
-    seeds = -(-len(arguments.seeds(given["seeds"])) // share_of(given["shard"])[1])
     each = given["batch_size"] if type(given["batch_size"]) is int else 1
-    size = min(torch.get_num_threads(), MOST_THREADS, -(-seeds // max(each, 1)))
-    followed = type(progress_.follower()) is not progress_.Follower or given["animate"] is not None
-    brought = any(callable(given[key]) and not isinstance(given[key], nn.Module) for key in ("target", "condition"))
+    seeds = -(-len(arguments.seeds(given["seeds"])) // share_of(given["shard"])[1])
+    most = -(-seeds // max(each, 1))
+    size = None if given["compile"] else at_once(given["model"], device, most, given["target"], given["condition"])
     ranked = given["best"] is not None and given["rank"] == "realism"
-    return Here(device, threads=1) if size < 2 or followed or brought or ranked else Threads(size)
+    if size is None or size < 2 or given["animate"] is not None or ranked:
+        return Here(device, threads=size and 1)
+    return Threads(size)
 
 
 def _worker(given: dict[str, Any], tag: str, versions: Mapping[str, str], device: str) -> Walk:
@@ -405,8 +397,7 @@ def _batch_size(value: Any, engine: Engine, seeds: int) -> int:
 
 def _precision(name: str) -> torch.dtype:
     """That of weights and codes; lower precisions than float32 are left to autocast."""
-    if name not in PRECISIONS:
-        raise unknown("precision", name, PRECISIONS)
+    check_known("precision", name, PRECISIONS)
     return torch.float64 if name == "float64" else torch.float32
 
 
@@ -455,8 +446,7 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
         count = len(arguments.seeds(given["seeds"]))
         if arguments.whole("best", given["best"]) > count:
             raise InputError(f"best={given['best']} of {count} seeds: there are not so many; give more seeds")
-    if given["rank"] not in second_opinion.RANKS:
-        raise unknown("rank", str(given["rank"]), second_opinion.RANKS)
+    check_known("rank", given["rank"], second_opinion.RANKS)
     if given["scale"] != "auto":
         arguments.whole("scale", given["scale"])
     if given["threshold"] is not None:
@@ -464,8 +454,8 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
     for key in ("resume", "shard", "export"):
         if given[key] and folder is None:
             raise InputError(f"{key}={given[key]} has no folder: give out=FOLDER")
-    if given["export"] is not None and given["export"] not in shards.EXPORTS:
-        raise unknown("export", str(given["export"]), shards.EXPORTS)
+    if given["export"] is not None:
+        check_known("export", given["export"], shards.EXPORTS)
     if folder is not None and not given["resume"] and not given["overwrite"]:
         runs.clear(folder, job, only_look=True)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import pytest
 
 from ppgn import folders
 from ppgn.errors import InputError
-from ppgn.folders import alone, check_free, chosen, digest, locked, results
+from ppgn.folders import Results, alone, check_free, chosen, digest, locked, results
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,38 @@ def test_results_are_saved_in_their_folder_or_in_another_that_has_none(
     assert chosen(own, "~/new", False, "*") == tmp_path / "new"
     with pytest.raises(InputError, match=r"no folder.*save\(FOLDER\)"):
         chosen(None, None, True)
+
+
+@dataclass(frozen=True, repr=False)
+class Counted(Results):
+    """How many there are."""
+
+    files = ("report.json", "config.yaml", "count.txt")
+
+    count: int
+
+    def report(self) -> dict[str, int]:
+        return {"count": self.count}
+
+    def write(self, place: Path) -> None:
+        (place / "count.txt").write_text(str(self.count))
+
+
+def test_results_that_a_function_gives_are_saved_in_its_folder_and_where_one_says(tmp_path: Path) -> None:
+    @results(*Counted.files)
+    def count(number: int, *, out: Path | None = None, overwrite: bool = False) -> Counted:
+        return Counted(out, {"number": number}, number)
+
+    count(3, out=tmp_path / "own")
+    own = {path.name: path.read_text() for path in (tmp_path / "own").iterdir()}
+    assert own == {"config.yaml": "number: 3\n", "report.json": '{\n "count": 3\n}', "count.txt": "3"}
+    found = count(4)
+    found.save(tmp_path / "other")
+    assert (tmp_path / "other" / "count.txt").read_text() == "4"
+    with pytest.raises(InputError, match=r"own.*config\.yaml.*overwrite=true"):
+        found.save(tmp_path / "own")
+    found.save(tmp_path / "own", overwrite=True)
+    assert (tmp_path / "own" / "count.txt").read_text() == "4"
 
 
 def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 NOISE = (
     r".*(LeafSpec.*is deprecated|does not have many workers|in eval mode|weights_only|lr_scheduler\.step\(\))",
     r".*(The `srun` command is available|no `IterableDataset`.*`__len__`|Experiment logs directory .* exists)",
+    r".*Grad strides do not match bucket view strides",  # of 1x1 convolutions, where the two are the same
 )
 
 
@@ -116,7 +117,7 @@ def last_state(config: DictConfig) -> Path | None:
 
 def fit(
     config: DictConfig,
-    module: lightning.LightningModule,
+    module: Training,
     data: lightning.LightningDataModule,
     export: Callable[[Any, Any], None],
 ) -> None:
@@ -128,6 +129,8 @@ def fit(
     course = Course(folder / "last.ckpt", config.steps, config.minutes, config.save_minutes, progress=progress)
     callbacks = [Periodic(config.export_every, export), course]
     more = {"callbacks": callbacks, "default_root_dir": str(folder), "enable_progress_bar": False}
+    if str(config.trainer.devices) != "1" or config.trainer.num_nodes != 1:
+        more["strategy"] = module.together if config.trainer.strategy in ("auto", "ddp") else config.trainer.strategy
     trainer: lightning.Trainer = build(config.trainer, **more)
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(config))
     if last_state(config) is None:
@@ -138,9 +141,11 @@ def fit(
 class Training(lightning.LightningModule):
     """Counts `steps_done` over all resumptions, each of which goes on with the random numbers where the last stood.
 
-    Its state leaves out what packages bring along, and what lies below the names in `left_out`.
+    Its state leaves out what packages bring along, and what lies below the names in `left_out`. Several devices work
+    as `together` says where the configuration leaves it to Lightning.
     """
 
+    together = "auto"
     steps_done: Tensor
     random: Tensor | None = None
     left_out: tuple[str, ...] = ()

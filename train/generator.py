@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn.encoders.features import FeatureEncoder
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.generators.resnet import ResNet
 from ppgn.media import images
 from ppgn.model import BUILT_IN, PPGN, load
@@ -74,6 +74,7 @@ class GeneratorTraining(Training):
     """
 
     left_out = ("model.priors",)
+    together = "ddp_find_unused_parameters_true"  # neither network's update passes through the other's parameters
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class GeneratorTraining(Training):
         ramp: int = 1,
         halve_at: Sequence[int] = (),
         crop: float = 1.0,
+        crop_most: float = 1.0,
         learning: Sequence[str] | None = None,
         augmentation: Augmentation | None = None,
         codes: GivenCodes | None = None,
@@ -114,10 +116,12 @@ class GeneratorTraining(Training):
         strange = [name for name in weights if name not in LOSSES]
         if strange:
             raise InputError(f"training: unknown loss '{strange[0]}' in weights; expected {', '.join(LOSSES)}")
+        if not 0 < crop <= crop_most <= 1:
+            raise InputError(f"training: crop={crop}, crop_most={crop_most}; expected 0 < crop <= crop_most <= 1")
         if inner_noise and not weights.get("code"):
             raise InputError(f"training: inner_noise={inner_noise} is for the code loss; set weights.code, as to 1.0")
-        if inner_noise and inner_layer not in model.encoder.network.layers():
-            raise unknown("training.inner_layer", str(inner_layer), model.encoder.network.layers())
+        if inner_noise:
+            check_known("training.inner_layer", inner_layer, model.encoder.network.layers())
         if codes is not None and codes.share and (discriminator is None or discriminator.games < 2):
             reason = "nothing else judges drawings of other codes than photographs'"
             raise InputError(f"training.codes needs training.discriminator.unconditional=true: {reason}")
@@ -131,7 +135,8 @@ class GeneratorTraining(Training):
         self.adversarial: Any = adversarial
         self.balance, self.balanced = balance, balanced
         self.relative_features, self.image_power = relative_features, image_power
-        self.start, self.alone, self.ramp, self.halve_at, self.crop = start, alone, ramp, tuple(halve_at), crop
+        self.start, self.alone, self.ramp, self.halve_at = start, alone, ramp, tuple(halve_at)
+        self.crop = crop, crop_most
         self.augmentation, self.codes, self.code_share = augmentation, codes, code_share
         self.known: CodeCache | None = None
         self.noise, self.image_noise, self.inner_noise, self.inner_layer = noise, image_noise, inner_noise, inner_layer
@@ -196,7 +201,7 @@ class GeneratorTraining(Training):
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         codes = self.codes if mixed else None
         count = len(x) if codes is None else codes.photographs(len(x))
-        share, window = Share.own(), random_window(x.shape[-1], self.crop)
+        share, window = Share.own(), random_window(x.shape[-1], *self.crop)
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
 
         def compared(images: Tensor) -> dict[str, Tensor]:
@@ -323,12 +328,12 @@ def export(trainer: Any, module: GeneratorTraining, *, folder: Path, name: str, 
         trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
 
 
-def random_window(side: int, crop: float) -> tuple[Any, ...]:
-    """An index that cuts a random square out of images (B, C, S, S): its side uniform in [crop · S, S], anywhere."""
-    if crop >= 1:
+def random_window(side: int, least: float, most: float = 1.0) -> tuple[Any, ...]:
+    """An index that cuts a random square out of images (B, C, S, S): its side uniform in [least · S, most · S]."""
+    if least >= 1:
         return (...,)
-    least = max(1, round(crop * side))
-    size = int(torch.randint(least, side + 1, ()))
+    smallest, largest = (max(1, round(share * side)) for share in (least, most))
+    size = int(torch.randint(smallest, largest + 1, ()))
     top, left = torch.randint(side - size + 1, (2,)).tolist()
     return ..., slice(top, top + size), slice(left, left + size)
 

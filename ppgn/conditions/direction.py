@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn import files
+from ppgn.conditions.base import Condition
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import _weights
 from ppgn.networks import sae as autoencoders
 from ppgn.numerics.linear import linear
@@ -43,15 +44,11 @@ class Direction(Unit):
         score: str = "projection",
         concentration: float = 20.0,
     ) -> None:
-        if score not in SCORES:
-            raise unknown("score", score, SCORES)
+        check_known("score", score, SCORES)
         scale = concentration if score == "cosine" else None
         super().__init__(network, layer, target, position, "activation", through=_Along(_read(direction), scale))
 
-    @torch.no_grad()
-    def describe(self, images: Tensor) -> list[dict[str, Any]]:
-        """Of each image: "log_prob", the value."""
-        return [{"log_prob": value} for value in self(images).tolist()]
+    describe = Condition.describe  # "log_prob" alone, which is the value
 
 
 class Latent(Unit):

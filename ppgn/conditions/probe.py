@@ -9,7 +9,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ppgn.conditions.base import Plain
 from ppgn.contracts import Condition, Shape
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 
 
 def probe(
@@ -37,8 +37,7 @@ def probe(
     except InputError:
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({reason})") from error
+        raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({first_line(error)})") from error
     if problem:
         raise InputError(f"condition {name} {problem}")
 

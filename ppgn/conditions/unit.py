@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.conditions.classifier import Classifier
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import layout, own
 from ppgn.networks.network import Network, Preprocessing
 
@@ -41,8 +41,7 @@ class Unit(Classifier):
         through: nn.Module | None = None,
     ) -> None:
         network = own.load(network)
-        if score not in SCORES:
-            raise unknown("score", score, SCORES)
+        check_known("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
         units = Network(
             _ReadOut(network, str(layer), position, through), as_it_is, name=f"{network.name} {layer}", copy=False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ppgn.contracts import Condition, Samples
 from ppgn.drawn import describe
 from ppgn.editing.canvas import Canvas
 from ppgn.editing.walk import Settings, walk
+from ppgn.engines.threads import at_once, dealt, side_by_side
 from ppgn.inpainting.completion import size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.results import FILES, Results, bar
@@ -26,6 +28,7 @@ from ppgn.metrics import accuracy, fidelity
 from ppgn.model import PPGN
 from ppgn.networks import labels
 from ppgn.photographs import square
+from ppgn.samplers.chains import Callback
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 
@@ -103,14 +106,25 @@ def edit(
     about |= {key: config[key] for key in ("target", "model", "near", "mask", "judge")}
     about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "device": str(where)}
     edited = Edited(opinion, folder, config, about, chains, started)
-    batches = [chains[i : i + size] for i in range(0, len(chains), size)]
+    threads = at_once(model, where, len(chains), target, condition)
+    batches = dealt(chains, size, threads)
     total = len(taken) * (len(batches) * settings.sampler.steps + len(chains))
-    with enough_memory(where, size), bar(progress, total, "edit") as advance:
+    with (
+        enough_memory(where, size),
+        bar(progress, total, "edit") as advance,
+        side_by_side((net, made), threads, advance) as each,
+    ):
         for photo, free in zip(taken, masks, strict=True):
             canvas = Canvas.of(photo.pixels, free, resolution)
-            parts = [walk(net, [canvas] * len(some), some, made, settings, advance) for some in batches]
+            parts = each(partial(_walk, canvas=canvas, settings=settings), batches)
             edited.take(photo, canvas, Samples.concatenate(parts), net, advance)
     return edited
+
+
+def _walk(held: Any, seeds: Sequence[int], callback: Callback, canvas: Canvas, settings: Settings) -> Samples:
+    """A chain for each of the seeds. held: the model and the condition."""
+    model, condition = held
+    return walk(model, [canvas] * len(seeds), seeds, condition, settings, callback)
 
 
 class Opinion:

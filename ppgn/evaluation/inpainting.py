@@ -14,7 +14,7 @@ from torch import Tensor
 from ppgn import folders
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
-from ppgn.errors import unknown
+from ppgn.errors import check_known
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import FILES, Table, plain
@@ -87,8 +87,7 @@ def inpainting(
     every: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
     every |= chains(task, drawer, task.conditions(classes) if classes else [], *ways)
     for name in systems or ():
-        if name not in every:
-            raise unknown("system", name, every)
+        check_known("system", name, every)
     original = Drawn(originals, torch.arange(n))
     panel.add(table, "original", original, ("kid", "top1", "top5"))
     for hole, places in cut.items():

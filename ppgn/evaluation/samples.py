@@ -12,7 +12,7 @@ import yaml
 
 from ppgn import building, folders, paths
 from ppgn.contracts import Condition, Prior
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
 from ppgn.evaluation.sources import Drawn, Source, in_folder
 from ppgn.evaluation.table import FILES, Table, plain
@@ -59,8 +59,7 @@ def samples(
     density and coverage as well. KID compares all pairs: twice as many take four times as long. Raises `InputError`.
     """
     for name in systems:
-        if name not in SYSTEMS:
-            raise unknown("system", name, SYSTEMS)
+        check_known("system", name, SYSTEMS)
     if stored is not None:
         return _stored(stored, data, judge, options)
     task = Task(model=model, data=data, **options)

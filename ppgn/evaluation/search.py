@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgn import building, folders, paths
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.kept import kept
 from ppgn.evaluation.sources import Drawn, bar, grid
@@ -53,10 +53,8 @@ def search(
     """
     task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
     for name in systems:
-        if name not in (*paths.options("search"), "gradient"):
-            raise unknown("system", name, (*paths.options("search"), "gradient"))
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+        check_known("system", name, (*paths.options("search"), "gradient"))
+    check_known("precision", precision, PRECISIONS)
     more: dict[str, Any] = {"generations": generations, "population": population, "sigma": sigma}
     more["precision"] = precision
     table, drawer = task.begin("search", layers=layers, count=count, systems=systems, **more), task.load()

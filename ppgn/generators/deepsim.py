@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media.medium import Pictures
 
 CODE_LAYERS = {"fc6": 4096, "fc7": 4096, "fc8": 1000, "pool5": 256 * 6 * 6}  # and how wide they are
@@ -67,8 +67,7 @@ class DeePSiM(nn.Module):
     ) -> None:
         super().__init__()
         for what, given, known in (("code layer", code_layer, CODE_LAYERS), ("pictures", pictures, MEDIA)):
-            if given not in known:
-                raise unknown(f"{what} of DeePSiM", given, known)
+            check_known(f"{what} of DeePSiM", given, known)
         if not 1 <= size <= SIDE:
             raise InputError(f"generator: size={size} cannot be cut from what DeePSiM draws; expected 1 to {SIDE}")
         dim, w = code_dim or CODE_LAYERS[code_layer], WIDTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from ppgn import arguments, folders, paths
 from ppgn.conditions import words
 from ppgn.contracts import Condition, Generator, Medium, Samples
 from ppgn.drawn import describe
+from ppgn.engines.threads import at_once, dealt, side_by_side
 from ppgn.inpainting.completion import complete, size_of
 from ppgn.inpainting.photos import Photo, photos
 from ppgn.inpainting.problem import Problem
@@ -24,6 +26,7 @@ from ppgn.inpainting.settings import Settings
 from ppgn.media import images, medium
 from ppgn.progress import say
 from ppgn.samplers.anchored import Anchored
+from ppgn.samplers.chains import Callback
 from ppgn.sampling import enough_memory
 from ppgn.settings import as_config, called
 
@@ -108,17 +111,28 @@ def inpaint(
     about |= {key: config[key] for key in ("target", "model", "prior")}
     about |= {"sampler": called("sampler", sampler), "steps": settings.sampler.steps, "mask": config["hole"]}
     completed = Completed(settings, made, kind, folder, config, about, chains, started)
-    batches = [chains[i : i + size] for i in range(0, len(chains), size)]
+    threads = at_once(model, where, len(chains), target, condition)
+    batches = dealt(chains, size, threads)
     total = len(taken) * (len(batches) * settings.sampler.steps + len(chains))
     if isinstance(settings.sampler, Anchored):
         say(f"learning from {settings.drawings:,} drawings what the rest of a photo says", shown=progress)
-    with enough_memory(where, size), bar(progress, total, "inpaint") as advance:
-        options = {"condition": made, "prior": chosen, "callback": advance}
+    with (
+        enough_memory(where, size),
+        bar(progress, total, "inpaint") as advance,
+        side_by_side((net, made, chosen), threads, advance) as each,
+    ):
         for photo, place in zip(taken, holes, strict=True):
             problem = Problem.of(photo.pixels, place, resolution)
-            parts = [complete(net, [problem] * len(some), some, settings, **options) for some in batches]
+            parts = each(partial(_walk, problem=problem, settings=settings), batches)
             completed.take(photo, problem, Samples.concatenate(parts), advance)
     return completed
+
+
+def _walk(held: Any, seeds: Sequence[int], callback: Callback, problem: Problem, settings: Settings) -> Samples:
+    """A chain for each of the seeds. held: the model, the condition if there is one, and the prior."""
+    model, condition, prior = held
+    options: Any = {"condition": condition, "prior": prior, "callback": callback}
+    return complete(model, [problem] * len(seeds), seeds, settings, **options)
 
 
 def _settled(settings: Settings, taken: Sequence[Photo], target: Any) -> dict[str, Any]:

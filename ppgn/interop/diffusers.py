@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, first_line
 from ppgn.interop import conditioning
 from ppgn.interop.repository import PREFIX, repository, snapshot
 from ppgn.model import PPGN
@@ -175,8 +175,7 @@ def diffusion(
     precision: str = "float32",
 ) -> Diffusion:
     """The UNet or transformer of a pipeline as prior of codes (C, H, W); the other arguments are those of `load`."""
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    check_known("precision", precision, PRECISIONS)
     folder, _ = snapshot(source, CONFIGS, revision)
     parts = _parts(folder)
     if "network" not in parts:
@@ -279,7 +278,7 @@ def _component(
             low_cpu_mem_usage=False,
         )
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"cannot read '{part or '.'}' of '{source}' ({reason}); only safetensors are read") from error
     return alike(network).eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, first_line, unknown
 from ppgn.networks import _weights, efficientnet_lite, labels
 from ppgn.networks.network import Network, Preprocessing
 
@@ -196,9 +196,8 @@ def _obtaining(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EntryNotFoundError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
         remedy = "connect to the network once, or give weights=FILE.safetensors, or weights=null for random ones"
-        raise InputError(f"cannot get the weights of {name} ({reason}); {remedy}") from error
+        raise InputError(f"cannot get the weights of {name} ({first_line(error)}); {remedy}") from error
 
 
 def _check_hub(config: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.numerics.convolution import whole
 from ppgn.numerics.linear import alike
 from ppgn.numerics.rectifier import in_place
@@ -55,8 +55,7 @@ class Preprocessing(nn.Module):
             "interpolation": (interpolation, ("bicubic", "bilinear")),
         }
         for what, (value, choices) in known.items():
-            if value not in choices:
-                raise unknown(what, value, choices)
+            check_known(what, value, choices)
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
         self.crop = crop or None  # settings that are None are not counted by `ppgn.anchors.digest`
         if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
@@ -272,8 +271,7 @@ class Network(nn.Module):
         for name in layers:
             if not readable:
                 raise InputError(f"layer '{name}' of {self.name}: a TorchScript's inner layers cannot be read")
-            if name not in readable:
-                raise unknown(f"layer of {self.name}", name, readable)
+            check_known(f"layer of {self.name}", name, readable)
         outputs: dict[str, Tensor] = {}
         calls: Counter[str] = Counter()
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ppgn import building
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, first_line, unknown
 from ppgn.networks import _weights, exported, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network, Preprocessing
@@ -92,7 +92,7 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
         try:
             made = made()
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(f"network '{text}' cannot be made ({reason}); give what needs no arguments") from error
     if not isinstance(made, nn.Module):
         raise InputError(f"network '{text}' is a {type(made).__name__}; expected an nn.Module, or what makes one")

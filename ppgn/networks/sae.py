@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn import files
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import _weights
 from ppgn.numerics.linear import linear
 
@@ -115,8 +115,7 @@ def load(
     guess = "jumprelu" if threshold is not None else "topk" if k else "relu"
     kind = {"standard": "relu", "batchtopk": "topk", "topk-relu": "topk"}.get(str(said), said) or guess
     kind = guess if kind == "relu" and activation is None else kind
-    if kind not in ACTIVATIONS:
-        raise unknown("activation of a sparse autoencoder", str(kind), ACTIVATIONS)
+    check_known("activation of a sparse autoencoder", kind, ACTIVATIONS)
     if (kind == "topk" and k is None) or (kind == "jumprelu" and threshold is None):
         lack = "k: give condition.sae.k=NUMBER" if kind == "topk" else "thresholds"
         raise InputError(f"sparse autoencoder '{file}' has no {lack}")

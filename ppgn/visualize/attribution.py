@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, library
 from ppgn.media import images
@@ -91,10 +91,7 @@ def deconv(
     config: dict[str, Any] = {"image": str(image) if isinstance(image, str | Path) else "given"}
     config |= {"network": inner(first).name, "layer": first.layer, "unit": unit, "method": names, "seed": seed}
     config |= {"position": position if isinstance(position, str | int) else list(position)}
-    done = Attributions(folders.of(out), config, picture[0], found, checks)
-    if out is not None:
-        done.save()
-    return done
+    return Attributions(folders.of(out), config, picture[0], found, checks)
 
 
 def gradient(unit: Unit, image: Tensor, seed: int = 0) -> Tensor:
@@ -242,14 +239,14 @@ def shown(seen: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, repr=False)
-class Attributions:
+class Attributions(folders.Results):
     """Maps of one photograph, (3, S, S) by unit and method; `save` writes grid.png, maps.safetensors, report.json.
 
     `picture` is what the network saw, uint8 (3, S, S); `checks` has a row for every map, see `check`.
     """
 
-    folder: Path | None
-    config: Mapping[str, Any]
+    files = FILES
+
     picture: Tensor
     maps: Mapping[tuple[str, str], Tensor]
     checks: Sequence[Mapping[str, Any]]
@@ -272,15 +269,12 @@ class Attributions:
         enlarged = torch.stack([images.to_uint8(images.fit(row / 255, (224, 224))) for row in rows])
         return images.grid(enlarged, columns=len(rows) // len({unit for unit, _ in self.maps}), captions=texts)
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
+    def report(self) -> dict[str, Any]:
+        """What report.json says."""
+        return {**self.config, "versions": files.versions(), "maps": list(self.checks)}
 
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+    def write(self, place: Path) -> None:
+        """Write grid.png and maps.safetensors."""
         tensors = {f"{unit} {method}": seen for (unit, method), seen in self.maps.items()}
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         files.save(place / "maps.safetensors", {"picture": self.picture} | tensors, "ppgn-maps-1")
-        said = {**self.config, "versions": files.versions(), "maps": list(self.checks)}
-        paths.write(place / "report.json", paths.as_json(said))
         images.write(place / "grid.png", self.grid())

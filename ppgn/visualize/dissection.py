@@ -102,10 +102,7 @@ def dissect(
         tops = _tops(activations, pack, found)
     config = {"layer": layer, "data": pack.root, "network": net.name, "pictures": len(pack), "side": side}
     config |= {"permutations": permutations, "least": need, "seed": seed}
-    done = Dissection(folders.of(out), config, pack.names, pack.categories, counts, found, rotated, axes, tops)
-    if out is not None:
-        done.save()
-    return done
+    return Dissection(folders.of(out), config, pack.names, pack.categories, counts, found, rotated, axes, tops)
 
 
 def _check(given: Mapping[str, Any]) -> None:
@@ -157,15 +154,15 @@ def _tops(activations: Tensor, concepts: Concepts, found: Overlap) -> dict[int, 
 
 
 @dataclass(frozen=True, repr=False)
-class Dissection:
+class Dissection(folders.Results):
     """Units of a layer and the concepts they stand for; `save` writes units.csv, charts, top.png and report.json.
 
     `found` is the overlap of units and concepts, `rotated` that of a random rotation of the units; `counts` says which
     concepts were counted; `axes` whether the layer has preferred axes, behind a rectifier.
     """
 
-    folder: Path | None
-    config: Mapping[str, Any]
+    files = FILES
+
     names: Sequence[str]
     categories: Sequence[str]
     counts: Tensor
@@ -212,19 +209,13 @@ class Dissection:
         said |= {"as_it_is": self.found.counts(), "rotated": self.rotated.counts()}
         return said | {"categories": self.by_category()}
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
-
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+    def write(self, place: Path) -> None:
+        """Write units.csv, top.png and the charts."""
         rows, text = self.rows(), io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         paths.write(place / "units.csv", text.getvalue())
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
-        paths.write(place / "report.json", paths.as_json(self.report()))
         images.write(place / "top.png", self.grid())
         for name, chart in self.charts().items():
             paths.write(place / f"{name}.png", chart)

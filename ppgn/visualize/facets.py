@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 import ppgn.model
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders
 from ppgn.conditions import words
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
 from ppgn.drawn import describe
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
@@ -128,10 +128,7 @@ def facets(
     samples = [drawn(some) for some in bar(near, desc="facets")]
     said = [describe(made, part.images) for part in samples]
     names = [[pictures.name(row) for row in facet.nearest] for facet in found]
-    done = Facets(folders.of(out), config, layer, found, near, Samples.concatenate(samples), names, said)
-    if out is not None:
-        done.save()
-    return done
+    return Facets(folders.of(out), config, layer, found, near, Samples.concatenate(samples), names, said)
 
 
 def _check(given: Mapping[str, Any]) -> str | int | None:
@@ -141,8 +138,7 @@ def _check(given: Mapping[str, Any]) -> str | int | None:
     for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
     for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
-        if given[name] not in known:
-            raise unknown(name, str(given[name]), known)
+        check_known(name, given[name], known)
     return wanted
 
 
@@ -178,15 +174,15 @@ class Facet:
 
 
 @dataclass(frozen=True, repr=False)
-class Facets:
+class Facets(folders.Results):
     """The facets of a target, the largest first; `save` writes grid.png, facets.json, samples.safetensors, config.yaml.
 
     `pictures` are the nearest of each, uint8 (N, 3, S, S), `names` where they lie; `samples` are those of all facets,
     one facet after another, `said` what the condition says of them.
     """
 
-    folder: Path | None
-    config: Mapping[str, Any]
+    files, reported = FILES, FILES[0]
+
     layer: str | None
     found: Sequence[Facet]
     pictures: Sequence[Tensor]
@@ -229,18 +225,12 @@ class Facets:
         head = {"target": self.config["target"], "layer": self.layer, "k": len(self), "seeds": seeds}
         return head | {"versions": files.versions(), "facets": rows}
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
-
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+    def write(self, place: Path) -> None:
+        """Write grid.png and samples.safetensors."""
         samples = self.samples
         tensors = {"images": samples.images, "codes": samples.codes, "seeds": torch.tensor(samples.seeds)}
         tensors["facets"] = torch.arange(len(self)).repeat_interleave(len(samples) // len(self))
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
         files.save(place / "samples.safetensors", tensors, "ppgn-facets-1")
-        paths.write(place / "facets.json", paths.as_json(self.report()))
         images.write(place / "grid.png", self.grid())
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import arguments, files, folders, paths
 from ppgn.contracts import Generator
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.visualize import charts
@@ -91,18 +91,14 @@ def generator(
     config = {"model": str(getattr(net, "name", model)), "layer": layer, "data": pack.root, "drawings": len(codes)}
     config |= {"removed": removed, "segmenter": seeing.name, "seed": seed}
     config |= {"segmenter_mean_iou": mean_quality, "segmenter_ious": dict(zip(names, quality.tolist(), strict=True))}
-    done = Interventions(folders.of(out), config, seen, found, trial.counts, results, trial.edits(results))
-    if out is not None:
-        done.save()
-    return done
+    return Interventions(folders.of(out), config, seen, found, trial.counts, results, trial.edits(results))
 
 
 def _asked(wanted: Any, names: Sequence[str]) -> list[str]:
     """The concepts asked for. Raises `InputError` for one that the segmenter does not know."""
     asked = [str(name) for name in arguments.targets(wanted) if name is not None]
     for name in asked:
-        if name not in names:
-            raise unknown("concept of the segmenter", name, names)
+        check_known("concept of the segmenter", name, names)
     return asked
 
 
@@ -247,14 +243,14 @@ def _gone(before: Tensor, after: Tensor) -> float:
 
 
 @dataclass(frozen=True, repr=False)
-class Interventions:
+class Interventions(folders.Results):
     """What concepts lose without a generator's units; `save` writes units.csv, curve.png, edits.png, report.json.
 
     `found` is the overlap of units and what the segmenter sees, `results` has an entry for every concept asked for.
     """
 
-    folder: Path | None
-    config: Mapping[str, Any]
+    files = FILES
+
     seen: Concepts
     found: Overlap
     counts: Sequence[int]
@@ -270,19 +266,13 @@ class Interventions:
         head = {**self.config, "versions": files.versions(), "units": len(self.found.thresholds)}
         return head | {"dissection": self.found.counts(), "counts": list(self.counts), "concepts": list(self.results)}
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
-
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
+    def write(self, place: Path) -> None:
+        """Write units.csv and, of concepts that were asked for, curve.png and edits.png."""
         lines = ["unit,label,iou,chance,detector\n"]
         each = zip(self.found.labels, self.found.best, self.found.chance, self.found.detectors, strict=True)
         for unit, (label, iou, chance, detector) in enumerate(each):
             lines.append(f"{unit},{self.seen.names[int(label)]},{iou:.5f},{chance:.5f},{bool(detector)}\n")
         paths.write(place / "units.csv", "".join(lines))
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
-        paths.write(place / "report.json", paths.as_json(self.report()))
         if self.results:
             images.write(place / "edits.png", self.grid())
             paths.write(place / "curve.png", self.chart())

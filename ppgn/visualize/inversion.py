@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import ppgn.model
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders
 from ppgn.contracts import Generator, Shape
 from ppgn.errors import InputError
 from ppgn.media import images
@@ -177,10 +177,7 @@ def invert(
     config |= {"layer": layers, "network": seen.name, "size": seen.preprocessing.size, "method": ways}
     config |= {"model": (net.name or "given") if net else None, "side": edge}
     config |= {"steps": steps, "rate": rate, "tv": tv, "seed": seed}
-    inverted = Inverted(folders.of(out), config, picture[0], found, rows)
-    if out is not None:
-        inverted.save()
-    return inverted
+    return Inverted(folders.of(out), config, picture[0], found, rows)
 
 
 def _check(steps: Any, seed: Any, side: Any, rate: Any, tv: Any) -> None:
@@ -222,15 +219,15 @@ def _decoder(model: Any, device: torch.device) -> PPGN:
 
 
 @dataclass(frozen=True, repr=False)
-class Inverted:
+class Inverted(folders.Results):
     """Inversions of one photograph; `save` writes grid.png, images/LAYER-METHOD.png, report.json and config.yaml.
 
     `picture` is the photograph as it was inverted, uint8 (3, S, S), `images` are as large, by layer and method. `rows`
     has of each the PSNR to the photograph in dB, "error", ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² in the layer, and the weight "tv".
     """
 
-    folder: Path | None
-    config: Mapping[str, Any] = field(repr=False)
+    files = FILES
+
     picture: Tensor
     images: Mapping[tuple[str, str], Tensor]
     rows: Sequence[Mapping[str, Any]]
@@ -253,18 +250,15 @@ class Inverted:
         columns = 1 + len(self.config["method"])
         return images.grid(torch.stack(shown), columns=columns, captions=texts, scale="auto")
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
+    def report(self) -> dict[str, Any]:
+        """What report.json says."""
+        return {**self.config, "versions": files.versions(), "images": list(self.rows)}
 
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
+    def write(self, place: Path) -> None:
+        """Write grid.png and images/."""
         for (layer, method), picture in self.images.items():
             images.write(place / "images" / f"{layer.replace('/', '-')}-{method}.png", picture)
         images.write(place / "grid.png", self.grid())
-        said = {**self.config, "versions": files.versions(), "images": list(self.rows)}
-        paths.write(place / "report.json", paths.as_json(said))
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Adam, NAdam, Optimizer
 
 import ppgn.model
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders
 from ppgn.contracts import NoiseSource
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.numerics.convolution import AlikeInAnyBatch
@@ -33,6 +34,7 @@ from ppgn.visualize.subject import Subject, subject
 COMPARED = 1000  # photographs that an activation is compared with
 ALL = ("ppgn", "dgn_am", "maco", "lucid", "mfv", "tv", "patches", "yosinski", "pixels")
 PATCHES = "patches"
+ADAM = partial(Adam, lr=0.02)  # of pixels
 FILES = ("report.json", "grid.png", "config.yaml", "images/*-seed-*.png")
 
 
@@ -76,7 +78,7 @@ class Climb:
     """Gradient ascent: numbers with their start, a step, and what keeps images natural. See `Method`."""
 
     numbers: Parametrization
-    step: Ascent | Callable[[list[Tensor]], torch.optim.Optimizer]
+    step: Ascent | Callable[[list[Tensor]], Optimizer]
     looks: Looks = look_once
     operators: Sequence[Callable[[Tensor, Tensor, int], Tensor]] = ()
     penalty: Callable[[Tensor, int], Tensor] | None = None
@@ -132,16 +134,6 @@ class Learnt:
         return done.images / 255
 
 
-def adam(rate: float) -> Callable[[list[Tensor]], torch.optim.Optimizer]:
-    """Adam with a learning rate."""
-    return lambda numbers: torch.optim.Adam(numbers, rate)
-
-
-def nadam(rate: float) -> Callable[[list[Tensor]], torch.optim.Optimizer]:
-    """NAdam with a learning rate."""
-    return lambda numbers: torch.optim.NAdam(numbers, rate)
-
-
 def methods() -> dict[str, Method]:
     """The methods without a generator by name; operators, looks, phases and spectra are as published.
 
@@ -164,9 +156,9 @@ def methods() -> dict[str, Method]:
             name: Climb(Pixels(), Ascent(0.1 if operator.decay > 0.1 else 0.03), operators=[operator])
             for name, operator in sets.items()
         },
-        "tv": Climb(Pixels(), adam(0.02), Wobble(), penalty=lambda x, i: 0.05 * total_variation(x)),
-        "lucid": Climb(Fourier(), adam(0.05), Wobble()),
-        "maco": Climb(Phase(), nadam(1.0), crops, evaluations=crops.count),
+        "tv": Climb(Pixels(), ADAM, Wobble(), penalty=lambda x, i: 0.05 * total_variation(x)),
+        "lucid": Climb(Fourier(), partial(Adam, lr=0.05), Wobble()),
+        "maco": Climb(Phase(), partial(NAdam, lr=1.0), crops, evaluations=crops.count),
         "mfv": Multifaceted(iterations=20),
     }
 
@@ -207,18 +199,17 @@ def maximize(
 
     Raises `InputError` for what cannot be used.
     """
-    config = {key: value for key, value in locals().items() if key not in ("progress", "out", "overwrite")}
+    given = {key: value for key, value in locals().items() if key not in ("progress", "out", "overwrite")}
     where, chains = arguments.device(device), arguments.seeds(seeds)
     least = {"evaluations": 2, "side": 32, "batch_size": 1}
     for key, low in least.items():
-        arguments.whole(key, config[key], low)
+        arguments.whole(key, given[key], low)
     wanted = arguments.names("method", ALL if method is None else method)
     shown = subject(unit, network=network, size=size, weights=weights, layer=layer, position=position, device=where)
     natural = None if data is None else Photographs.find(data)
     if method is None and natural is None:
         wanted.remove(PATCHES)
     ways = _ways(wanted, natural, side, model, where)
-    folder = folders.of(out)
     drawn: dict[str, Tensor] = {}
     total = len(wanted) * len(chains) * evaluations
     with Bar(total=total, unit="look", disable=not progress) as bar:
@@ -238,10 +229,7 @@ def maximize(
         seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
         compared = activations(shown, seen)
     said = {name: activations(shown, x) for name, x in drawn.items()}
-    done = Maximized(folder, config, shown.name, shown.scale, chains, drawn, said, compared)
-    if folder is not None:
-        done.save()
-    return done
+    return Maximized(folders.of(out), plain(given), shown.name, shown.scale, chains, drawn, said, compared)
 
 
 def _ways(
@@ -250,12 +238,11 @@ def _ways(
     """The methods asked for, by name. Raises `InputError` for an unknown one."""
     known: dict[str, Any] = methods() | dict.fromkeys([PATCHES, "ppgn", "dgn_am"])
     for name in wanted:
-        if name not in known:
-            raise unknown("method", str(name), dict.fromkeys([*ALL, *known]))
+        check_known("method", name, dict.fromkeys([*ALL, *known]))
     if PATCHES in wanted:
         if natural is None:
             raise InputError(f"method={PATCHES} needs data=FOLDER, whose patches it prefers")
-        known[PATCHES] = Climb(Pixels(), adam(0.02), Wobble(), penalty=Patches.of(natural, side, where))
+        known[PATCHES] = Climb(Pixels(), ADAM, Wobble(), penalty=Patches.of(natural, side, where))
     if {"ppgn", "dgn_am"} & set(wanted):
         net = ppgn.model.load(model, where)
         known |= {"ppgn": Learnt(net, "annealed"), "dgn_am": Learnt(net, "dgn_am")}
@@ -270,15 +257,15 @@ def activations(subject: Subject, pictures: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, repr=False)
-class Maximized:
+class Maximized(folders.Results):
     """Images of a unit by several methods; `save` writes grid.png, a picture per image, report.json and config.yaml.
 
     `drawn` has of every method the images, uint8 (seeds, 3, S, S), `activations` the unit's of each; `compared` are
     those of photographs, (N,), where any were given. `scale` says what they are.
     """
 
-    folder: Path | None
-    config: Mapping[str, Any] = field(repr=False)
+    files = FILES
+
     name: str
     scale: str
     seeds: Sequence[int]
@@ -316,25 +303,22 @@ class Maximized:
         said = [f"{row['method']} {row['activation']:.1f}" for row in self.rows]
         return images.grid(self.images.flatten(0, 1), columns=len(self.seeds), captions=said)
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
-
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
-        paths.write(place / "config.yaml", paths.as_yaml(plain(self.config)))
-        head = {"unit": self.name, "activation": self.scale, "evaluations": self.config["evaluations"]}
+    def report(self) -> dict[str, Any]:
+        """What report.json says."""
+        head: dict[str, Any] = {"unit": self.name, "activation": self.scale, "evaluations": self.config["evaluations"]}
         head["versions"] = files.versions()
         if self.compared is not None:
             levels = torch.tensor([0.5, 0.99, 1.0])
-            head["photographs"] = dict(
-                zip(("median", "99 %", "most"), self.compared.quantile(levels).tolist(), strict=True)
-            )
+            values = self.compared.quantile(levels).tolist()
+            head["photographs"] = dict(zip(("median", "99 %", "most"), values, strict=True))
+        return head | {"images": self.rows}
+
+    def write(self, place: Path) -> None:
+        """Write grid.png and images/."""
         for method, pictures in self.drawn.items():
             for seed, picture in zip(self.seeds, pictures, strict=True):
                 images.write(place / "images" / f"{method}-seed-{seed:04d}.png", picture)
         images.write(place / "grid.png", self.grid())
-        paths.write(place / "report.json", paths.as_json(head | {"images": self.rows}))
 
 
 def _resized(x: Tensor, side: int) -> Tensor:

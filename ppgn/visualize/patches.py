@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.photographs import Photographs
@@ -62,8 +62,7 @@ def patches(
     given = dict(locals())
     for name in ("n", "batch_size"):
         arguments.whole(name, given[name])
-    if method not in list(attribution.METHODS):
-        raise unknown("method", str(method), attribution.METHODS)
+    check_known("method", method, attribution.METHODS)
     where = arguments.device(device)
     found = units(own.load(network, size, weights), layer, unit, "max", where)
     pictures = Photographs.find(data)
@@ -75,10 +74,7 @@ def patches(
     scan = look.scan([one.index for one in found], batch_size, bar)
     of_units = [_of_unit(look, one, number, scan, n, method, bar) for number, one in enumerate(found)]
     config = {"data": pictures.root, "count": len(rows), "network": look.network.name, "layer": look.layer}
-    done = Patches(folders.of(out), config | {"unit": unit, "n": n, "method": method}, of_units)
-    if out is not None:
-        done.save()
-    return done
+    return Patches(folders.of(out), config | {"unit": unit, "n": n, "method": method}, of_units)
 
 
 def _of_unit(look: Look, one: Unit, number: int, scan: Scan, n: int, method: str, bar: Callable[..., Any]) -> Found:
@@ -158,11 +154,11 @@ def _framed(picture: Tensor, box: receptive_field.Box) -> Tensor:
 
 
 @dataclass(frozen=True, repr=False)
-class Patches:
+class Patches(folders.Results):
     """The patches of units; `save` writes grid.png, UNIT/RANK-KIND.png, report.json and config.yaml."""
 
-    folder: Path | None
-    config: Mapping[str, Any]
+    files = FILES
+
     found: Sequence[Found]
 
     def __repr__(self) -> str:
@@ -183,14 +179,8 @@ class Patches:
         """What report.json says."""
         return {**self.config, "versions": files.versions(), "units": [one.report() for one in self.found]}
 
-    def save(self, folder: str | Path | None = None, *, overwrite: bool = False) -> None:
-        """Write all files into `folder`, by default that of `out`.
-
-        Raises `InputError` where the system refuses, and where another folder holds results but for `overwrite`.
-        """
-        place = folders.chosen(self.folder, folder, overwrite, *FILES)
-        paths.write(place / "config.yaml", paths.as_yaml(self.config))
-        paths.write(place / "report.json", paths.as_json(self.report()))
+    def write(self, place: Path) -> None:
+        """Write grid.png and UNIT/RANK-KIND.png."""
         images.write(place / "grid.png", self.grid())
         for one in self.found:
             for kind, every in one.images().items():

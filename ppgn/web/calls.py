@@ -12,7 +12,7 @@ from typing import Any
 
 from ppgn import arguments, files, paths
 from ppgn.conditions import words
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.networks import own
 
 CHAINS = 64  # of a job, at most
@@ -158,8 +158,7 @@ class Form:
     def one(self, key: str, known: Sequence[str]) -> str:
         """One of the names known, the first where there is none."""
         value = self.text(key, known[0])
-        if value not in known:
-            raise unknown(key, value, known)
+        check_known(key, value, known)
         return value
 
     def texts(self, key: str) -> list[str]:
@@ -206,8 +205,7 @@ def expression_of(text: str) -> str:
     """A condition in words, of names alone. Raises `InputError` for what names code, and for what cannot be read."""
     known = paths.options("condition")
     for leaf in words.leaves(words.parse(text)):
-        if leaf.name not in known:
-            raise unknown("condition", leaf.name, known, "code of your own is for the command line")
+        check_known("condition", leaf.name, known, "code of your own is for the command line")
     return text
 
 

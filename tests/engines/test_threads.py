@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import ppgn
 from ppgn import anchors, progress, sampling
 from ppgn.engines.contract import Batch, Here
-from ppgn.engines.threads import Threads
+from ppgn.engines.threads import Threads, dealt, side_by_side
+from ppgn.errors import InputError
 from ppgn.progress import Seen
+from ppgn.samplers.chains import run_chains
 from tests.test_sampling import Bright, model
 
 GIVEN = {"cluster": None, "workers": None, "device": "cpu", "devices": 1, "model": "natural64", "compile": False}
@@ -184,3 +187,95 @@ def test_processes_of_a_model_that_comes_along_have_a_thread_each() -> None:
     given = GIVEN | {"devices": 2, "oversubscribe": True}
     assert sampling._engine(given).threads == 1  # type: ignore[attr-defined]
     assert sampling._engine(given | {"model": "mine"}).threads >= 1  # type: ignore[attr-defined]
+
+
+class Net(nn.Linear):
+    """What threads hold."""
+
+
+def test_side_by_side_each_has_its_own_and_answers_come_in_order() -> None:
+    meeting, told, before = threading.Barrier(2, timeout=20), [], torch.get_num_threads()
+    net, patience = Net(1, 1), sys.getswitchinterval()
+
+    def work(held: Net, item: int, tell: Any) -> tuple[int, int, int]:
+        meeting.wait()
+        tell(item)
+        return item, id(held), torch.get_num_threads()
+
+    with side_by_side(net, 2, told.append) as each:
+        assert sys.getswitchinterval() < patience / 10
+        found = each(work, range(6))
+    assert [item for item, *_ in found] == list(range(6))
+    assert len({who for _, who, _ in found}) == 2
+    assert id(net) in {who for _, who, _ in found}
+    assert {threads for *_, threads in found} == {1}
+    assert sorted(told) == list(range(6))
+    assert (torch.get_num_threads(), sys.getswitchinterval()) == (before, patience)
+
+
+@pytest.mark.parametrize(("size", "threads"), [(1, 1), (None, 2)])
+def test_one_at_a_time_is_walked_here(size: int | None, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with side_by_side("held", size, print) as each:
+        found = each(lambda held, item, tell: (held, item, torch.get_num_threads(), threading.current_thread()), "ab")
+    torch.set_num_threads(before)
+    assert found == [("held", item, threads, threading.main_thread()) for item in "ab"]
+
+
+def test_side_by_side_what_cannot_be_copied_is_held_by_one() -> None:
+    with side_by_side(threading.Lock(), 3, print) as each:
+        assert each(lambda held, item, tell: threading.current_thread(), "ab") == [threading.main_thread()] * 2
+
+
+def test_side_by_side_an_error_ends_the_others() -> None:
+    steps: list[int] = []
+
+    def work(held: list[int], item: int, tell: Any) -> None:
+        for step in range(10**6):
+            if item == 0 and len(steps) > 5:
+                raise InputError("enough")
+            tell(step)
+            time.sleep(0.001)
+
+    with pytest.raises(InputError, match="enough"), side_by_side([], 2, steps.append) as each:
+        each(work, range(2))
+    assert 5 < len(steps) < 1000
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "threads", "batches"),
+    [
+        (4, 8, 2, [2, 2]),
+        (5, 8, 2, [3, 2]),
+        (8, 2, 2, [2, 2, 2, 2]),
+        (3, 8, 1, [3]),
+        (3, 2, None, [2, 1]),
+        (1, 8, 1, [1]),
+    ],
+)
+def test_every_thread_is_dealt_a_batch(count: int, size: int, threads: int | None, batches: list[int]) -> None:
+    dealt_out = dealt(range(count), size, threads)
+    assert [len(batch) for batch in dealt_out] == batches
+    assert [seed for batch in dealt_out for seed in batch] == list(range(count))
+
+
+@pytest.mark.parametrize(("verb", "room"), [("inpaint", "inpainting.completion"), ("edit", "editing.walk")])
+def test_photos_are_changed_as_one_thread_changes_them(verb: str, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = torch.rand(3, 80, 64, generator=torch.Generator().manual_seed(0))
+    walked: list[tuple[int, bool]] = []
+
+    def run(targets: Any, sampler: Any, noise: Any, **options: Any) -> Any:
+        walked.append((len(noise.seeds), threading.current_thread() is threading.main_thread()))
+        return run_chains(targets, sampler, noise, **options)
+
+    monkeypatch.setattr(f"ppgn.{room}.run_chains", run)
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(getattr(ppgn, verb)(photo, target="volcano", seeds="0-2", steps=2))
+    torch.set_num_threads(before)
+    assert walked == [(3, True), (1, False), (1, False), (1, False)]
+    one, three = found
+    assert torch.equal(one.codes, three.codes)
+    assert all(torch.equal(a, b) for a, b in zip(one.images, three.images, strict=True))

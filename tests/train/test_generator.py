@@ -354,6 +354,8 @@ def test_windows_are_square_inside_the_image_and_of_every_allowed_size():
     assert corners == {8 * y + x for y in range(5) for x in range(5)}
     assert all(torch.equal(part.diff(dim=-1).unique(), torch.tensor([1])) for part in cut)
     assert torch.equal(image[generator.random_window(8, 1.0)], image)
+    bounded = [image[generator.random_window(8, 0.5, 0.75)] for _ in range(100)]
+    assert {part.shape[-1] for part in bounded} == {4, 5, 6}
 
 
 def together(folder: Path, words: Sequence[str], *started: dict[str, str]) -> list[dict[str, dict[str, torch.Tensor]]]:
@@ -375,7 +377,7 @@ def free_port() -> int:
 
 def test_two_processes_share_one_step_and_end_with_equal_weights(data, tmp_path):
     words = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'run'}", "steps=1", "training.start=0"]
-    words += ["trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true"]
+    words += ["trainer.devices=2"]
     first, second = together(tmp_path, words)
     assert not torch.equal(first["batch"], second["batch"])  # each process has images of its own
     for name, value in first["weights"].items():
@@ -395,8 +397,8 @@ def test_two_machines_take_the_steps_of_one_process_with_twice_the_batch(data, t
     ]
     words += ["data.batch_size=8"]
     before, after = (weights(train(config(data, tmp_path / steps, *words, steps))) for steps in ("steps=0", "steps=4"))
-    machines = ["trainer.num_nodes=2", "trainer.strategy=ddp_find_unused_parameters_true"]
-    every = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'two'}", *words, *machines, "data.batch_size=4"]
+    every = [*TINY, *PROJECTED, f"data.root={data}", f"out={tmp_path / 'two'}", *words, "data.batch_size=4"]
+    every += ["trainer.num_nodes=2", "trainer.strategy=ddp"]
     for found in together(tmp_path, every, {"NODE_RANK": "0"}, {"NODE_RANK": "1"}):
         for name, value in after.items():
             moved = (value.double() - before[name]).norm()
@@ -469,6 +471,7 @@ class FlatDiscriminator(Discriminator):
     [
         ("data.names=[nowhere]", "no folder"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
+        ("training.crop=0.9 training.crop_most=0.5", "expected 0 < crop <= crop_most <= 1"),
         ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
         ("training.discriminator.unconditional=false", "needs training.discriminator.unconditional=true"),
         ("training.codes.mixture=0.5", "no prior 'mixture'"),
