@@ -113,11 +113,7 @@ class _ReadOut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C)."""
-        values = self.network.features(x, [self.layer])[self.layer]
-        found = layout.of(tuple(values.shape[1:]))
-        if found is None:
-            given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W), (T, D) or (D,)"
-            raise InputError(f"layer '{self.layer}' of {self.network.name} {given}")
+        values, found = layout.read(self.network, self.layer, x)
         values, alone = found.places(values), not found.height and not found.tokens
         self.at_one_place = not alone and self.position not in ("mean", "max", "class")
         if not alone:

@@ -162,13 +162,22 @@ class Network(nn.Module):
         found: Tensor = getattr(out, "logits", out)  # an object of outputs, as Hugging Face's networks give
         return found
 
+    @property
+    def side(self) -> int:
+        """The pixels of a side of what it looks at; 224 where it takes any."""
+        return self.preprocessing.size or 224
+
+    def blank(self) -> Tensor:
+        """A black image of that size, (1, 3, side, side)."""
+        return self.preprocessing.gain.new_zeros(1, 3, self.side, self.side)
+
     @cached_property
     def classes(self) -> int:
         """The number of outputs K, as a forward pass of a blank image tells.
 
         Raises `InputError` where the network does not take such an image or does not give (1, K).
         """
-        blank = self._blank()
+        blank = self.blank()
         try:
             with torch.no_grad():
                 out: object = self(blank)
@@ -199,7 +208,7 @@ class Network(nn.Module):
         left out. Takes a forward pass of a blank image.
         """
         with self._capture(self.layers(), stop=False) as (outputs, _):
-            self(self._blank())
+            self(self.blank())
         return {name: tuple(output.shape[1:]) for name, output in outputs.items()}
 
     def features(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -251,10 +260,6 @@ class Network(nn.Module):
             return False
         mine, theirs = self.body.state_dict(), other.body.state_dict()
         return mine.keys() == theirs.keys() and all(_equal(mine[key], theirs[key]) for key in mine)
-
-    def _blank(self) -> Tensor:
-        side = self.preprocessing.size or 224
-        return self.preprocessing.gain.new_zeros(1, 3, side, side)
 
     def _readable(self) -> dict[str, nn.Module]:
         if isinstance(self.body, torch.jit.ScriptModule):  # takes no hooks

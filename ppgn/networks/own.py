@@ -151,9 +151,7 @@ def _check(network: Network) -> None:
         raise InputError(
             f"network '{network.name}' gives one number per image; expected logits of 2 classes or more; {hint}"
         )
-    side = network.preprocessing.size or SIDES[0]
-    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        out = network(noise)
+        out = network(torch.rand(1, 3, network.side, network.side, generator=torch.Generator().manual_seed(0)))
     if bool((out >= 0).all()) and abs(float(out.sum()) - 1) < 1e-4:
         raise InputError(f"network '{network.name}' gives probabilities; expected logits: leave its softmax out")

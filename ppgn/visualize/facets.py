@@ -111,9 +111,9 @@ def facets(
             look = Look(network, made.layer, natural, range(len(natural)), where)
             pictures = excerpts(look, made.index, highest, batch_size, bar)
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
-    size, layer = network.preprocessing.size or 224, layer or penultimate(network)
+    layer = layer or penultimate(network)
     parts = torch.arange(len(pictures)).split(batch_size)
-    read = (pictures.take(rows.tolist(), size).to(where) / 255 for rows in bar(parts, desc="pictures"))
+    read = (pictures.take(rows.tolist(), network.side).to(where) / 255 for rows in bar(parts, desc="pictures"))
     found = find(features(network, read, layer), k, nearest, embedding=embedding)
     seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
     near = [pictures.take(facet.nearest, seen) for facet in found]

@@ -226,7 +226,7 @@ def maximize(
             drawn[name] = torch.cat(parts)
     compared = None
     if natural is not None:
-        seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
+        seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.side)
         compared = activations(shown, seen)
     said = {name: activations(shown, x) for name, x in drawn.items()}
     return Maximized(folders.of(out), plain(given), shown.name, shown.scale, chains, drawn, said, compared)
