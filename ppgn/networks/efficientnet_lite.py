@@ -210,17 +210,16 @@ def folded(name: str, tensors: Iterable[Tensor]) -> EfficientNetLite:
     for layer in body.modules():
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
+        shape, outputs = layer.weight.shape, layer.weight.shape[:1]
+        expected = [shape, *[outputs] * 4, torch.Size()] if isinstance(layer, nn.Conv2d) else [shape, outputs]
+        found = list(islice(given, len(expected)))
+        if [one.shape for one in found] != expected:
+            raise ValueError(f"a layer {tuple(shape)} is given {[tuple(one.shape) for one in found]}")
         if isinstance(layer, nn.Conv2d):
-            weight, *vectors, _ = islice(given, 6)  # the last counts what a norm has seen
-        else:
-            weight, *vectors = islice(given, 2)
-        if weight.shape != layer.weight.shape or any(one.shape != weight.shape[:1] for one in vectors):
-            raise ValueError(f"a layer {tuple(layer.weight.shape)} is given {tuple(weight.shape)}")
-        if isinstance(layer, nn.Conv2d):
-            gain, shift, mean, variance = vectors
+            weight, gain, shift, mean, variance, _ = found  # the last counts what the norm has seen
             layer.weight, layer.bias = fuse_conv_bn_weights(weight, None, mean, variance, EPSILON, gain, shift)
         else:
-            layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(vectors[0])
+            layer.weight, layer.bias = map(nn.Parameter, found)
     if next(given, None) is not None:
         raise ValueError("there are more tensors than layers")
     if not torch.stack([one.sum() for one in body.parameters()]).isfinite().all():

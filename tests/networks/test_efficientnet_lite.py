@@ -123,10 +123,10 @@ def test_weights_are_folded_as_they_are_read(name: str) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     tensors = list(released("efficientnet_lite0").values())
     wrong = {
-        "not enough values": tensors[:-1],
+        r"\(1000, 1280\) is given \[\(1000, 1280\)\]": tensors[:-1],
         "more tensors": [*tensors, tensors[0]],
-        r"given \(32,\)": tensors[1:],
-        r"layer \(32, 3, 3, 3\) is given \(32, 3, 3, 3\)": [tensors[0], tensors[1][:1], *tensors[2:]],
+        r"\(32, 3, 3, 3\) is given \[\(32,\)": tensors[1:],
+        r"\(32, 3, 3, 3\) is given \[\(32, 3, 3, 3\), \(1,\)": [tensors[0], tensors[1][:1], *tensors[2:]],
         "finite": [tensors[0] * math.nan, *tensors[1:]],
     }
     for said, given in wrong.items():
