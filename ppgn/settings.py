@@ -41,9 +41,8 @@ def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""
-    config = {
-        key: plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite", "command")
-    }
+    left_out = ("progress", "shard", "overwrite", "command")
+    config = {key: plain(value) for key, value in given.items() if key not in left_out}
     named = called("condition", condition)
     described = {"expression": named}
     if named in paths.options("condition"):
