@@ -100,7 +100,7 @@ def contents(given: Mapping[str, Any], net: PPGN) -> dict[str, str]:
     if net.name is None:
         found["model"] = _digest([*net.parameters(), *net.buffers()])
     elif "model" not in found and net.name in (shipped := files.shipped(ppgn.model.FORMAT)):
-        found["model"] = folders.digest(shipped[net.name])
+        found["model"] = files.listed(shipped[net.name]) or folders.digest(shipped[net.name])
     if isinstance(prior := given["prior"], nn.Module):
         found["prior"] = _digest([*prior.parameters(), *prior.buffers()])
     return {f"contents of {key}": digest for key, digest in found.items()}
