@@ -60,6 +60,14 @@ def as_config(
     return config
 
 
+def as_typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.yaml says by the keys that people type: dotted, with the names of condition and sampler."""
+    parts = {key: config.get(key) for key in ("condition", "sampler")}
+    named = {key: {**part, "": called(key, part)} for key, part in parts.items() if isinstance(part, Mapping)}
+    given = dotted({**config, **named}).items()
+    return {k.removesuffix("."): v for k, v in given if "_target_" not in k and k != "condition.expression"}
+
+
 def plain(value: Any) -> Any:
     """What YAML and JSON can say of a value."""
     if isinstance(value, Mapping):
