@@ -279,19 +279,12 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     walker = walker_of(sampler, given["steps"], strength)
     prior = net.choose_prior(given["prior"], walker)
     config = as_config(given, net, walker, prior, sampler, condition)
-    about = {
-        "condition": config["condition"]["expression"],
-        "target": config["target"],
-        "model": config["model"],
-        "prior": config["prior"],
-        "sampler": called("sampler", sampler),
-        "steps": walker.steps,
-        "device": str(engine.device),
-        **({} if isinstance(engine, Here) else {"workers": engine.size}),
-        "precision": given["precision"],
-        "compile": given["compile"],
-        **({"command": given["command"]} if given["command"] else {}),
-    }
+    about: dict[str, Any] = {"condition": config["condition"]["expression"]}
+    about |= {key: config[key] for key in ("target", "model", "prior")}
+    about |= {"sampler": called("sampler", sampler), "steps": walker.steps, "device": str(engine.device)}
+    about |= {} if isinstance(engine, Here) else {"workers": engine.size}
+    about |= {"precision": given["precision"], "compile": given["compile"]}
+    about |= {"command": given["command"]} if given["command"] else {}
     kind = medium.of(cast(Generator, net.generator))
     settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
     judged = isinstance(kind, medium.Pictures)
@@ -300,13 +293,7 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     if ranked == "judge" and opinion is None:
         raise InputError("best= is ranked by a judge, and none knows what is asked for; use rank=realism")
     realism = second_opinion.realism(net) if ranked == "realism" else None
-    shown = {
-        "best": given["best"],
-        "rank": given["rank"],
-        "labels": given["labels"],
-        "threshold": given["threshold"],
-        "scale": given["scale"],
-    }
+    shown = {key: given[key] for key in ("best", "rank", "labels", "threshold", "scale")}
     run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion, realism=realism)
     if folder is not None and room:
         _check_room(run, net, walker, len(seeds) * len(made), given["burn_in"], given["thin"])

@@ -140,7 +140,7 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
     """
     if file is None:
         return {}
-    from ppgn.settings import called, dotted
+    from ppgn.settings import as_typed
 
     try:
         path = Path(str(file)).expanduser()
@@ -150,14 +150,10 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
     strange = [key for key in config if key not in known] if isinstance(config, Mapping) else [type(config).__name__]
     if strange:
         raise InputError(f"config={file} is no configuration of this command: it has {strange[0]}")
-    if isinstance(config.get("condition"), Mapping):
-        config["condition"] = {**config["condition"], "": config["condition"].pop("expression")}
-    if isinstance(config.get("sampler"), Mapping):
-        config["sampler"] |= {"": called("sampler", config["sampler"])}
-    given = {key.removesuffix("."): value for key, value in dotted(config).items() if "_target_" not in key}
     named = tuple(f"{part}." for part in PARTS if {part, "experiment"} & {*typed})
     fresh = ["out", "resume", "export", "animate"]
     fresh += ["prior"] if {"sampler", "model", "experiment"} & {*typed} else []  # it was chosen to suit them
+    given = as_typed(config)
     return {key: value for key, value in given.items() if not key.startswith(named or "\0") and key not in fresh}
 
 
@@ -177,9 +173,7 @@ def _members(part: str, name: str | None) -> dict[str, Field]:
     else:
         building.node(part, name)  # refuses an unknown name
         members = {"": fields.of_part(part, name)}
-    below = {
-        ".".join(filter(None, [part, leaf, key])): field for leaf, m in members.items() for key, field in m.items()
-    }
+    below = {".".join(filter(None, [part, leaf, k])): f for leaf, own in members.items() for k, f in own.items()}
     return {key: field for key, field in below.items() if not re.fullmatch(r"condition\.(.*\.)?(target|gradient)", key)}
 
 

@@ -18,7 +18,6 @@ _KEY = r"(?P<key>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
 _VALUE = r"(?:(?P<number>-?(?:0|[1-9]\d*))|(?P<text>\d+-\d+|[A-Za-z_/][\w./-]*))"
 _PLAIN = re.compile(f"{_KEY}={_VALUE}", re.ASCII)
 _NAMED: Mapping[str, Any] = {"null": None, "true": True, "false": False}
-_NUMBERS = ("inf", "nan")
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Word:
 def read(word: str) -> Word:
     """A word; a value that Hydra's grammar cannot read, and one of several, is meant literally. Raises `InputError`."""
     match = _PLAIN.fullmatch(word)
-    if match is None or str(match["text"]).lower() in _NUMBERS:
+    if match is None or str(match["text"]).lower() in ("inf", "nan"):
         return _of(_override(word))
     key, number, text = match.group("key", "number", "text")
     value = int(number) if number is not None else _NAMED.get(text.lower(), text)
@@ -44,12 +43,7 @@ def read(word: str) -> Word:
 
 def values(word: str) -> tuple[str, list[str]]:
     """KEY=VALUE[,VALUE ...] -> the key, and the values in Hydra's grammar. Raises `InputError` for anything else."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except unreadable():
-        override = _override(word)
+    override = _override(word, sweep=True)
     if not override.is_sweep_override():
         return override.key_or_group, [override.get_value_element_as_str()]
     return override.key_or_group, [str(value) for value in override.sweep_string_iterator()]
@@ -68,7 +62,8 @@ def _of(override: Override) -> Word:
     return Word(override.key_or_group, override.value(), text, line, override.is_add())
 
 
-def _override(word: str) -> Override:
+def _override(word: str, *, sweep: bool = False) -> Override:
+    """A word as Hydra reads it; a value that it cannot read, and one of several but for a `sweep`, literally."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     match = SHAPE.fullmatch(word)
@@ -77,7 +72,7 @@ def _override(word: str) -> Override:
     parser = OverridesParser.create()
     try:
         override = parser.parse_override(word)
-        if not override.is_sweep_override():
+        if sweep or not override.is_sweep_override():
             return override
     except unreadable():
         pass  # not Hydra's grammar: the words are meant literally

@@ -13,10 +13,7 @@ from ppgn.errors import InputError, first_line
 
 
 def probe(
-    condition: Condition,
-    signal_shape: Shape,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    condition: Condition, signal_shape: Shape, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> None:
     """Pass noise in [0, 1], two rows or as many as it asks for, (2, *signal_shape), forward and backward through it.
 

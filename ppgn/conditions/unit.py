@@ -43,9 +43,8 @@ class Unit(Classifier):
         network = own.load(network)
         check_known("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
-        units = Network(
-            _ReadOut(network, str(layer), position, through), as_it_is, name=f"{network.name} {layer}", copy=False
-        )
+        body = _ReadOut(network, str(layer), position, through)
+        units = Network(body, as_it_is, name=f"{network.name} {layer}", copy=False)
         super().__init__(units, target, gradient)
         self.score = score
 
@@ -136,9 +135,8 @@ class _ReadOut(nn.Module):
                 raise InputError(f"position {token} is outside {where}; {expected}")
             return slice(token, token + 1)
         if not found.height:
-            raise InputError(
-                f"position {self.position}: {where} has no grid; give class, mean, max or a token's number"
-            )
+            advice = "give class, mean, max or a token's number"
+            raise InputError(f"position {self.position}: {where} has no grid; {advice}")
         y, x = (found.height // 2, found.width // 2) if self.position == "center" else map(int, self.position)
         if not (y < found.height and x < found.width):
             expected = f"expected [y,x] from [0,0] to [{found.height - 1},{found.width - 1}]"

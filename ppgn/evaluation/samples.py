@@ -98,9 +98,8 @@ def _stored(folder: str | Path, data: Any, judge: Any, options: dict[str, Any]) 
         raise InputError(f"stored: '{folder}' was drawn for {network}: {error}; give condition=NAME") from error
     shape = drawn[:1].signals.shape[1:]
     if len(shape) != 3 or shape[0] != 3:
-        raise InputError(
-            f"stored: '{folder}' holds signals of the shape {tuple(shape)}; only RGB pictures can be judged"
-        )
+        held = f"signals of the shape {tuple(shape)}"
+        raise InputError(f"stored: '{folder}' holds {held}; only RGB pictures can be judged")
     side = min(task.reduce_to, *shape[1:])
     panel, photos = panel_of(task, judge, asked, side)
     if photos is not None:

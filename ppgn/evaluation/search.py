@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn import building, folders, paths
+from ppgn import folders, paths
 from ppgn.conditions.unit import Unit
 from ppgn.errors import InputError, check_known
 from ppgn.evaluation.judges import Panel
@@ -123,16 +123,8 @@ class Searches:
     def one(self, unit: Unit, method: str, seed: int, steps: Any) -> dict[str, Tensor]:
         """A search's best "picture", uint8 (1, 3, H, W), its "code" and all "scores", (generations, population)."""
         task = self.task
-        under_way = Search(
-            self.model,
-            building.part("search", method),
-            self.population,
-            seed,
-            sigma=self.sigma,
-            prior=task.prior,
-            batch_size=task.batch_size,
-            device=task.where,
-        )
+        where: dict[str, Any] = {"batch_size": task.batch_size, "device": task.where}
+        under_way = Search(self.model, method, self.population, seed, sigma=self.sigma, prior=task.prior, **where)
 
         def walk() -> dict[str, Tensor]:
             half = torch.autocast(task.where.type, torch.bfloat16, enabled=self.precision == "bfloat16")

@@ -66,8 +66,8 @@ class DeePSiM(nn.Module):
         self, code_layer: str = "fc6", code_dim: int | None = None, size: int = 227, pictures: str = "mean"
     ) -> None:
         super().__init__()
-        for what, given, known in (("code layer", code_layer, CODE_LAYERS), ("pictures", pictures, MEDIA)):
-            check_known(f"{what} of DeePSiM", given, known)
+        check_known("code layer of DeePSiM", code_layer, CODE_LAYERS)
+        check_known("pictures of DeePSiM", pictures, MEDIA)
         if not 1 <= size <= SIDE:
             raise InputError(f"generator: size={size} cannot be cut from what DeePSiM draws; expected 1 to {SIDE}")
         dim, w = code_dim or CODE_LAYERS[code_layer], WIDTH

@@ -50,12 +50,8 @@ class Preprocessing(nn.Module):
         super().__init__()
         if size is not None and (type(size) is not int or size < 1):
             raise InputError(f"network input size={size}: expected at least 1 pixel")
-        known = {
-            "channels": (channels, ("rgb", "bgr", "gray")),
-            "interpolation": (interpolation, ("bicubic", "bilinear")),
-        }
-        for what, (value, choices) in known.items():
-            check_known(what, value, choices)
+        check_known("channels", channels, ("rgb", "bgr", "gray"))
+        check_known("interpolation", interpolation, ("bicubic", "bilinear"))
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
         self.crop = crop or None  # settings that are None are not counted by `ppgn.anchors.digest`
         if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
@@ -85,9 +81,8 @@ class Preprocessing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> what the weights expect, differentiable."""
         if x.dim() != 4 or x.shape[1] not in (1, 3):
-            raise InputError(
-                f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1], or grey (B, 1, H, W)"
-            )
+            expected = "expected (B, 3, H, W), RGB in [0, 1], or grey (B, 1, H, W)"
+            raise InputError(f"images of shape {tuple(x.shape)}: {expected}")
         x = x.expand(-1, 3, -1, -1)
         if self.size is not None and self.crop and min(x.shape[-2:]) > self.size:
             top, left = ((side - self.size + 1) // 2 for side in x.shape[-2:])

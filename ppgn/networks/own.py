@@ -102,10 +102,8 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
         if word.default is word.empty and word.kind in (word.POSITIONAL_ONLY, word.POSITIONAL_OR_KEYWORD)
     ]
     if len(needed) > 1:
-        takes = f"takes {len(needed)} inputs ({', '.join(needed)})"
-        raise InputError(
-            f"network '{text or type(made).__name__}' {takes}; wrap it in a module that takes images alone"
-        )
+        given = f"network '{text or type(made).__name__}' takes {len(needed)} inputs ({', '.join(needed)})"
+        raise InputError(f"{given}; wrap it in a module that takes images alone")
     return deepcopy(made).float().eval(), None, False
 
 
@@ -147,10 +145,8 @@ def _changed(network: Network, size: int | None, mean: Sequence[float] | None, s
 def _check(network: Network) -> None:
     """Raise `InputError` for outputs that no softmax should be taken of: probabilities, or a single one."""
     if network.classes == 1:
-        hint = "condition=unit reads one, with condition.score=activation"
-        raise InputError(
-            f"network '{network.name}' gives one number per image; expected logits of 2 classes or more; {hint}"
-        )
+        hint = "expected logits of 2 classes or more; condition=unit reads one, with condition.score=activation"
+        raise InputError(f"network '{network.name}' gives one number per image; {hint}")
     with torch.no_grad():
         out = network(torch.rand(1, 3, network.side, network.side, generator=torch.Generator().manual_seed(0)))
     if bool((out >= 0).all()) and abs(float(out.sum()) - 1) < 1e-4:

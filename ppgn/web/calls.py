@@ -46,11 +46,9 @@ class Call:
 
     def python(self) -> str:
         """What to run in Python."""
-        given = [_python(value) if key == self.first else f"{key}={_python(value)}" for key, value in self._ordered()]
+        ordered = sorted(self.arguments.items(), key=lambda item: item[0] != self.first)
+        given = [_python(value) if key == self.first else f"{key}={_python(value)}" for key, value in ordered]
         return f'import ppgn\n\ndone = ppgn.{self.verb}({", ".join(given)})\ndone.save("FOLDER")'
-
-    def _ordered(self) -> list[tuple[str, Any]]:
-        return sorted(self.arguments.items(), key=lambda item: item[0] != self.first)
 
 
 def _typed(key: str, value: Any) -> list[str]:
@@ -317,9 +315,4 @@ def unit(given: Any, place: Place) -> Call:
     return Call("card", _said(asked | photographs), "layer", dict(given))
 
 
-CALLS: Mapping[str, Callable[[Any, Place], Call]] = {
-    "sample": sample,
-    "inpaint": inpaint,
-    "edit": edit,
-    "unit": unit,
-}
+CALLS: Mapping[str, Callable[[Any, Place], Call]] = {"sample": sample, "inpaint": inpaint, "edit": edit, "unit": unit}

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import ppgn
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders, paths, progress
 from ppgn.conditions import words
 from ppgn.errors import InputError, library
 from ppgn.media import images
@@ -90,6 +90,7 @@ def listen(uvicorn: Any, application: Asgi, host: str, port: int, key: str = "")
     except (OSError, SystemExit, OverflowError) as error:
         raise InputError(f"cannot listen at {host}:{port}; give another port, or port=0 for any") from error
     shown = f"[{host}]" if ":" in host else host
+    progress.hush()
     address = f"http://{shown}:{socket.getsockname()[1]}/{f'?key={key}' if key else ''}"
     print(f"the page is at {address}   (Ctrl-C ends it)", flush=True)
     with suppress(KeyboardInterrupt):
