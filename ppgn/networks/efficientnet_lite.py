@@ -219,7 +219,8 @@ def folded(name: str, tensors: Iterable[Tensor]) -> EfficientNetLite:
             weight, gain, shift, mean, variance, _ = found  # the last counts what the norm has seen
             layer.weight, layer.bias = fuse_conv_bn_weights(weight, None, mean, variance, EPSILON, gain, shift)
         else:
-            layer.weight, layer.bias = (nn.Parameter(one.contiguous()) for one in found)  # the released one lies turned
+            # A file may keep them by columns, whose products are rounded otherwise.
+            layer.weight, layer.bias = (nn.Parameter(one.contiguous()) for one in found)
     if next(given, None) is not None:
         raise ValueError("there are more tensors than layers")
     if not torch.stack([one.sum() for one in body.parameters()]).isfinite().all():
