@@ -124,7 +124,7 @@ def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[st
         return {}
     _check_option("experiment", name, fields.experiments(known))
     named = tuple(f"{part}." for part in PARTS if part in typed)
-    given = {key: value for key, value in fields.experiment(name).items() if not key.startswith(named or "\0")}
+    given = {key: value for key, value in fields.experiment(name).items() if not key.startswith(named)}
     for key, value in given.items():
         same = re.fullmatch(r"\$\{(\w+)\}", str(value))
         if same and same[1] not in typed:
@@ -154,7 +154,7 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
     fresh = ["out", "resume", "export", "animate"]
     fresh += ["prior"] if {"sampler", "model", "experiment"} & {*typed} else []  # it was chosen to suit them
     given = as_typed(config)
-    return {key: value for key, value in given.items() if not key.startswith(named or "\0") and key not in fresh}
+    return {key: value for key, value in given.items() if not key.startswith(named) and key not in fresh}
 
 
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:

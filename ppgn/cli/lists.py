@@ -22,11 +22,9 @@ def models(words: Sequence[str]) -> int:
         shapes = head.get("shapes", {"code": "?", "signal": "?"})  # which files of earlier versions do not tell
         code, image = ("x".join(map(str, shapes[part])) for part in ("code", "signal"))
         shipped.append((name, code, image, f"{path.stat().st_size / 1e6:.1f} MB", head["card"].get("description", "")))
-    networks = [
-        ("CONDITION", "TARGET"),
-        *((name, help.first(f"condition/{name}")) for name in paths.options("condition")),
-    ]
-    print(help.table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), help.table(networks), sep="\n\n")
+    asked = [(name, help.first(f"condition/{name}")) for name in paths.options("condition")]
+    print(help.table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), end="\n\n")
+    print(help.table([("CONDITION", "TARGET"), *asked]))
     return 0
 
 

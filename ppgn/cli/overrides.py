@@ -35,7 +35,9 @@ def read(word: str) -> Word:
     """A word; a value that Hydra's grammar cannot read, and one of several, is meant literally. Raises `InputError`."""
     match = _PLAIN.fullmatch(word)
     if match is None or str(match["text"]).lower() in ("inf", "nan"):
-        return _of(_override(word))
+        found = _override(word)
+        text, line = found.get_value_element_as_str(), str(found.input_line)
+        return Word(found.key_or_group, found.value(), text, line, found.is_add())
     key, number, text = match.group("key", "number", "text")
     value = int(number) if number is not None else _NAMED.get(text.lower(), text)
     return Word(key, value, "null" if value is None else str(value), word)
@@ -55,11 +57,6 @@ def unreadable() -> tuple[type[Exception], ...]:
     from omegaconf.errors import OmegaConfBaseException
 
     return HydraException, OmegaConfBaseException, RecursionError, ValueError
-
-
-def _of(override: Override) -> Word:
-    text, line = override.get_value_element_as_str(), str(override.input_line)
-    return Word(override.key_or_group, override.value(), text, line, override.is_add())
 
 
 def _override(word: str, *, sweep: bool = False) -> Override:

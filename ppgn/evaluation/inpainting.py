@@ -61,9 +61,9 @@ def inpainting(
     also with the class and the known pixels alone ("class_pixels", no imputations) and with neither ("class_alone");
     and of the published procedure without its clip, as whitened codes are negative too.
 
-    Rows have the PSNR in the hole in dB; the cosine distance of
-    features to the original's; KID to other photographs; top-1 and top-5 of a judge that took no part, where the
-    classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
+    Rows have the PSNR in the hole in dB; the cosine distance of features to the original's; KID to other photographs;
+    top-1 and top-5 of a judge that took no part, where the classes are known; seconds for a photograph. Intervals are
+    over photographs. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
     table = task.begin("inpainting", judge=judge, context=context, holes=holes, systems=systems)

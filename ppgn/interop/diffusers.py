@@ -90,6 +90,7 @@ class _Codes(nn.Module):
     """
 
     restorable = True
+    unused: str  # the half of an autoencoder that is not kept
     vae: Any
     mean: Tensor  # (C, 1, 1), or (1, 1, 1)
     std: Tensor
@@ -124,6 +125,8 @@ class _Codes(nn.Module):
             self.register_buffer(name, value.float().view(-1, 1, 1), persistent=False)
         self.code_shape: Shape = (channels * self.patch**2, side // factor, side // factor)
         self.signal_shape: Shape = (3, side, side)
+        if self.vae is not None:
+            delattr(self.vae, self.unused)
 
 
 class Decoder(_Codes):
@@ -132,10 +135,7 @@ class Decoder(_Codes):
     Without an autoencoder, as in a pipeline of pixels, codes are images in [−1, 1].
     """
 
-    def __init__(self, source: str, revision: str | None = None, size: int | None = None) -> None:
-        super().__init__(source, revision, size)
-        if self.vae is not None:
-            del self.vae.encoder
+    unused = "encoder"
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, *code_shape) -> (B, *signal_shape)."""
@@ -148,10 +148,7 @@ class Decoder(_Codes):
 class Encoder(_Codes):
     """Images (B, 3, size, size) in [0, 1] -> codes (B, C, H, W), the mode where the encoder gives a distribution."""
 
-    def __init__(self, source: str, revision: str | None = None, size: int | None = None) -> None:
-        super().__init__(source, revision, size)
-        if self.vae is not None:
-            del self.vae.decoder
+    unused = "decoder"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *signal_shape) -> (B, *code_shape)."""
