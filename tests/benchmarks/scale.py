@@ -1,13 +1,18 @@
-"""What storing costs a sample, and what several workers are beside one thread; `checkpoints/scale.md` has the figures.
+"""What storing costs a sample, what several workers are beside one thread, and what a start takes.
+
+`checkpoints/scale.md` has the figures.
 
     python tests/benchmarks/scale.py storing [COUNT ...] [side=64]
     python tests/benchmarks/scale.py workers [devices=2 | cluster=local workers=2 ... | threads=2] [rounds=3]
+    python tests/benchmarks/scale.py start [before=FOLDER] [rounds=5]
 
 storing: every count in a process of its own, chains of one step through a tiny generator of pictures SIDE pixels wide;
 CPU and wall seconds a sample of all that is written, peak memory, bytes and files. workers: a run in one process on one
 thread and one by such workers, or threads, in turn: chain steps a second of the drawing, seconds before and after it,
 CPU seconds of all processes and of the chain steps alone (a run of one step does the rest), and the share of the
-machine that others used before.
+machine that others used before. start: CPU seconds of `ppgn sample target=goldfish seeds=0 steps=1` on one thread, from
+the start of Python to its end, in turn with that of another checkout and with `import torch` alone; a round before them
+does not count. What is remembered of the photographs that suit the class is there, but for "first".
 """
 
 from __future__ import annotations
@@ -115,9 +120,40 @@ def drawn(*more: str, steps: int = 30) -> dict[str, Any]:
     }
 
 
+def start(rounds: int, before: str | None) -> dict[str, Any]:
+    """What starts take, least to most."""
+    sample = ["-m", "ppgn", "sample", "target=goldfish", "seeds=0", "steps=1"]
+    ways: dict[str, tuple[str | None, list[str]]] = {"now": (str(ROOT), sample), "first": (str(ROOT), sample)}
+    ways["as before"] = str(ROOT), [*sample, "sampler=annealed", "judge=none"]
+    ways["torch"] = None, ["-c", "import torch"]
+    ways |= {"before": (before, sample)} if before else {}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(-1, rounds):
+            for name, (place, line) in ways.items():
+                cache = f"{folder}/first{number}" if name == "first" else f"{folder}/cache"
+                environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "XDG_CACHE_HOME": cache}
+                environment |= {"PYTHONPATH": place} if place else {}
+                more = [f"out={folder}/{name}{number}"] if place else []
+                then = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run(
+                    [sys.executable, *line, *more], env=environment, cwd=folder, check=True, capture_output=True
+                )
+                spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+                if number >= 0:
+                    seconds[name].append(spent.ru_utime + spent.ru_stime - then.ru_utime - then.ru_stime)
+    told = {name: [round(value, 2) for value in sorted(values)] for name, values in seconds.items()}
+    ratios = {name: [a / b for a, b in zip(seconds[name], seconds["before"], strict=True)] for name in ways if before}
+    return {"cpu_seconds": told} | {f"{n}_of_before": round(statistics.median(r), 3) for n, r in ratios.items()}
+
+
 def main(words: list[str]) -> None:
     """See above."""
     what, *more = words
+    if what == "start":
+        rounds = next((int(word[7:]) for word in more if word.startswith("rounds=")), 5)
+        print(json.dumps(start(rounds, next((word[7:] for word in more if word.startswith("before=")), None))))
+        return
     if what == "storing":
         side = next((int(word[5:]) for word in more if word.startswith("side=")), 4)
         for count in [int(word) for word in more if word.isdigit()] or [1000, 100000]:
