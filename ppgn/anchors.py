@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ppgn import files, paths
 from ppgn.conditions.algebra import Combination
+from ppgn.conditions.base import Plain
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import AnchoringPrior, Condition, Generator
 from ppgn.errors import InputError
@@ -36,14 +37,12 @@ def find(generator: Generator, prior: AnchoringPrior, condition: Condition) -> t
 
     A condition, or the network that it reads, is asked about the first `SURVEY` members; a linear regression guesses
     what it would say of all others; it is asked about the `SHORTLIST` of the best guesses, and these are the answer.
-    Conditions combined by operators are so guessed and asked one by one. The answers depend on the model and the
-    condition alone, not on those that `Answers` remembers from earlier runs.
+    Conditions combined by operators are so guessed and asked one by one. What is found depends on the model and the
+    condition alone, not on what `Answers` remembers from earlier runs.
 
     Raises `InputError` where the condition gives no finite number for any of them.
     """
-    answers = Answers(generator, prior)
-    rows = answers.guesses(condition).topk(min(SHORTLIST, len(prior))).indices.sort().values
-    log_p = _log_p(condition, partial(answers.ask, rows))
+    rows, log_p = Answers(generator, prior).best(condition)
     finite = log_p.isfinite()
     if not bool(finite.any()):
         raise InputError("the condition gives no finite log p for any of the photographs tried as anchors")
@@ -63,8 +62,8 @@ class Answers:
     """What networks and conditions say of G(b), b the members of a bank: asked once and remembered, on disk too.
 
     Answers are rounded to half precision, so that remembered ones are those that were given. The disk remembers those
-    of this package's classes, in `paths.cache()`, under a digest of all weights and settings that took part. A file
-    that cannot be read or written is as good as none.
+    of this package's classes, and which members were the `best` for a condition, in `paths.cache()`, under a digest of
+    all weights and settings that took part. A file that cannot be read or written is as good as none.
     """
 
     def __init__(self, generator: Generator, prior: AnchoringPrior) -> None:
@@ -75,18 +74,28 @@ class Answers:
         # likewise, of a guess: (K, N), and which N numbers of a code and a 1 behind it count
         self.weights: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
+    def best(self, condition: Condition) -> tuple[Tensor, Tensor]:
+        """The members on the shortlist of a condition, rows (N,), rising, and its log p of each, (N,), float32."""
+        size = min(SHORTLIST, len(self.prior))
+        path = self._path(f"anchors-{SURVEY}-{size}-{RIDGE:g}", cast(nn.Module, condition))
+        rows, said = _recall(path, torch.float32)
+        if said.shape == (size, 1):
+            return rows, said[:, 0]
+        rows = self.guesses(condition).topk(size).indices.sort().values
+        log_p = _log_p(condition, partial(self.ask, rows)).float()
+        _remember(path, rows, log_p[:, None])
+        return rows, log_p
+
     def ask(self, rows: Tensor, thing: nn.Module) -> Tensor:
         """What a network or condition says of members, rows (N,) -> (N, K), K = 1 for a condition."""
-        known, said = self.known[thing] if thing in self.known else self._recall(thing)
+        path = self._path("answers", thing)
+        known, said = self.known[thing] if thing in self.known else _recall(path, torch.float16)
         missing = rows[~torch.isin(rows, known)].unique()
         if len(missing):
             new = self._say(thing, missing)
             known, order = torch.cat([known, missing]).sort()
             said = torch.cat([said.reshape(-1, new.shape[1]), new])[order]
-            path = self._path(thing)
-            if path is not None:
-                with suppress(InputError):
-                    files.save(path, {"rows": known, "said": said}, FORMAT)
+            _remember(path, known, said)
         self.known[thing] = known, said
         return said[torch.searchsorted(known, rows)].float()
 
@@ -122,19 +131,31 @@ class Answers:
                 said.append(thing(self.generator(codes)).reshape(len(part), -1))
         return torch.cat(said).float().clamp(-LARGEST, LARGEST).half().cpu()
 
-    def _path(self, thing: nn.Module) -> Path | None:
-        ours = type(thing).__module__.startswith("ppgn.")
-        return paths.cache() / f"answers-{self.model}-{self._digest(thing)}.safetensors" if ours else None
+    def _path(self, what: str, thing: nn.Module) -> Path | None:
+        return paths.cache() / f"{what}-{self.model}-{self._digest(thing)}.safetensors" if _is_ours(thing) else None
 
-    def _recall(self, thing: nn.Module) -> tuple[Tensor, Tensor]:
-        nothing = torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float16)
-        path = self._path(thing)
-        with suppress(InputError, KeyError):
-            saved = files.load(path, FORMAT)[0] if path and path.is_file() else {}
-            rows, said = saved["rows"], saved["said"]
-            if said.dtype == torch.float16 and said.dim() == 2 and rows.shape == said.shape[:1]:
-                return rows, said
-        return nothing
+
+def _is_ours(thing: nn.Module) -> bool:
+    """Whether the digest of a network or condition tells what it says: not of others' classes and functions."""
+    if isinstance(thing, Combination):
+        return all(map(_is_ours, thing.terms))
+    return type(thing).__module__.startswith("ppgn.") and not isinstance(thing, Plain)
+
+
+def _recall(path: Path | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What `_remember` wrote there: rows (N,) and what was said of them, (N, K); nothing of it, (0,) alike, if none."""
+    with suppress(InputError, KeyError):
+        saved = files.load(path, FORMAT)[0] if path and path.is_file() else {}
+        rows, said = saved["rows"], saved["said"]
+        if said.dtype == dtype and said.dim() == 2 and rows.shape == said.shape[:1]:
+            return rows, said
+    return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=dtype)
+
+
+def _remember(path: Path | None, rows: Tensor, said: Tensor) -> None:
+    if path is not None:
+        with suppress(InputError):
+            files.save(path, {"rows": rows, "said": said}, FORMAT)
 
 
 def regression(codes: Tensor, said: Tensor) -> Tensor:

@@ -136,9 +136,8 @@ def _trusted(target: Any, values: dict[str, Any], trust: str | Sequence[str]) ->
     trust = (trust,) if isinstance(trust, str) else trust
     ours = str(target).startswith(ROOMS) and colon == "."
     if not ours and not any(module in (known, f"{known}.py") or module.startswith(f"{known}.") for known in trust):
-        advice = (
-            f"if you trust that code, add trust=[{module}]" if module and isinstance(target, str) else "get it anew"
-        )
+        named = module and isinstance(target, str)
+        advice = f"if you trust that code, add trust=[{module}]" if named else "get it anew"
         why = "opens other files or addresses" if str(target).startswith("ppgn.interop.") else "is not a part of ppgn"
         raise InputError(f"checkpoint: refuses to build '{target}', which {why}; {advice}")
     refusal = InputError(f"checkpoint: refuses to build '{target}', which is no constructor of '{module}'")
@@ -166,9 +165,8 @@ def node(group: str, given: str | Mapping[str, Any]) -> dict[str, Any]:
     """
     if isinstance(given, Mapping):
         if "_target_" not in given:
-            raise InputError(
-                f"{group}={dict(given)} names nothing; expected a name, module:Class or {{_target_: NAME}}"
-            )
+            expected = "expected a name, module:Class or {_target_: NAME}"
+            raise InputError(f"{group}={dict(given)} names nothing; {expected}")
         return {**given}
     if ":" in given:
         return {"_target_": given}

@@ -135,9 +135,8 @@ class Drawn:
         if not judged:
             return None
         seen, believed = round(top5 * judged), round(sure * judged)
-        words = (
-            f"the condition is sure of {believed}, the judge recognises {seen}" if seen != believed else "they agree"
-        )
+        apart = f"the condition is sure of {believed}, the judge recognises {seen}"
+        words = "they agree" if seen == believed else apart
         return {
             "network": name,
             **({"instead_of": self.opinion.replaced} if self.opinion.replaced else {}),
@@ -238,9 +237,8 @@ class Drawn:
         if said is None:
             return ""
         name = f"{said['network']} ({said['instead_of']} draws)" if "instead_of" in said else said["network"]
-        found = (
-            f"{said['recognised']} of {said['judged']} recognised by the judge {name}, mean p {said['mean_prob']:.2f}"
-        )
+        found = f"{said['recognised']} of {said['judged']} recognised by the judge {name}"
+        found += f", mean p {said['mean_prob']:.2f}"
         return f"; {found}" if said["words"] == "they agree" else f"; {found}: {said['words']}"
 
     def _rows(self) -> Iterator[dict[str, Any]]:

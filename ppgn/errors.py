@@ -6,7 +6,9 @@ import difflib
 import importlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+Name = TypeVar("Name")
 
 
 class InputError(ValueError):
@@ -31,16 +33,22 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Inp
     return InputError("; ".join(filter(None, (f"unknown {kind} '{name}'", listed, hint))))
 
 
-def check_known(kind: str, name: Any, choices: Iterable[str], hint: str = "") -> None:
-    """Raise `unknown` unless `name` is one of the choices."""
+def check_known(kind: str, name: Name, choices: Iterable[str], hint: str = "") -> Name:
+    """The `name`. Raises `unknown` unless it is one of the choices."""
     names = list(choices)
     if name not in names:
         raise unknown(kind, str(name), names, hint)
+    return name
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says in its first line."""
+    return str(error).strip().split("\n")[0]
 
 
 def why(error: BaseException) -> str:
     """What an exception of any library says, in one line for a person who typed its arguments."""
-    said = next(iter(str(error).strip().splitlines()), "")
+    said = first_line(error)
     if not isinstance(error, TypeError | AttributeError | LookupError):
         return said or type(error).__name__
     if unexpected := re.search(r"unexpected keyword argument '(\w+)'", said):

@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 
 from safetensors import SafetensorError, safe_open
 
-from ppgn import paths
+from ppgn import folders, paths
 from ppgn.errors import InputError, unknown, why
 
 if TYPE_CHECKING:
@@ -98,20 +98,17 @@ def load(path: str | Path, *formats: str, advice: str = ADVICE) -> tuple[dict[st
     """
     with _opened(path, formats, advice, "pt") as (file, metadata):
         tensors, texts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    told, listed = texts.get("digest"), _listed(Path(path))
-    if told is None and listed is None:
+    told, sha256 = texts.get("digest"), listed(Path(path))
+    if told is None and sha256 is None:
         print(f"ppgn: '{path}' tells no digest, so that damage would go unnoticed", file=sys.stderr)
-    if listed is not None:
-        whole = hashlib.sha256(Path(path).read_bytes()).hexdigest() == listed
-    else:
-        whole = told is None or told == digest(tensors, texts)
-    if not whole:
+    undamaged = told is None or told == digest(tensors, texts) if sha256 is None else sha256 == folders.digest(path)
+    if not undamaged:
         raise InputError(f"'{path}' is damaged: its digest is not that of what it holds; get it anew")
     return tensors, metadata
 
 
-def _listed(path: Path) -> str | None:
-    """The SHA-256 of a file by SHA256SUMS beside it, as `sha256sum` writes and checks it."""
+def listed(path: Path) -> str | None:
+    """The SHA-256 of a file by SHA256SUMS beside it, as `sha256sum` writes and checks it; `load` has compared it."""
     sums = path.with_name("SHA256SUMS")
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     return next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)

@@ -28,14 +28,11 @@ LEAST = 10_000_000  # bytes that have to be free where results are written
 
 def digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal. Raises `InputError` where it cannot be read."""
-    found = hashlib.sha256()
     try:
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}") from error
-    return found.hexdigest()
 
 
 def of(out: str | Path | None) -> Path | None:

@@ -192,9 +192,8 @@ def square(pictures: Tensor, side: int) -> Tensor:
 def _array(path: Path) -> np.ndarray:
     array = files.array(path, mmap_mode="r")
     if array.ndim != 4 or array.shape[3] not in (1, 3) or array.dtype != np.uint8:
-        raise InputError(
-            f"'{path}' holds {array.dtype} {array.shape}; expected uint8 (N, S, S, 3), or (N, S, S, 1) for grey"
-        )
+        expected = "expected uint8 (N, S, S, 3), or (N, S, S, 1) for grey"
+        raise InputError(f"'{path}' holds {array.dtype} {array.shape}; {expected}")
     return array
 
 

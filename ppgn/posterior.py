@@ -123,8 +123,7 @@ class Posterior:
         """
         h = h.detach()
         with AlikeInAnyBatch() if h.device.type == "cpu" else nullcontext(), torch.enable_grad():
-            code = h.clone().requires_grad_(True)
-            drawn, residual = self._shown(code)
+            code, drawn, residual = self._shown(h)
             image = self.generator(drawn)
             seen = image if self.context is None else self.context.composite(image)
             with self._beside(seen) as residual_of:
@@ -132,26 +131,32 @@ class Posterior:
             if self.context is not None:
                 log_condition = log_condition + self.context(image)
             (gradient,) = torch.autograd.grad(log_condition.sum(), code)
+            if self.sigma and self.jacobian == "gaussian":
+                gradient = gradient / (1 + self.sigma**2)
             image, seen = image.detach(), seen.detach()
             with torch.no_grad():
                 residual = residual_of(h, seen) if residual is None else residual.detach()
                 log_prior, score = self._density(h, seen) if density else (None, None)
-        return Evaluation(image, log_condition.detach(), gradient, residual, log_prior, score)
+        # Of a lone code it may be a view of a class's column, of a stride that a file cannot hold.
+        log_condition = log_condition.detach().clone(memory_format=torch.contiguous_format)
+        return Evaluation(image, log_condition, gradient, residual, log_prior, score)
 
-    def _shown(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Codes in a recorded graph -> what G is shown, and the prior's residual where that is known already."""
+    def _shown(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Codes -> what to differentiate by, what G is shown, and the prior's residual where that is known already."""
         if not self.sigma:
-            return code, None
-        nothing = code.new_empty(len(code), 0)
+            code = h.clone().requires_grad_(True)
+            return code, code, None
+        nothing = h.new_empty(len(h), 0)
         if self.jacobian == "exact":
+            code = h.clone().requires_grad_(True)
             residual = self.prior.residual(code, nothing)
             if not residual.requires_grad:
                 raise InputError("jacobian=exact needs a prior that can be differentiated; use jacobian=gaussian")
-            return code + residual, residual
+            return code, code + residual, residual
         with torch.no_grad():
-            residual = self.prior.residual(code, nothing)
-            denoised = code + residual
-        return denoised + (code - code.detach()) / (1 + self.sigma**2), residual  # adds 0, and the gradient
+            residual = self.prior.residual(h, nothing)
+        denoised = (h + residual).requires_grad_(True)
+        return denoised, denoised, residual
 
     def _beside(self, image: Tensor) -> AbstractContextManager[Residual]:
         """While it is entered, the condition's pass of `image` is read by the prior, if it can -> its `residual`."""

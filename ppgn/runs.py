@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ppgn import files, folders, paths, shards
 from ppgn.contracts import Condition, Medium, Samples
 from ppgn.drawn import TILES, Drawn, describe, finite, seconds_of
@@ -99,8 +97,7 @@ class Run(Drawn):
                 self._take(replace(part, path=None, held=part.read()))
         if not self.parts:
             return
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        paths.write(self._place / "config.yaml", text)
+        paths.write(self._place / "config.yaml", paths.as_yaml(self.config))
         self._join(numbered=bool(self.job) or len(self) > shards.MOST)
         if len(self) > shards.MOST:
             lines = (f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())

@@ -34,7 +34,7 @@ from ppgn.engines.cluster import Cluster
 from ppgn.engines.contract import Batch, Engine, Here, LostError, Walk
 from ppgn.engines.processes import Processes
 from ppgn.engines.threads import Threads, at_once, is_small
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images, medium
 from ppgn.model import PPGN, named
 from ppgn.progress import Frames, Seen, Steps, Watch
@@ -279,19 +279,12 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     walker = walker_of(sampler, given["steps"], strength)
     prior = net.choose_prior(given["prior"], walker)
     config = as_config(given, net, walker, prior, sampler, condition)
-    about = {
-        "condition": config["condition"]["expression"],
-        "target": config["target"],
-        "model": config["model"],
-        "prior": config["prior"],
-        "sampler": called("sampler", sampler),
-        "steps": walker.steps,
-        "device": str(engine.device),
-        **({} if isinstance(engine, Here) else {"workers": engine.size}),
-        "precision": given["precision"],
-        "compile": given["compile"],
-        **({"command": given["command"]} if given["command"] else {}),
-    }
+    about: dict[str, Any] = {"condition": config["condition"]["expression"]}
+    about |= {key: config[key] for key in ("target", "model", "prior")}
+    about |= {"sampler": called("sampler", sampler), "steps": walker.steps, "device": str(engine.device)}
+    about |= {} if isinstance(engine, Here) else {"workers": engine.size}
+    about |= {"precision": given["precision"], "compile": given["compile"]}
+    about |= {"command": given["command"]} if given["command"] else {}
     kind = medium.of(cast(Generator, net.generator))
     settings = deciding(config) | ({} if folder is None else contents(given | {"condition": condition}, net))
     judged = isinstance(kind, medium.Pictures)
@@ -300,13 +293,7 @@ def _planned(given: dict[str, Any], engine: Engine, room: bool = True) -> _Plan:
     if ranked == "judge" and opinion is None:
         raise InputError("best= is ranked by a judge, and none knows what is asked for; use rank=realism")
     realism = second_opinion.realism(net) if ranked == "realism" else None
-    shown = {
-        "best": given["best"],
-        "rank": given["rank"],
-        "labels": given["labels"],
-        "threshold": given["threshold"],
-        "scale": given["scale"],
-    }
+    shown = {key: given[key] for key in ("best", "rank", "labels", "threshold", "scale")}
     run = Run(folder, config, settings, made, about, kind, **shown, job=job, opinion=opinion, realism=realism)
     if folder is not None and room:
         _check_room(run, net, walker, len(seeds) * len(made), given["burn_in"], given["thin"])
@@ -397,8 +384,7 @@ def _batch_size(value: Any, engine: Engine, seeds: int) -> int:
 
 def _precision(name: str) -> torch.dtype:
     """That of weights and codes; lower precisions than float32 are left to autocast."""
-    if name not in PRECISIONS:
-        raise unknown("precision", name, PRECISIONS)
+    check_known("precision", name, PRECISIONS)
     return torch.float64 if name == "float64" else torch.float32
 
 
@@ -447,8 +433,7 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
         count = len(arguments.seeds(given["seeds"]))
         if arguments.whole("best", given["best"]) > count:
             raise InputError(f"best={given['best']} of {count} seeds: there are not so many; give more seeds")
-    if given["rank"] not in second_opinion.RANKS:
-        raise unknown("rank", str(given["rank"]), second_opinion.RANKS)
+    check_known("rank", given["rank"], second_opinion.RANKS)
     if given["scale"] != "auto":
         arguments.whole("scale", given["scale"])
     if given["threshold"] is not None:
@@ -456,8 +441,8 @@ def _check(given: Mapping[str, Any], folder: Path | None, job: str) -> None:
     for key in ("resume", "shard", "export"):
         if given[key] and folder is None:
             raise InputError(f"{key}={given[key]} has no folder: give out=FOLDER")
-    if given["export"] is not None and given["export"] not in shards.EXPORTS:
-        raise unknown("export", str(given["export"]), shards.EXPORTS)
+    if given["export"] is not None:
+        check_known("export", given["export"], shards.EXPORTS)
     if folder is not None and not given["resume"] and not given["overwrite"]:
         runs.clear(folder, job, only_look=True)
 

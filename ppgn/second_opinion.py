@@ -98,13 +98,9 @@ class SecondOpinion:
                     continue
                 for row, value, rank in zip(rows, *(part.tolist() for part in found), strict=True):
                     five = zip(best.indices[row].tolist(), best.values[row].exp().tolist(), strict=True)
-                    said[row] = {
-                        "network": self.name,
-                        "prob": math.exp(min(value, 0.0)),
-                        "log_prob": value,
-                        "rank": rank,
-                    }
-                    said[row] |= {"top5": [(self.names[k] if self.names else k, p) for k, p in five]}
+                    named = [(self.names[k] if self.names else k, p) for k, p in five]
+                    prob = math.exp(min(value, 0.0))
+                    said[row] = {"network": self.name, "prob": prob, "log_prob": value, "rank": rank, "top5": named}
         self.seconds += time.perf_counter() - started
         return said
 

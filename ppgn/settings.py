@@ -41,9 +41,8 @@ def as_config(
     given: Mapping[str, Any], net: PPGN, walker: Sampler, prior: Prior, sampler: Any, condition: Any
 ) -> dict[str, Any]:
     """All that the run was asked for, plain and nested, as config.yaml has it."""
-    config = {
-        key: plain(value) for key, value in given.items() if key not in ("progress", "shard", "overwrite", "command")
-    }
+    left_out = ("progress", "shard", "overwrite", "command")
+    config = {key: plain(value) for key, value in given.items() if key not in left_out}
     named = called("condition", condition)
     described = {"expression": named}
     if named in paths.options("condition"):
@@ -59,6 +58,14 @@ def as_config(
     config["prior"] = net.name_of(prior)
     config["sampler"] = {"_target_": f"{type(walker).__module__}.{type(walker).__qualname__}", **plain(asdict(walker))}
     return config
+
+
+def as_typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.yaml says by the keys that people type: dotted, with the names of condition and sampler."""
+    parts = {key: config.get(key) for key in ("condition", "sampler")}
+    named = {key: {**part, "": called(key, part)} for key, part in parts.items() if isinstance(part, Mapping)}
+    given = dotted({**config, **named}).items()
+    return {k.removesuffix("."): v for k, v in given if "_target_" not in k and k != "condition.expression"}
 
 
 def plain(value: Any) -> Any:
@@ -101,7 +108,7 @@ def contents(given: Mapping[str, Any], net: PPGN) -> dict[str, str]:
     if net.name is None:
         found["model"] = _digest([*net.parameters(), *net.buffers()])
     elif "model" not in found and net.name in (shipped := files.shipped(ppgn.model.FORMAT)):
-        found["model"] = folders.digest(shipped[net.name])
+        found["model"] = files.listed(shipped[net.name]) or folders.digest(shipped[net.name])
     if isinstance(prior := given["prior"], nn.Module):
         found["prior"] = _digest([*prior.parameters(), *prior.buffers()])
     return {f"contents of {key}": digest for key, digest in found.items()}

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from ppgn import files, folders
 from ppgn.contracts import Medium, Samples
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media.medium import Pictures, Signals
 
 FORMAT = "ppgn-samples-2"
@@ -289,8 +289,7 @@ class Stored(Sequence[Any]):
         kind: "folder", a file each, as seed00000007-0.png with what is said of it in .json; or "webdataset", the same
         in a .tar for every shard. job: of a part of a run, as 3of8, the shards of that part alone.
         """
-        if kind not in EXPORTS:
-            raise unknown("export", kind, EXPORTS)
+        check_known("export", kind, EXPORTS)
         place = self.folder / kind if folder is None else Path(folder).expanduser()
         try:
             for part in self.parts:

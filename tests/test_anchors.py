@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn import anchors
-from ppgn.conditions.base import Condition
+from ppgn.conditions.base import Condition, Plain
 from ppgn.conditions.classifier import Classifier
 from ppgn.errors import InputError
 from ppgn.networks.network import Network, Preprocessing
@@ -115,7 +115,23 @@ def test_a_network_is_asked_once_for_all_targets_and_runs(
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     anchors.find(generator, bank, Classifier(network, 2))
     assert body.seen <= 12
-    assert len(list(cache.iterdir())) == 1
+    assert sorted(path.name.split("-")[0] for path in cache.iterdir()) == ["anchors", "anchors", "answers"]
+
+
+@pytest.mark.usefixtures("few")
+def test_what_was_found_is_not_guessed_again(
+    generator: TinyGenerator, bank: Bank, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = Classifier(network, 1), Classifier(network, 2) & 0.5 * Classifier(network, 3)
+    first = [anchors.find(generator, bank, condition) for condition in conditions]
+    with monkeypatch.context() as patch:
+        patch.setattr(anchors.Answers, "guesses", None)
+        again = [anchors.find(generator, bank, condition) for condition in conditions]
+    assert all(torch.equal(a, b) for pair in zip(first, again, strict=True) for a, b in zip(*pair, strict=True))
+    other = anchors.find(generator, bank, Classifier(network, 2) & 0.25 * Classifier(network, 3))
+    assert not torch.equal(other[1], first[1][1])
+    monkeypatch.setattr(anchors, "SHORTLIST", 11)  # of another version
+    assert len(anchors.find(generator, bank, conditions[0])[1]) == 11
 
 
 @pytest.mark.usefixtures("few")
@@ -134,11 +150,13 @@ def test_a_damaged_cache_is_as_good_as_none(
     generator: TinyGenerator, bank: Bank, network: Network, cache: Path, data: bytes
 ) -> None:
     first = anchors.find(generator, bank, Classifier(network, 1))
-    (path,) = cache.iterdir()
-    path.write_bytes(data)
+    files = list(cache.iterdir())
+    assert len(files) == 2
+    for path in files:
+        path.write_bytes(data)
     again = anchors.find(generator, bank, Classifier(network, 1))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert path.stat().st_size > len(data)
+    assert all(path.stat().st_size > len(data) for path in files)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -154,7 +172,7 @@ def test_other_weights_are_other_answers(generator: TinyGenerator, bank: Bank, n
     changed = Network(Body(seed=21), Preprocessing(4), name="tiny", labels=network.labels)
     _, log_p = anchors.find(generator, bank, Classifier(changed, 1))
     anchors.find(TinyGenerator(seed=5, dtype=torch.float32), bank, Classifier(network, 1))
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("answers-*"))) == len(list(cache.glob("anchors-*"))) == 3
     best = true(generator, bank, Classifier(changed, 1)).max()
     assert log_p.max() == pytest.approx(best.item(), abs=0.02)
 
@@ -162,7 +180,11 @@ def test_other_weights_are_other_answers(generator: TinyGenerator, bank: Bank, n
 def test_conditions_of_other_people_leave_nothing_on_the_disk(
     generator: TinyGenerator, bank: Bank, cache: Path
 ) -> None:
-    anchors.find(generator, bank, Bright())
+    said = [lambda x: -x.flatten(1).sum(1), lambda x: x.flatten(1).sum(1)]  # of one name
+    low, high = (anchors.find(generator, bank, condition)[1] for condition in map(Plain, said))
+    assert low.max() < 0 < high.min()
+    for condition in (Bright(), Bright() & ~Plain(said[0])):
+        anchors.find(generator, bank, condition)
     assert not cache.exists()
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ppgn.errors import unknown, why
+from ppgn.errors import InputError, check_known, first_line, unknown, why
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,16 @@ from ppgn.errors import unknown, why
 )
 def test_unknown(name: str, choices: list[str], hint: str, text: str) -> None:
     assert str(unknown("prior", name, choices, hint)) == text
+
+
+def test_a_known_name_is_given_back() -> None:
+    assert check_known("prior", "joint", ["gaussian", "joint"]) == "joint"
+    with pytest.raises(InputError, match="unknown prior 'jiont'; nearest: joint; see --help"):
+        check_known("prior", "jiont", iter(["gaussian", "joint"]), "see --help")
+
+
+def test_of_what_is_said_in_many_lines_the_first_counts() -> None:
+    assert [first_line(ValueError(said)) for said in ("\nno\nmore ", "")] == ["no", ""]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ppgn import files
 from ppgn.conditions.classifier import Classifier
 from ppgn.conditions.context import Context
 from ppgn.conditions.rows import EachRow
@@ -92,6 +94,20 @@ def test_rows_do_not_influence_each_other() -> None:
     alone = target.evaluate(CODES[1:2], Noise(SEEDS[1:2], dtype=torch.float64))
     for name, value in rows.tensors(alone).items():
         assert torch.equal(rows.tensors(batch)[name][1:2], value), name
+
+
+class Column(TinyCondition):
+    """Says of a class among others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, None].repeat(1, 4)[:, 2]
+
+
+def test_the_evaluation_of_a_lone_code_can_be_written(tmp_path: Path) -> None:
+    evaluation = Posterior(TinyGenerator(), Joint(TinyEncoder()), Column(1)).evaluate(CODES[:1])
+    files.save(tmp_path / "evaluation", rows.tensors(evaluation), "a test")
+    read, _ = files.load(tmp_path / "evaluation", "a test")
+    assert torch.equal(read["log_condition"], evaluation.log_condition)
 
 
 def test_views_without_noise_are_refused() -> None:

@@ -19,7 +19,7 @@ from torch import nn
 
 import ppgn
 from ppgn import paths, sampling
-from ppgn.cli import config, help, main
+from ppgn.cli import config, help, main, overrides
 from ppgn.media import images
 
 VERBS = ("sample", "inpaint", "edit", "facets", "invert", "deconv", "patches", "dissect", "card", "evaluate")
@@ -148,7 +148,7 @@ def test_commands_are_understood(verb: str, command: str) -> None:
     words = [word for word in shlex.split(command) if not word.startswith("config=")]  # a run's, which is not here
     if "--multirun" in words:
         words.remove("--multirun")
-        words = [f"{key}={first}" for key, (first, *_) in map(config.values, words)]
+        words = [f"{key}={first}" for key, (first, *_) in map(overrides.values, words)]
     function, given, _ = config.read(verb, words)
     assert function.startswith("ppgn.")
     assert given

@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppgn.encoders.features import FeatureEncoder
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.generators.resnet import ResNet
 from ppgn.media import images
 from ppgn.model import BUILT_IN, PPGN, load
@@ -120,8 +120,8 @@ class GeneratorTraining(Training):
             raise InputError(f"training: crop={crop}, crop_most={crop_most}; expected 0 < crop <= crop_most <= 1")
         if inner_noise and not weights.get("code"):
             raise InputError(f"training: inner_noise={inner_noise} is for the code loss; set weights.code, as to 1.0")
-        if inner_noise and inner_layer not in model.encoder.network.layers():
-            raise unknown("training.inner_layer", str(inner_layer), model.encoder.network.layers())
+        if inner_noise:
+            check_known("training.inner_layer", inner_layer, model.encoder.network.layers())
         if codes is not None and codes.share and (discriminator is None or discriminator.games < 2):
             reason = "nothing else judges drawings of other codes than photographs'"
             raise InputError(f"training.codes needs training.discriminator.unconditional=true: {reason}")

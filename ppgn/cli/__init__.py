@@ -1,4 +1,4 @@
-"""The command line, `ppgn VERB key=value ...`: a module per verb, but for those that are one call of a function."""
+"""The command line, `ppgn VERB key=value ...`: most verbs call a function of the library, as `calls` says."""
 
 from __future__ import annotations
 

@@ -7,25 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ppgn import building, paths
-from ppgn.cli import fields
+from ppgn.cli import fields, overrides
 from ppgn.cli.fields import PARTS, Field
+from ppgn.cli.overrides import Word
 from ppgn.conditions import words as expressions
 from ppgn.errors import InputError, check_known, unknown
 
-_WORD = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./-]*)=(?P<value>.*)", re.DOTALL)
-_UNREADABLE = (HydraException, OmegaConfBaseException, RecursionError, ValueError)  # what Hydra's parser raises
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 _TEXT = ("out", "init", "image", "mask", "model", "judge", "device")  # words: only in Python may they be objects
 # Of keys of the training programs that are null unless given.
 _NULL = {"minutes": "float", "images": "int", "name": "str", "codes": "str", "weights": "str", "quality": "int"}
@@ -70,8 +65,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
 
     Raises `InputError` for a word without a key, an unknown key, part or experiment, and a value of the wrong type.
     """
-    overrides = _overrides(verb, words)
-    typed = {override.key_or_group: override.value() for override in overrides}
+    line = _words(verb, words)
+    typed = {word.key: word.value for word in line}
     function, known, own = fields.command(verb, typed)
     renamed = {key: field.name for key, field in known.items()}
     given = _repeated(typed.get("config"), typed, known) if "config" in own else {}
@@ -82,12 +77,12 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str
     for part in parts:
         known |= _members(part, names.get(part) or fields.FULLEST.get(part))
     given = {_long(key, known | own): value for key, value in given.items()}
-    for override in overrides:
-        key = override.key_or_group = _long(override.key_or_group, known | own)
-        if key in known or not override.is_add() or key.partition(".")[0] not in PARTS:
-            _check(override, known | {name: replace(field, type="Any") for name, field in own.items()})
+    for word in line:
+        key = word.key = _long(word.key, known | own)
+        if key in known or not word.added or key.partition(".")[0] not in PARTS:
+            _check(word, known | {name: replace(field, type="Any") for name, field in own.items()})
         if key in given and key in known and _is_text(known[key], given[key]):
-            given[key] = override.get_value_element_as_str()
+            given[key] = word.text
     settings = {key: field.default for key, field in own.items()} | names
     arguments: dict[str, Any] = {}
     inner: dict[str, dict[str, Any]] = {}
@@ -129,7 +124,7 @@ def _experiment(typed: Mapping[str, Any], known: Mapping[str, Field]) -> dict[st
         return {}
     _check_option("experiment", name, fields.experiments(known))
     named = tuple(f"{part}." for part in PARTS if part in typed)
-    given = {key: value for key, value in fields.experiment(name).items() if not key.startswith(named or "\0")}
+    given = {key: value for key, value in fields.experiment(name).items() if not key.startswith(named)}
     for key, value in given.items():
         same = re.fullmatch(r"\$\{(\w+)\}", str(value))
         if same and same[1] not in typed:
@@ -145,7 +140,7 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
     """
     if file is None:
         return {}
-    from ppgn.settings import called, dotted
+    from ppgn.settings import as_typed
 
     try:
         path = Path(str(file)).expanduser()
@@ -155,15 +150,11 @@ def _repeated(file: Any, typed: Mapping[str, Any], known: Mapping[str, Field]) -
     strange = [key for key in config if key not in known] if isinstance(config, Mapping) else [type(config).__name__]
     if strange:
         raise InputError(f"config={file} is no configuration of this command: it has {strange[0]}")
-    if isinstance(config.get("condition"), Mapping):
-        config["condition"] = {**config["condition"], "": config["condition"].pop("expression")}
-    if isinstance(config.get("sampler"), Mapping):
-        config["sampler"] |= {"": called("sampler", config["sampler"])}
-    given = {key.removesuffix("."): value for key, value in dotted(config).items() if "_target_" not in key}
     named = tuple(f"{part}." for part in PARTS if {part, "experiment"} & {*typed})
     fresh = ["out", "resume", "export", "animate"]
     fresh += ["prior"] if {"sampler", "model", "experiment"} & {*typed} else []  # it was chosen to suit them
-    return {key: value for key, value in given.items() if not key.startswith(named or "\0") and key not in fresh}
+    given = as_typed(config)
+    return {key: value for key, value in given.items() if not key.startswith(named) and key not in fresh}
 
 
 def _check_option(group: str, name: Any, options: Sequence[str]) -> None:
@@ -182,9 +173,7 @@ def _members(part: str, name: str | None) -> dict[str, Field]:
     else:
         building.node(part, name)  # refuses an unknown name
         members = {"": fields.of_part(part, name)}
-    below = {
-        ".".join(filter(None, [part, leaf, key])): field for leaf, m in members.items() for key, field in m.items()
-    }
+    below = {".".join(filter(None, [part, leaf, k])): f for leaf, own in members.items() for k, f in own.items()}
     return {key: field for key, field in below.items() if not re.fullmatch(r"condition\.(.*\.)?(target|gradient)", key)}
 
 
@@ -194,20 +183,24 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
     A key that the class behind a `_target_` takes is known though the file does not name it. Raises `InputError` as
     `read` does, and where a value is missing.
     """
-    overrides = _overrides(program, words)
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    line = _words(program, words)
     file = fields.of_file(paths.conf() / f"{program}.yaml")
     groups = [key.removeprefix("defaults.") for key in file if key.startswith("defaults.")]
-    chosen = [override for override in overrides if override.key_or_group in groups]
-    for override in chosen:
-        group, option = override.key_or_group, override.value()
-        if group != "experiment":
-            _check_option(group, option, paths.options(group))
-        elif option is not None:
-            _check_option(group, option, fields.experiments({*file, *groups}))
+    chosen = [word for word in line if word.key in groups]
+    for word in chosen:
+        if word.key != "experiment":
+            _check_option(word.key, word.value, paths.options(word.key))
+        elif word.value is not None:
+            _check_option(word.key, word.value, fields.experiments({*file, *groups}))
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
-            lines = [str(override.input_line) for override in chosen]
-            config = hydra_compose(program, overrides=lines, return_hydra_config=True)
+            config = hydra_compose(program, [word.line for word in chosen], return_hydra_config=True)
         choices = {group: config.hydra.runtime.choices.get(group) for group in groups}
         OmegaConf.set_struct(config, False)
         del config["hydra"]
@@ -215,18 +208,16 @@ def compose(program: str, words: Sequence[str]) -> tuple[DictConfig, dict[str, s
         for key, field in known.items():  # what is said in the file alone
             if not field.type and (isinstance(field.default, str) or key in _NULL):
                 known[key] = replace(field, type=f"{_NULL.get(key, 'str')} | None")
-        for override in overrides:
-            if override not in chosen:
-                key = override.key_or_group
-                if key in known or not (override.is_add() or key.endswith(("._target_", "._partial_"))):
-                    _check(override, known)
-                value = override.value()
+        for word in line:
+            if word not in chosen:
+                key, value = word.key, word.value
+                if key in known or not (word.added or key.endswith(("._target_", "._partial_"))):
+                    _check(word, known)
                 if key.endswith("._partial_") and type(value) is not bool:
-                    raise InputError(f"cannot use '{override.input_line}'; {key} is true or false")
+                    raise InputError(f"cannot use '{word.line}'; {key} is true or false")
                 if isinstance(value, float) and not math.isfinite(value):
-                    raise InputError(f"cannot use '{override.input_line}'; expected a finite number")
-                if key in known and _is_text(known[key], value):
-                    value = override.get_value_element_as_str()
+                    raise InputError(f"cannot use '{word.line}'; expected a finite number")
+                value = word.text if key in known and _is_text(known[key], value) else value
                 OmegaConf.update(config, key, value, force_add=True)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -241,12 +232,12 @@ def _missing(key: str) -> str:
     return f"{key} is missing: add {key}={'FOLDER' if key.startswith('data') else 'VALUE'}"
 
 
-def _overrides(verb: str, words: Sequence[str]) -> list[Override]:
+def _words(verb: str, words: Sequence[str]) -> list[Word]:
     """Words as Hydra reads them. Raises `InputError` for one that is no key=value, and for a key that cannot be."""
     for place, word in enumerate(words):
-        if _WORD.fullmatch(word) is None:
+        if overrides.SHAPE.fullmatch(word) is None:
             raise InputError(_misread(verb, words, place))
-    return [_override(word) for word in words]
+    return [overrides.read(word) for word in words]
 
 
 def _misread(verb: str, words: Sequence[str], place: int) -> str:
@@ -269,39 +260,9 @@ def _misread(verb: str, words: Sequence[str], place: int) -> str:
     return f"cannot read '{word}'; expected key=value: {meant}"
 
 
-def _override(word: str) -> Override:
-    match = _WORD.fullmatch(word)
-    if match is None:
-        raise InputError(f"cannot read '{word}'; expected key=value, for example target=goldfish")
-    parser = OverridesParser.create()
-    try:
-        override = parser.parse_override(word)
-        if not override.is_sweep_override():
-            return override
-    except _UNREADABLE:
-        pass  # not Hydra's grammar: the words are meant literally
-    literal = match["value"].replace("\\", "\\\\").replace("'", "\\'")
-    try:
-        return parser.parse_override(f"{match['key']}='{literal}'")
-    except _UNREADABLE as error:
-        given = f"cannot read the key of '{word}'"
-        raise InputError(f"{given}; expected letters, digits, _ and dots, for example sampler.steps=30") from error
-
-
-def values(word: str) -> tuple[str, list[str]]:
-    """key=value[,value ...] -> the key, and the values in Hydra's grammar. Raises `InputError` for anything else."""
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except _UNREADABLE:
-        override = _override(word)
-    if not override.is_sweep_override():
-        return override.key_or_group, [override.get_value_element_as_str()]
-    return override.key_or_group, [str(value) for value in override.sweep_string_iterator()]
-
-
-def _check(override: Override, known: Mapping[str, Field]) -> None:
+def _check(word: Word, known: Mapping[str, Field]) -> None:
     """Raise `InputError` unless the key is known and the value like its default, or what its annotation says."""
-    key, value = override.key_or_group, override.value()
+    key, value = word.key, word.value
     if key not in known:
         outer = known.get(key.partition(".")[0])
         if outer is None or outer.name in PARTS or not _has_keys(outer):
@@ -322,10 +283,10 @@ def _check(override: Override, known: Mapping[str, Field]) -> None:
         expected = " or ".join(dict.fromkeys(_ACCEPTED[name][1] for name in told))
         other = f"condition.network.{key}"
         hint = f"; the network's are {other}={value}" if other in known else ""
-        raise InputError(f"cannot use '{override.input_line}'; {key} is {expected}{hint}")
+        raise InputError(f"cannot use '{word.line}'; {key} is {expected}{hint}")
     numbers = bool(default) and isinstance(default, list | tuple) and all(type(item) is float for item in default)
     if numbers and isinstance(value, list) and not all(type(item) in (int, float) for item in value):
-        raise InputError(f"cannot use '{override.input_line}'; {key} is a list of numbers, like {list(default)}")
+        raise InputError(f"cannot use '{word.line}'; {key} is a list of numbers, like {list(default)}")
 
 
 def _told(field: Field) -> list[str]:

@@ -100,8 +100,7 @@ def command(verb: str, typed: Mapping[str, Any]) -> tuple[str, dict[str, Field],
 def experiment(name: str) -> dict[str, Any]:
     """What conf/experiment/NAME.yaml sets, by dotted key."""
     found = of_file(paths.conf() / "experiment" / f"{name}.yaml")
-    leaves = {key: field.default for key, field in found.items() if not isinstance(field.default, dict)}
-    return {key.removeprefix("defaults."): value for key, value in leaves.items()}
+    return {k.removeprefix("defaults."): f.default for k, f in found.items() if not isinstance(f.default, dict)}
 
 
 def experiments(known: Collection[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ppgn import files, paths
 from ppgn.cli import config as configs
@@ -17,21 +16,16 @@ def models(words: Sequence[str]) -> int:
     """Print what `model=` and `condition=` take -> exit status 0. Raises `InputError` where there are `words`."""
     if words:
         raise InputError(f"ppgn models takes no further words, but got '{' '.join(words)}'")
-    shipped = [_model(name, path) for name, path in files.shipped(files.MODEL).items()]
-    networks = [
-        ("CONDITION", "TARGET"),
-        *((name, help.first(f"condition/{name}")) for name in paths.options("condition")),
-    ]
-    print(help.table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), help.table(networks), sep="\n\n")
+    shipped = []
+    for name, path in files.shipped(files.MODEL).items():
+        head = files.head(path, files.MODEL)
+        shapes = head.get("shapes", {"code": "?", "signal": "?"})  # which files of earlier versions do not tell
+        code, image = ("x".join(map(str, shapes[part])) for part in ("code", "signal"))
+        shipped.append((name, code, image, f"{path.stat().st_size / 1e6:.1f} MB", head["card"].get("description", "")))
+    asked = [(name, help.first(f"condition/{name}")) for name in paths.options("condition")]
+    print(help.table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), end="\n\n")
+    print(help.table([("CONDITION", "TARGET"), *asked]))
     return 0
-
-
-def _model(name: str, path: Path) -> tuple[str, ...]:
-    """What a checkpoint says of itself; files of earlier versions tell no shapes."""
-    head = files.head(path, files.MODEL)
-    shapes = head.get("shapes", {"code": "?", "signal": "?"})
-    code, image = ("x".join(map(str, shapes[part])) for part in ("code", "signal"))
-    return name, code, image, f"{path.stat().st_size / 1e6:.1f} MB", head["card"].get("description", "")
 
 
 def classes(words: Sequence[str]) -> int:

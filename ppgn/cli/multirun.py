@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ppgn.cli import config as configs
+from ppgn.cli import overrides
 from ppgn.errors import InputError
 
 
@@ -27,7 +28,7 @@ def multirun(words: Sequence[str], run: Callable[[list[str]], int]) -> int:
     verb = list(words[: 2 if words[0] == "train" else 1])
     own = [word for word in words[len(verb) :] if word not in ("--multirun", "-m")]
     theirs = [word for word in own if word.startswith(("hydra.", "hydra/"))]
-    asked = [configs.values(word) for word in own if word not in theirs]
+    asked = [overrides.values(word) for word in own if word not in theirs]
     check = configs.compose if len(verb) > 1 else configs.read
     check("_".join(verb), [f"{key}={first}" for key, (first, *_) in asked])
     statuses = []

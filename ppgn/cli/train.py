@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import cast
 
 from ppgn import paths
@@ -39,6 +40,5 @@ def _import() -> None:
     folder = paths.train()
     known = sys.modules.get("train")
     if known is None or str(folder) not in list(known.__path__):
-        file = folder / "__init__.py"
-        spec = importlib.util.spec_from_file_location("train", file, submodule_search_locations=[str(folder)])
-        sys.modules["train"] = importlib.util.module_from_spec(cast(ModuleSpec, spec))
+        spec = spec_from_file_location("train", folder / "__init__.py", submodule_search_locations=[str(folder)])
+        sys.modules["train"] = module_from_spec(cast(ModuleSpec, spec))

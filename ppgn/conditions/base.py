@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from ppgn.conditions.algebra import And, Not, Or, Weighted
 
 GRADIENTS = ("full", "truncated")  # of log p: that of its value, or that of the sampler released with PPGN
-
-
-def checked(gradient: str) -> str:
-    """One of `GRADIENTS`. Raises `InputError` for anything else."""
-    if gradient not in GRADIENTS:
-        raise unknown("gradient", gradient, GRADIENTS)
-    return gradient
 
 
 def log1mexp(log_p: Tensor) -> Tensor:
@@ -50,12 +43,12 @@ class Condition(nn.Module, ABC):
 
     def __init__(self, gradient: str = "full") -> None:
         super().__init__()
-        self.gradient = checked(gradient)
+        self.gradient = check_known("gradient", gradient, GRADIENTS)
 
     def with_gradient(self, kind: str) -> Condition:
         """The same question, its networks shared, with another of `GRADIENTS`; the value is the same."""
         other = copy.copy(self)
-        other.gradient = checked(kind)
+        other.gradient = check_known("gradient", kind, GRADIENTS)
         return other
 
     @property

@@ -75,7 +75,9 @@ class Classifier(Condition):
 
     def read(self, logits: Tensor) -> Tensor:
         """What its network says of images, (B, K) -> log p(target | x), (B,)."""
-        log_p = F.log_softmax(logits, dim=1)[:, list(self.indices)].logsumexp(1)
+        log_p = F.log_softmax(logits, dim=1)
+        several = len(self.indices) > 1
+        log_p = log_p[:, list(self.indices)].logsumexp(1) if several else log_p[:, self.index]
         return log_p if self.gradient == "full" else self._truncate(log_p, logits, -torch.expm1(log_p))
 
     def complement(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgn.conditions.base import Condition
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 
 LIKELIHOODS = ("gaussian", "laplace")
 PIXEL_RANGE = 255.0  # of the images whose known pixels the published context term sums over
@@ -40,8 +40,7 @@ class Context(Condition):
         weight: float | Tensor = 1.0,
     ) -> None:
         super().__init__()
-        if likelihood not in LIKELIHOODS:
-            raise unknown("likelihood", likelihood, LIKELIHOODS)
+        check_known("likelihood", likelihood, LIKELIHOODS)
         weights = torch.as_tensor(weight, dtype=image.dtype).expand(len(image))
         for name, values in (("std", torch.tensor([std])), ("weight", weights)):
             if not bool(((values > 0) & values.isfinite()).all()):

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn import files
+from ppgn.conditions.base import Condition
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import _weights
 from ppgn.networks import sae as autoencoders
 from ppgn.numerics.linear import linear
@@ -43,15 +44,11 @@ class Direction(Unit):
         score: str = "projection",
         concentration: float = 20.0,
     ) -> None:
-        if score not in SCORES:
-            raise unknown("score", score, SCORES)
+        check_known("score", score, SCORES)
         scale = concentration if score == "cosine" else None
         super().__init__(network, layer, target, position, "activation", through=_Along(_read(direction), scale))
 
-    @torch.no_grad()
-    def describe(self, images: Tensor) -> list[dict[str, Any]]:
-        """Of each image: "log_prob", the value."""
-        return [{"log_prob": value} for value in self(images).tolist()]
+    describe = Condition.describe  # "log_prob" alone, which is the value
 
 
 class Latent(Unit):
@@ -100,9 +97,8 @@ class _Along(nn.Module):
         size = x.shape[1]
         if self.weights is not None and not self.vectors.numel():
             if max(self.weights) >= size:
-                raise InputError(
-                    f"direction: unit {max(self.weights)} of a layer of {size} units; give 0 to {size - 1}"
-                )
+                given = f"unit {max(self.weights)} of a layer of {size} units"
+                raise InputError(f"direction: {given}; give 0 to {size - 1}")
             vector = torch.zeros(size)
             for unit, weight in self.weights.items():
                 vector[unit] = weight
@@ -118,9 +114,8 @@ def _unit(vectors: Tensor) -> Tensor:
     found = vectors.detach().float()
     found = found[None] if found.dim() == 1 else found
     if found.dim() != 2 or not bool(found.isfinite().all()) or bool((found.norm(dim=1) == 0).any()):
-        raise InputError(
-            f"direction of shape {tuple(vectors.shape)}: expected finite numbers (D,) or (N, D), not all 0"
-        )
+        expected = "expected finite numbers (D,) or (N, D), not all 0"
+        raise InputError(f"direction of shape {tuple(vectors.shape)}: {expected}")
     return F.normalize(found, dim=1)
 
 
@@ -132,9 +127,8 @@ def _read(given: Any) -> Tensor | Mapping[int, float]:
         try:
             return {int(unit): float(weight) for unit, weight in (part.split(":") for part in given.split(","))}
         except ValueError as error:
-            raise InputError(
-                f"direction '{given}': expected UNIT:WEIGHT,UNIT:WEIGHT, for example 17:1,30:-0.5"
-            ) from error
+            expected = "expected UNIT:WEIGHT,UNIT:WEIGHT, for example 17:1,30:-0.5"
+            raise InputError(f"direction '{given}': {expected}") from error
     if not isinstance(given, str | Path):
         return torch.as_tensor(given)
     file = Path(given).expanduser()
@@ -146,6 +140,5 @@ def _read(given: Any) -> Tensor | Mapping[int, float]:
     try:
         return torch.from_numpy(np.load(file, allow_pickle=False))
     except files.DAMAGED as error:
-        raise InputError(
-            f"direction '{given}': no such file, or none of a vector; give .safetensors or .npy"
-        ) from error
+        reason = "no such file, or none of a vector; give .safetensors or .npy"
+        raise InputError(f"direction '{given}': {reason}") from error

@@ -9,14 +9,11 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ppgn.conditions.base import Plain
 from ppgn.contracts import Condition, Shape
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 
 
 def probe(
-    condition: Condition,
-    signal_shape: Shape,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    condition: Condition, signal_shape: Shape, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> None:
     """Pass noise in [0, 1], two rows or as many as it asks for, (2, *signal_shape), forward and backward through it.
 
@@ -37,8 +34,7 @@ def probe(
     except InputError:
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({reason})") from error
+        raise InputError(f"condition {name} fails on signals {tuple(x.shape)} ({first_line(error)})") from error
     if problem:
         raise InputError(f"condition {name} {problem}")
 

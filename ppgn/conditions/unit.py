@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.conditions.classifier import Classifier
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import layout, own
 from ppgn.networks.network import Network, Preprocessing
 
@@ -41,12 +41,10 @@ class Unit(Classifier):
         through: nn.Module | None = None,
     ) -> None:
         network = own.load(network)
-        if score not in SCORES:
-            raise unknown("score", score, SCORES)
+        check_known("score", score, SCORES)
         as_it_is = Preprocessing().to(network.preprocessing.gain)  # the network inside has its own
-        units = Network(
-            _ReadOut(network, str(layer), position, through), as_it_is, name=f"{network.name} {layer}", copy=False
-        )
+        body = _ReadOut(network, str(layer), position, through)
+        units = Network(body, as_it_is, name=f"{network.name} {layer}", copy=False)
         super().__init__(units, target, gradient)
         self.score = score
 
@@ -114,11 +112,7 @@ class _ReadOut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C)."""
-        values = self.network.features(x, [self.layer])[self.layer]
-        found = layout.of(tuple(values.shape[1:]))
-        if found is None:
-            given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W), (T, D) or (D,)"
-            raise InputError(f"layer '{self.layer}' of {self.network.name} {given}")
+        values, found = layout.read(self.network, self.layer, x)
         values, alone = found.places(values), not found.height and not found.tokens
         self.at_one_place = not alone and self.position not in ("mean", "max", "class")
         if not alone:
@@ -141,9 +135,8 @@ class _ReadOut(nn.Module):
                 raise InputError(f"position {token} is outside {where}; {expected}")
             return slice(token, token + 1)
         if not found.height:
-            raise InputError(
-                f"position {self.position}: {where} has no grid; give class, mean, max or a token's number"
-            )
+            advice = "give class, mean, max or a token's number"
+            raise InputError(f"position {self.position}: {where} has no grid; {advice}")
         y, x = (found.height // 2, found.width // 2) if self.position == "center" else map(int, self.position)
         if not (y < found.height and x < found.width):
             expected = f"expected [y,x] from [0,0] to [{found.height - 1},{found.width - 1}]"

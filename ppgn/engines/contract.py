@@ -45,33 +45,27 @@ class Engine(Protocol):
     @property
     def size(self) -> int:
         """How many workers there are, or are to be by now."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """Where each of them walks, "cpu" or "cuda"; known once the context is entered."""
-        ...
 
     def hire(self, make: Callable[[str], Walk], tell: Tell) -> None:
         """Have every worker call `make` with the name of its device, and keep what that gives.
 
         `make` can be pickled unless the workers are this process. `tell` is called here with what workers report.
         """
-        ...
 
     @property
     def free(self) -> int:
         """How many batches could be started now: those that are ready and have none."""
-        ...
 
     @property
     def at_work(self) -> int:
         """How many batches are being walked."""
-        ...
 
     def start(self, batch: Batch) -> None:
         """Give a batch to a worker that is free."""
-        ...
 
     def wait(self) -> list[tuple[Batch | None, Part | Exception]]:
         """What has become of batches within a moment: each comes back once, whatever happens.
@@ -79,11 +73,9 @@ class Engine(Protocol):
         A worker that died gives `LostError`, with None where it had no batch, and another takes its place. What a
         worker raised is given as it is. Whether a batch is tried again is for the caller to say.
         """
-        ...
 
     def __enter__(self) -> Self:
         """Find what the engine needs. Raises `InputError` where it is not to be had."""
-        ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +29,6 @@ from ppgn.networks import labels
 from ppgn.samplers.chains import run_chains
 from ppgn.samplers.langevin import Langevin
 from ppgn.samplers.noise import Noise
-from ppgn.samplers.sampler import Sampler
 from ppgn.sampling import walker_of
 
 # ImageNet classes that Tiny ImageNet has too, and one near each.
@@ -54,8 +52,6 @@ STRENGTH = 0.5  # of chains that start from the photo and may go where they like
 PIXEL_STEP = 0.005  # RMS change of a pixel in a step of gradient ascent on pixels
 SHOWN = 12  # photographs in a grid
 FIGURES = ("p", "judge_p", "top1", "top5", "psnr", "distance", "kid", "seconds")
-
-Way = Callable[[Tensor, Sequence[Condition], Callable[..., None]], Samples]  # photographs in [0, 1] -> edited ones
 
 
 @folders.results(*FILES)
@@ -88,11 +84,7 @@ def edits(
     conditions = task.conditions(targets)
     known = classes_of(classifier, conditions)
     panel = Panel(conditions, recognition(classifier, known), task.features(), task.spread(apart, drawer))
-    ways: dict[str, Way] = {
-        "edit": partial(_edit, drawer, settings, seed),
-        "pixels": partial(_on_pixels, settings.sampler.steps, seed),
-        "strength": partial(_from_photo, drawer, walker_of("annealed", None, STRENGTH), task.prior, seed),
-    }
+    ways = Ways(drawer, settings, task.prior, seed)
     original = Drawn(originals, torch.arange(n))
     shown = [originals]
 
@@ -103,14 +95,12 @@ def edits(
         panel.add(table, name, drawn, FIGURES, values=values)
 
     add("photos", original)
-    for name, way in ways.items():
-        started, parts = time.perf_counter(), []
+    for way in (ways.edit, ways.pixels, ways.strength):
+        started, parts, name = time.perf_counter(), [], way.__name__
         with bar(task.progress, 0, name, "step") as steps:
             for rows in torch.arange(n).split(task.batch_size):
-                image, some = (
-                    originals[rows].to(drawer.device).float() / 255,
-                    [conditions[row] for row in rows.tolist()],
-                )
+                image = originals[rows].to(drawer.device).float() / 255
+                some = [conditions[row] for row in rows.tolist()]
                 parts.append(way(image, some, lambda *_, steps=steps: steps.update() and None).images)
         seconds = torch.full((n,), (time.perf_counter() - started) / n)
         shown.append(torch.cat(parts))
@@ -139,36 +129,32 @@ def photographs(task: Task, pairs: Mapping[str, str], side: int, apart: int) -> 
     return torch.stack(pictures), list(targets)
 
 
-def _edit(
-    model: PPGN,
-    settings: Settings,
-    seed: int,
-    image: Tensor,
-    conditions: Sequence[Condition],
-    advance: Callable[..., None],
-) -> Samples:
-    canvases = [Canvas.of(images.to_uint8(one).cpu(), None, image.shape[2:]) for one in image]
-    return walk(model, canvases, [seed] * len(canvases), each_row(conditions), settings, advance)
+@dataclass(frozen=True)
+class Ways:
+    """Ways to edit photographs (B, 3, S, S) in [0, 1], each towards a condition of its own, by chains of one seed."""
 
+    model: PPGN
+    settings: Settings
+    prior: Any
+    seed: int
 
-def _from_photo(
-    model: PPGN,
-    sampler: Sampler,
-    prior: Any,
-    seed: int,
-    image: Tensor,
-    conditions: Sequence[Condition],
-    advance: Callable[..., None],
-) -> Samples:
-    (target,) = model.targets([each_row(conditions)], sampler, prior)
-    noise = Noise([seed] * len(image), model.device, model.dtype)
-    return run_chains([target], sampler, noise, init=model.encode(image), callback=advance)
+    def edit(self, image: Tensor, conditions: Sequence[Condition], advance: Callable[..., None]) -> Samples:
+        """As `ppgn edit` does."""
+        canvases = [Canvas.of(images.to_uint8(one).cpu(), None, image.shape[2:]) for one in image]
+        return walk(self.model, canvases, [self.seed] * len(canvases), each_row(conditions), self.settings, advance)
 
+    def pixels(self, image: Tensor, conditions: Sequence[Condition], advance: Callable[..., None]) -> Samples:
+        """By gradient ascent on the pixels."""
+        steps = self.settings.sampler.steps
+        model = PPGN(Identity(image.shape[1:])).to(image.device)
+        sampler = Langevin(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
+        (target,) = model.targets([each_row(conditions)], sampler, "gaussian")
+        noise = Noise([self.seed] * len(image), image.device)
+        return run_chains([target], sampler, noise, init=image, callback=advance)
 
-def _on_pixels(
-    steps: int, seed: int, image: Tensor, conditions: Sequence[Condition], advance: Callable[..., None]
-) -> Samples:
-    model = PPGN(Identity(image.shape[1:])).to(image.device)
-    sampler = Langevin(epsilon1=0.0, epsilon2=PIXEL_STEP, epsilon3=0.0, clip=(0.0, 1.0), steps=steps)
-    (target,) = model.targets([each_row(conditions)], sampler, "gaussian")
-    return run_chains([target], sampler, Noise([seed] * len(image), image.device), init=image, callback=advance)
+    def strength(self, image: Tensor, conditions: Sequence[Condition], advance: Callable[..., None]) -> Samples:
+        """As `ppgn sample` does from the photo, by chains that may go where they like."""
+        sampler = walker_of("annealed", None, STRENGTH)
+        (target,) = self.model.targets([each_row(conditions)], sampler, self.prior)
+        noise = Noise([self.seed] * len(image), self.model.device, self.model.dtype)
+        return run_chains([target], sampler, noise, init=self.model.encode(image), callback=advance)

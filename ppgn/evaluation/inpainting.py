@@ -14,7 +14,7 @@ from torch import Tensor
 from ppgn import folders
 from ppgn.conditions.rows import each_row
 from ppgn.contracts import Condition
-from ppgn.errors import unknown
+from ppgn.errors import check_known
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.sources import Drawn, bar
 from ppgn.evaluation.table import FILES, Table, plain
@@ -61,9 +61,9 @@ def inpainting(
     also with the class and the known pixels alone ("class_pixels", no imputations) and with neither ("class_alone");
     and of the published procedure without its clip, as whitened codes are negative too.
 
-    Rows have the PSNR in the hole in dB; the cosine distance of
-    features to the original's; KID to other photographs; top-1 and top-5 of a judge that took no part, where the
-    classes are known; seconds for a photograph. Intervals are over photographs. Raises `InputError`.
+    Rows have the PSNR in the hole in dB; the cosine distance of features to the original's; KID to other photographs;
+    top-1 and top-5 of a judge that took no part, where the classes are known; seconds for a photograph. Intervals are
+    over photographs. Raises `InputError`.
     """
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
     table = task.begin("inpainting", judge=judge, context=context, holes=holes, systems=systems)
@@ -87,8 +87,7 @@ def inpainting(
     every: dict[str, Fill] = {name: partial(_classical, name) for name in fills.FILLS}
     every |= chains(task, drawer, task.conditions(classes) if classes else [], *ways)
     for name in systems or ():
-        if name not in every:
-            raise unknown("system", name, every)
+        check_known("system", name, every)
     original = Drawn(originals, torch.arange(n))
     panel.add(table, "original", original, ("kid", "top1", "top5"))
     for hole, places in cut.items():

@@ -12,7 +12,7 @@ import yaml
 
 from ppgn import building, folders, paths
 from ppgn.contracts import Condition, Prior
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.evaluation.judges import Panel, classes_of, recognition
 from ppgn.evaluation.sources import Drawn, Source, in_folder
 from ppgn.evaluation.table import FILES, Table, plain
@@ -59,8 +59,7 @@ def samples(
     density and coverage as well. KID compares all pairs: twice as many take four times as long. Raises `InputError`.
     """
     for name in systems:
-        if name not in SYSTEMS:
-            raise unknown("system", name, SYSTEMS)
+        check_known("system", name, SYSTEMS)
     if stored is not None:
         return _stored(stored, data, judge, options)
     task = Task(model=model, data=data, **options)
@@ -99,9 +98,8 @@ def _stored(folder: str | Path, data: Any, judge: Any, options: dict[str, Any]) 
         raise InputError(f"stored: '{folder}' was drawn for {network}: {error}; give condition=NAME") from error
     shape = drawn[:1].signals.shape[1:]
     if len(shape) != 3 or shape[0] != 3:
-        raise InputError(
-            f"stored: '{folder}' holds signals of the shape {tuple(shape)}; only RGB pictures can be judged"
-        )
+        held = f"signals of the shape {tuple(shape)}"
+        raise InputError(f"stored: '{folder}' holds {held}; only RGB pictures can be judged")
     side = min(task.reduce_to, *shape[1:])
     panel, photos = panel_of(task, judge, asked, side)
     if photos is not None:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgn import building, folders, paths
+from ppgn import folders, paths
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.evaluation.judges import Panel
 from ppgn.evaluation.kept import kept
 from ppgn.evaluation.sources import Drawn, bar, grid
@@ -53,10 +53,8 @@ def search(
     """
     task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
     for name in systems:
-        if name not in (*paths.options("search"), "gradient"):
-            raise unknown("system", name, (*paths.options("search"), "gradient"))
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+        check_known("system", name, (*paths.options("search"), "gradient"))
+    check_known("precision", precision, PRECISIONS)
     more: dict[str, Any] = {"generations": generations, "population": population, "sigma": sigma}
     more["precision"] = precision
     table, drawer = task.begin("search", layers=layers, count=count, systems=systems, **more), task.load()
@@ -125,16 +123,8 @@ class Searches:
     def one(self, unit: Unit, method: str, seed: int, steps: Any) -> dict[str, Tensor]:
         """A search's best "picture", uint8 (1, 3, H, W), its "code" and all "scores", (generations, population)."""
         task = self.task
-        under_way = Search(
-            self.model,
-            building.part("search", method),
-            self.population,
-            seed,
-            sigma=self.sigma,
-            prior=task.prior,
-            batch_size=task.batch_size,
-            device=task.where,
-        )
+        where: dict[str, Any] = {"batch_size": task.batch_size, "device": task.where}
+        under_way = Search(self.model, method, self.population, seed, sigma=self.sigma, prior=task.prior, **where)
 
         def walk() -> dict[str, Tensor]:
             half = torch.autocast(task.where.type, torch.bfloat16, enabled=self.precision == "bfloat16")

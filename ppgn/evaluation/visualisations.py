@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ppgn import arguments, folders
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.evaluation.judges import Panel, recognition
 from ppgn.evaluation.kept import kept
 from ppgn.evaluation.samples import CLASSES
@@ -84,8 +84,7 @@ def visualisations(
         raise InputError(f"{name}= cannot be used here: each system has its own; leave it out")
     task = Task(model=model, data=data, condition=condition, seeds=seeds, **options)
     for name in systems:
-        if name not in KNOWN:
-            raise unknown("system", name, KNOWN)
+        check_known("system", name, KNOWN)
     for name, value, least in (("evaluations", evaluations, 2), ("side", side, 32), ("queries", queries, 1)):
         arguments.whole(name, value, least)
     more = {"position": position, "evaluations": evaluations, "side": side, "queries": queries, "classes": classes}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media.medium import Pictures
 
 CODE_LAYERS = {"fc6": 4096, "fc7": 4096, "fc8": 1000, "pool5": 256 * 6 * 6}  # and how wide they are
@@ -66,9 +66,8 @@ class DeePSiM(nn.Module):
         self, code_layer: str = "fc6", code_dim: int | None = None, size: int = 227, pictures: str = "mean"
     ) -> None:
         super().__init__()
-        for what, given, known in (("code layer", code_layer, CODE_LAYERS), ("pictures", pictures, MEDIA)):
-            if given not in known:
-                raise unknown(f"{what} of DeePSiM", given, known)
+        check_known("code layer of DeePSiM", code_layer, CODE_LAYERS)
+        check_known("pictures of DeePSiM", pictures, MEDIA)
         if not 1 <= size <= SIDE:
             raise InputError(f"generator: size={size} cannot be cut from what DeePSiM draws; expected 1 to {SIDE}")
         dim, w = code_dim or CODE_LAYERS[code_layer], WIDTH

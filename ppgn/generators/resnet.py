@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media.medium import Pictures
 from ppgn.media.sound import Sound
 from ppgn.numerics.convolution import Conv2d, whole
@@ -86,8 +86,7 @@ class ResNet(nn.Module):
         super().__init__()
         if len(depths) != len(widths):
             raise InputError(f"generator: {len(widths)} widths need as many depths, not {len(depths)}")
-        if medium not in MEDIA:
-            raise unknown("medium", medium, MEDIA)
+        check_known("medium", medium, MEDIA)
         self.code_shape: Shape = (code_dim,)
         size = 4 * 2 ** (len(widths) - 1)
         self.signal_shape: Shape = (channels, size, size)

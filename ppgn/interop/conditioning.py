@@ -88,13 +88,8 @@ def texts(
     taken = inspect.signature(reader.encode_prompt).parameters
     distilled = bool(getattr(config, "guidance_embeds", False))
     guided = guidance != 1 and not distilled
-    words: dict[str, Any] = {
-        "device": "cpu",
-        "num_images_per_prompt": 1,
-        "do_classifier_free_guidance": guided,
-        "prompt_2": None,
-        "prompt_3": None,
-    }
+    words: dict[str, Any] = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": guided}
+    words |= {"prompt_2": None, "prompt_3": None}
     words |= {"negative_prompt": negative} if negative else {}
     words = {name: value for name, value in words.items() if name in taken}
     found = list(reader.encode_prompt(prompt=prompt, **words))

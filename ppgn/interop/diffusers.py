@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, first_line
 from ppgn.interop import conditioning
 from ppgn.interop.repository import PREFIX, repository, snapshot
 from ppgn.model import PPGN
@@ -90,6 +90,7 @@ class _Codes(nn.Module):
     """
 
     restorable = True
+    unused: str  # the half of an autoencoder that is not kept
     vae: Any
     mean: Tensor  # (C, 1, 1), or (1, 1, 1)
     std: Tensor
@@ -124,6 +125,8 @@ class _Codes(nn.Module):
             self.register_buffer(name, value.float().view(-1, 1, 1), persistent=False)
         self.code_shape: Shape = (channels * self.patch**2, side // factor, side // factor)
         self.signal_shape: Shape = (3, side, side)
+        if self.vae is not None:
+            delattr(self.vae, self.unused)
 
 
 class Decoder(_Codes):
@@ -132,10 +135,7 @@ class Decoder(_Codes):
     Without an autoencoder, as in a pipeline of pixels, codes are images in [−1, 1].
     """
 
-    def __init__(self, source: str, revision: str | None = None, size: int | None = None) -> None:
-        super().__init__(source, revision, size)
-        if self.vae is not None:
-            del self.vae.encoder
+    unused = "encoder"
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, *code_shape) -> (B, *signal_shape)."""
@@ -148,10 +148,7 @@ class Decoder(_Codes):
 class Encoder(_Codes):
     """Images (B, 3, size, size) in [0, 1] -> codes (B, C, H, W), the mode where the encoder gives a distribution."""
 
-    def __init__(self, source: str, revision: str | None = None, size: int | None = None) -> None:
-        super().__init__(source, revision, size)
-        if self.vae is not None:
-            del self.vae.decoder
+    unused = "decoder"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *signal_shape) -> (B, *code_shape)."""
@@ -175,8 +172,7 @@ def diffusion(
     precision: str = "float32",
 ) -> Diffusion:
     """The UNet or transformer of a pipeline as prior of codes (C, H, W); the other arguments are those of `load`."""
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    check_known("precision", precision, PRECISIONS)
     folder, _ = snapshot(source, CONFIGS, revision)
     parts = _parts(folder)
     if "network" not in parts:
@@ -279,7 +275,7 @@ def _component(
             low_cpu_mem_usage=False,
         )
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"cannot read '{part or '.'}' of '{source}' ({reason}); only safetensors are read") from error
     return alike(network).eval().requires_grad_(False)
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgn import files, paths
+from ppgn import files, folders, paths
 from ppgn.contracts import Shape
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError
@@ -278,7 +278,7 @@ def import_model(
         made = load_network(source, labels) if kind == "network" else load_captioner(source, vocabulary or ())
     card = {
         "description": f"{_called(made)} of {' and '.join(each.path.name for each in sources)}",
-        "sources": [{"file": s.path.name, "sha256": s.sha256(), "ignored": s.ignored} for s in sources],
+        "sources": [{"file": s.path.name, "sha256": folders.digest(s.path), "ignored": s.ignored} for s in sources],
         "licence": licence or " ".join(LICENCES[key] for key in (kind, "network")[: len(sources)]),
     }
     made.half()  # now, so that the numbers are not held twice
@@ -294,23 +294,14 @@ def import_model(
 
 def _model(sources: Sequence[Source], layer: str | None, size: int, pictures: str) -> PPGN:
     made = load_generator(sources[0], layer, size, pictures)
-    described: dict[str, Any] = {
-        "generator": {
-            "_target_": "ppgn.generators.deepsim.DeePSiM",
-            "code_layer": made.code_layer,
-            "size": size,
-            "pictures": pictures,
-        }
-    }
+    generator = {"_target_": "ppgn.generators.deepsim.DeePSiM", "code_layer": made.code_layer}
+    described: dict[str, Any] = {"generator": {**generator, "size": size, "pictures": pictures}}
     if len(sources) == 1:
         return PPGN(made, config=described)
     encoder = FeatureEncoder(load_network(sources[1]), [made.code_layer], pool=0)
-    described["encoder"] = {
-        "_target_": "ppgn.encoders.features.FeatureEncoder",
-        "network": {"_target_": "ppgn.networks.caffenet.load"},
-        "layers": [made.code_layer],
-        "pool": 0,
-    }
+    described["encoder"] = {"_target_": "ppgn.encoders.features.FeatureEncoder"}
+    described["encoder"] |= {"network": {"_target_": "ppgn.networks.caffenet.load"}}
+    described["encoder"] |= {"layers": [made.code_layer], "pool": 0}
     return PPGN(made, encoder, config=described)
 
 

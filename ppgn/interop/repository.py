@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 
 PREFIX = "hf:"
 
@@ -54,5 +54,4 @@ def telling(name: str) -> Iterator[None]:
         hint = "connect, or give a folder; what was downloaded once needs no network"
         raise InputError(f"cannot get '{name}': there is no network, and it is not in the cache; {hint}") from error
     except errors.HfHubHTTPError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"the hub refuses '{name}' ({reason}); check the name and hf auth login") from error
+        raise InputError(f"the hub refuses '{name}' ({first_line(error)}); check the name and hf auth login") from error

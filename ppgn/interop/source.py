@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,11 +53,6 @@ class Source:
     def layers(self) -> list[str]:
         """The names of the layers that have parameters, in order."""
         return list(dict.fromkeys(name.rpartition(".")[0] for name in self.blobs))
-
-    def sha256(self) -> str:
-        """The file's digest."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def check(self, wanted: Mapping[str, Shape], kinds: Mapping[str, str], what: str, advice: str) -> None:
         """Ask for parameters, all of those of some layers; others are ignored.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 from ppgn.model import PPGN
 
 FILES = ("taef2_encoder.pth", "taef2_decoder.pth")
@@ -103,6 +103,6 @@ def load(folder: str | Path, size: int = 128) -> PPGN:
         try:
             part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(f"'{path}' does not hold the weights of TAEF2 ({reason}); get it anew") from error
     return model.eval().requires_grad_(False)

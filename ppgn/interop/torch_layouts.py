@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 from ppgn.interop.source import Blob, Source
 
 XDREAM = {f"fc{i}": f"defc{i}" for i in (5, 6, 7)} | {f"conv{i}": f"Rconv{i}" for i in (6, 7, 8)}
@@ -62,8 +62,7 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive makes torch raise whatever there is
-        reason = str(error).strip().split("\n")[0]
         if isinstance(error, pickle.UnpicklingError) and "nsupported" in str(error):
             advice = "where you trust it, torch.save(network.state_dict(), FILE) in PyTorch, then give that file"
             raise InputError(f"'{path}' holds code beside tensors, which is not run here; {advice}") from error
-        raise InputError(f"'{path}' cannot be read as a PyTorch file ({reason}); get it again") from error
+        raise InputError(f"'{path}' cannot be read as a PyTorch file ({first_line(error)}); get it again") from error

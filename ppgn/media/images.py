@@ -48,9 +48,8 @@ def load(path: str | Path, most: int = MOST_PIXELS) -> Image.Image:
                     size = f"{opened.width}x{opened.height} pixels"
                     raise InputError(f"'{path}' has {size}; at most {most // 10**6} megapixels; reduce it")
                 if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
-                    raise InputError(
-                        f"'{path}' has 32 bits a channel of a range that it does not tell; convert it to 8 or 16"
-                    )
+                    depth = "32 bits a channel of a range that it does not tell"
+                    raise InputError(f"'{path}' has {depth}; convert it to 8 or 16")
                 picture = ImageOps.exif_transpose(opened)
                 picture.load()
                 return picture

@@ -103,13 +103,7 @@ def wrap(body: CaffeNet, labels: Sequence[str] | None = None, rebuilt_with: Mapp
     if labels is None and body.fc8.out_features == 1000:
         labels = class_names.imagenet()
     return Network(
-        body,
-        preprocessing,
-        name="caffenet",
-        labels=labels,
-        restorable=False,
-        rebuilt_with=rebuilt_with,
-        copy=False,
+        body, preprocessing, name="caffenet", labels=labels, restorable=False, rebuilt_with=rebuilt_with, copy=False
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ppgn import files
-from ppgn.errors import unknown
+from ppgn.errors import check_known
 from ppgn.networks import _weights
 from ppgn.networks.network import Network, Preprocessing
 
@@ -56,8 +56,7 @@ def load(
     A spectrogram is one of `ppgn.media.sound.Sound` with its defaults. Raises `InputError` for another output, and for
     weights that are missing or do not fit.
     """
-    if output not in LABELS:
-        raise unknown("output", output, LABELS)
+    check_known("output", output, LABELS)
     body = Spoken(output)
     if weights == "default":
         tensors, _ = files.load(files.find("model", OWN, "ppgn-1"), "ppgn-1")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from itertools import pairwise
+from collections.abc import Iterable
+from itertools import islice, pairwise
 from typing import Any, cast
 
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ppgn.numerics import linear
 from ppgn.numerics.chained import Chained, Layer
 from ppgn.numerics.convolution import alike, conv2d
 from ppgn.numerics.rectifier import ReLU6
 
 SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 STEM, HEAD = 32, 1280  # channels, alike in all
+EPSILON = 1e-3  # of the norms
 AT_A_TIME = 8  # images whose values a processor keeps near: of more, each takes a sixth longer
 # Of every stage: blocks, kernel, stride of the first block, how much wider a block is inside, channels.
 STAGES = (
@@ -62,13 +65,20 @@ class Convolution(nn.Conv2d):
         return more // 2, more - more // 2
 
 
+class Linear(linear.Linear):
+    """A linear map whose weights are drawn by `build`, if they are."""
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are."""
+
+
 class Norm(nn.BatchNorm2d):
     """A batch norm and what follows it."""
 
     counted = False
 
     def __init__(self, channels: int, act: nn.Module) -> None:
-        super().__init__(channels, eps=1e-3)
+        super().__init__(channels, eps=EPSILON)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,16 +92,17 @@ class Block(nn.Sequential):
 
     counted = False
 
-    def __init__(self, channels: int, outputs: int, kernel: int, stride: int, wider: int) -> None:
+    def __init__(self, channels: int, outputs: int, kernel: int, stride: int, wider: int, norms: bool = True) -> None:
         inner = wider * channels
         over_space = Convolution(inner, inner, kernel, stride, groups=inner)
         if wider == 1:
-            layers = [("conv_dw", over_space), ("bn1", _norm(inner)), ("conv_pw", Convolution(inner, outputs))]
+            layers = [("conv_dw", over_space), ("bn1", _norm(inner, norms)), ("conv_pw", Convolution(inner, outputs))]
         else:
-            layers = [("conv_pw", Convolution(channels, inner)), ("bn1", _norm(inner))]
-            layers += [("conv_dw", over_space), ("bn2", _norm(inner)), ("conv_pwl", Convolution(inner, outputs))]
+            layers = [("conv_pw", Convolution(channels, inner)), ("bn1", _norm(inner, norms))]
+            layers += [("conv_dw", over_space), ("bn2", _norm(inner, norms))]
+            layers += [("conv_pwl", Convolution(inner, outputs))]
         last = "bn2" if wider == 1 else "bn3"
-        super().__init__(OrderedDict([*layers, (last, Norm(outputs, nn.Identity()))]))
+        super().__init__(OrderedDict([*layers, (last, Norm(outputs, nn.Identity()) if norms else nn.Identity())]))
         self.added = stride == 1 and channels == outputs
         self._known: tuple[list[Any], list[Layer] | None] = [], None  # by activations and weights: the layers
 
@@ -148,8 +159,10 @@ class EfficientNetLite(nn.Sequential):
         return torch.cat([super(EfficientNetLite, self).forward(some) for some in x.split(AT_A_TIME)])
 
 
-def build(name: str, classes: int | None = None, *, filled: bool = True) -> EfficientNetLite:
+def build(name: str, classes: int | None = None, *, filled: bool = True, norms: bool = True) -> EfficientNetLite:
     """One of `SCALES`, preprocessed images to logits (B, `classes`), 1000 by default; random weights where `filled`.
+
+    Without `norms` there are their activations alone, as `fold_norms` leaves them, and no biases yet.
 
     Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, whose way to draw random weights it is.
     """
@@ -159,12 +172,16 @@ def build(name: str, classes: int | None = None, *, filled: bool = True) -> Effi
         count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * deep)
         widths = [channels, *[_rounded(outputs * wide)] * count]
         pairs = zip(pairwise(widths), [stride, *[1] * (count - 1)], strict=True)
-        stages.append(nn.Sequential(*(Block(a, b, kernel, step, wider) for (a, b), step in pairs)))
+        stages.append(nn.Sequential(*(Block(a, b, kernel, step, wider, norms) for (a, b), step in pairs)))
         channels = widths[-1]
-    layers = [("conv_stem", Convolution(3, STEM, 3, 2)), ("bn1", _norm(STEM)), ("blocks", nn.Sequential(*stages))]
-    layers += [("conv_head", Convolution(channels, HEAD)), ("bn2", _norm(HEAD))]
+    layers = [
+        ("conv_stem", Convolution(3, STEM, 3, 2)),
+        ("bn1", _norm(STEM, norms)),
+        ("blocks", nn.Sequential(*stages)),
+    ]
+    layers += [("conv_head", Convolution(channels, HEAD)), ("bn2", _norm(HEAD, norms))]
     pool = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
-    layers += [("global_pool", nn.Sequential(pool)), ("classifier", nn.Linear(HEAD, classes or 1000))]
+    layers += [("global_pool", nn.Sequential(pool)), ("classifier", Linear(HEAD, classes or 1000))]
     body = EfficientNetLite(OrderedDict(layers))
     if filled:
         _fill(body)
@@ -181,6 +198,34 @@ def _fill(body: nn.Module) -> None:
             bound = 1 / math.sqrt(module.out_features)
             nn.init.uniform_(module.weight, -bound, bound)
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def folded(name: str, tensors: Iterable[Tensor]) -> EfficientNetLite:
+    """One of `SCALES` from all tensors of one with norms, in the order of its layers, as `fold_norms` makes it of that.
+
+    Raises ValueError where there are more or fewer of them, of other shapes, or with numbers that are not finite.
+    """
+    body, given = build(name, filled=False, norms=False), iter(tensors)
+    for layer in body.modules():
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        shape, outputs = layer.weight.shape, layer.weight.shape[:1]
+        expected = [shape, *[outputs] * 4, torch.Size()] if isinstance(layer, nn.Conv2d) else [shape, outputs]
+        found = list(islice(given, len(expected)))
+        if [one.shape for one in found] != expected:
+            raise ValueError(f"a layer {tuple(shape)} is given {[tuple(one.shape) for one in found]}")
+        if isinstance(layer, nn.Conv2d):
+            weight, gain, shift, mean, variance, _ = found  # the last counts what the norm has seen
+            layer.weight, layer.bias = fuse_conv_bn_weights(weight, None, mean, variance, EPSILON, gain, shift)
+        else:
+            # A file may keep them by columns, whose products are rounded otherwise.
+            layer.weight, layer.bias = (nn.Parameter(one.contiguous()) for one in found)
+    if next(given, None) is not None:
+        raise ValueError("there are more tensors than layers")
+    if not torch.stack([one.sum() for one in body.parameters()]).isfinite().all():
+        raise ValueError("not all numbers are finite")
+    return body
 
 
 def fold_norms(body: nn.Module) -> None:
@@ -200,8 +245,9 @@ def fold_norms(body: nn.Module) -> None:
                 setattr(parent, name, norm.act)
 
 
-def _norm(channels: int) -> Norm:
-    return Norm(channels, nn.ReLU6(inplace=True))
+def _norm(channels: int, norms: bool) -> nn.Module:
+    act = nn.ReLU6(inplace=True)
+    return Norm(channels, act) if norms else act
 
 
 def _rounded(channels: float) -> int:

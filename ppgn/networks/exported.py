@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 from ppgn.networks.network import Network
 
 
@@ -27,7 +27,7 @@ def load(path: str | Path) -> tuple[nn.Module, int | None, bool]:
     try:
         program = torch.export.load(str(path))
     except Exception as error:  # of many kinds, from one version to the next
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"network '{path}': not a file of torch.export that can be read here ({reason})") from error
     names = program.graph_signature.user_inputs
     if len(names) != 1:

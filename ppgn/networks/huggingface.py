@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 from ppgn.networks.captioner import SentenceNetwork, word_log_probs
 from ppgn.networks.network import Network, Preprocessing
 
@@ -86,8 +86,7 @@ def _obtaining(name: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"cannot get '{name}' ({reason}); give a name of the hub, or a folder") from error
+        raise InputError(f"cannot get '{name}' ({first_line(error)}); give a name of the hub, or a folder") from error
 
 
 def _preprocessing(processor: Any) -> Preprocessing:

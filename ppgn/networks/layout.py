@@ -9,10 +9,13 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppgn.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ppgn.contracts import Shape
+    from ppgn.networks.network import Network
 
 MOST_PREFIX = 8  # tokens in front of those of the patches: the class, distillation, registers
 
@@ -66,6 +69,16 @@ def of(shape: Shape) -> Layout | None:
         side = side if side > 1 and tokens - side * side <= MOST_PREFIX else 0
         return Layout(units, side, side, tokens)
     return None
+
+
+def read(network: Network, layer: str, x: Tensor) -> tuple[Tensor, Layout]:
+    """What a layer gives for images (B, 3, H, W) in [0, 1], and its layout. Raises `InputError` for one without."""
+    values = network.features(x, [layer])[layer]
+    found = of(tuple(values.shape[1:]))
+    if found is None:
+        given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W), (T, D) or (D,)"
+        raise InputError(f"layer '{layer}' of {network.name} {given}")
+    return values, found
 
 
 def layers(network: str, size: int | None = None) -> dict[str, Layout]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.contracts import Shape
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.numerics.convolution import whole
 from ppgn.numerics.linear import alike
 from ppgn.numerics.rectifier import in_place
@@ -50,13 +50,8 @@ class Preprocessing(nn.Module):
         super().__init__()
         if size is not None and (type(size) is not int or size < 1):
             raise InputError(f"network input size={size}: expected at least 1 pixel")
-        known = {
-            "channels": (channels, ("rgb", "bgr", "gray")),
-            "interpolation": (interpolation, ("bicubic", "bilinear")),
-        }
-        for what, (value, choices) in known.items():
-            if value not in choices:
-                raise unknown(what, value, choices)
+        check_known("channels", channels, ("rgb", "bgr", "gray"))
+        check_known("interpolation", interpolation, ("bicubic", "bilinear"))
         self.size, self.scale, self.channels, self.interpolation = size, scale, channels, interpolation
         self.crop = crop or None  # settings that are None are not counted by `ppgn.anchors.digest`
         if not {len(mean), len(std)} <= {1, self.depth} or 0.0 in std:
@@ -86,9 +81,8 @@ class Preprocessing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> what the weights expect, differentiable."""
         if x.dim() != 4 or x.shape[1] not in (1, 3):
-            raise InputError(
-                f"images of shape {tuple(x.shape)}: expected (B, 3, H, W), RGB in [0, 1], or grey (B, 1, H, W)"
-            )
+            expected = "expected (B, 3, H, W), RGB in [0, 1], or grey (B, 1, H, W)"
+            raise InputError(f"images of shape {tuple(x.shape)}: {expected}")
         x = x.expand(-1, 3, -1, -1)
         if self.size is not None and self.crop and min(x.shape[-2:]) > self.size:
             top, left = ((side - self.size + 1) // 2 for side in x.shape[-2:])
@@ -163,13 +157,22 @@ class Network(nn.Module):
         found: Tensor = getattr(out, "logits", out)  # an object of outputs, as Hugging Face's networks give
         return found
 
+    @property
+    def side(self) -> int:
+        """The pixels of a side of what it looks at; 224 where it takes any."""
+        return self.preprocessing.size or 224
+
+    def blank(self) -> Tensor:
+        """A black image of that size, (1, 3, side, side)."""
+        return self.preprocessing.gain.new_zeros(1, 3, self.side, self.side)
+
     @cached_property
     def classes(self) -> int:
         """The number of outputs K, as a forward pass of a blank image tells.
 
         Raises `InputError` where the network does not take such an image or does not give (1, K).
         """
-        blank = self._blank()
+        blank = self.blank()
         try:
             with torch.no_grad():
                 out: object = self(blank)
@@ -200,7 +203,7 @@ class Network(nn.Module):
         left out. Takes a forward pass of a blank image.
         """
         with self._capture(self.layers(), stop=False) as (outputs, _):
-            self(self._blank())
+            self(self.blank())
         return {name: tuple(output.shape[1:]) for name, output in outputs.items()}
 
     def features(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -253,10 +256,6 @@ class Network(nn.Module):
         mine, theirs = self.body.state_dict(), other.body.state_dict()
         return mine.keys() == theirs.keys() and all(_equal(mine[key], theirs[key]) for key in mine)
 
-    def _blank(self) -> Tensor:
-        side = self.preprocessing.size or 224
-        return self.preprocessing.gain.new_zeros(1, 3, side, side)
-
     def _readable(self) -> dict[str, nn.Module]:
         if isinstance(self.body, torch.jit.ScriptModule):  # takes no hooks
             return {}
@@ -272,8 +271,7 @@ class Network(nn.Module):
         for name in layers:
             if not readable:
                 raise InputError(f"layer '{name}' of {self.name}: a TorchScript's inner layers cannot be read")
-            if name not in readable:
-                raise unknown(f"layer of {self.name}", name, readable)
+            check_known(f"layer of {self.name}", name, readable)
         outputs: dict[str, Tensor] = {}
         calls: Counter[str] = Counter()
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ppgn import building
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, first_line, unknown
 from ppgn.networks import _weights, exported, imagenet, torchscript
 from ppgn.networks import labels as class_names
 from ppgn.networks.network import Network, Preprocessing
@@ -92,7 +92,7 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
         try:
             made = made()
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(f"network '{text}' cannot be made ({reason}); give what needs no arguments") from error
     if not isinstance(made, nn.Module):
         raise InputError(f"network '{text}' is a {type(made).__name__}; expected an nn.Module, or what makes one")
@@ -102,10 +102,8 @@ def _body(name: Any, text: str, suffix: str) -> tuple[nn.Module, int | None, boo
         if word.default is word.empty and word.kind in (word.POSITIONAL_ONLY, word.POSITIONAL_OR_KEYWORD)
     ]
     if len(needed) > 1:
-        takes = f"takes {len(needed)} inputs ({', '.join(needed)})"
-        raise InputError(
-            f"network '{text or type(made).__name__}' {takes}; wrap it in a module that takes images alone"
-        )
+        given = f"network '{text or type(made).__name__}' takes {len(needed)} inputs ({', '.join(needed)})"
+        raise InputError(f"{given}; wrap it in a module that takes images alone")
     return deepcopy(made).float().eval(), None, False
 
 
@@ -147,13 +145,9 @@ def _changed(network: Network, size: int | None, mean: Sequence[float] | None, s
 def _check(network: Network) -> None:
     """Raise `InputError` for outputs that no softmax should be taken of: probabilities, or a single one."""
     if network.classes == 1:
-        hint = "condition=unit reads one, with condition.score=activation"
-        raise InputError(
-            f"network '{network.name}' gives one number per image; expected logits of 2 classes or more; {hint}"
-        )
-    side = network.preprocessing.size or SIDES[0]
-    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        hint = "expected logits of 2 classes or more; condition=unit reads one, with condition.score=activation"
+        raise InputError(f"network '{network.name}' gives one number per image; {hint}")
     with torch.no_grad():
-        out = network(noise)
+        out = network(torch.rand(1, 3, network.side, network.side, generator=torch.Generator().manual_seed(0)))
     if bool((out >= 0).all()) and abs(float(out.sum()) - 1) < 1e-4:
         raise InputError(f"network '{network.name}' gives probabilities; expected logits: leave its softmax out")

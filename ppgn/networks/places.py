@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ppgn import files, paths
+from ppgn import files, folders, paths
 from ppgn.errors import InputError
 from ppgn.networks import _weights, imagenet, torchscript
 from ppgn.networks import labels as class_names
@@ -68,13 +68,12 @@ def load(
         network = imagenet.load(name, size, None, len(categories()) if classes is None else classes)
     else:
         if sha256 is None and str(weights).startswith(_URL) and str(weights).partition("?")[0].endswith(".ts"):
-            raise InputError(
-                f"weights {weights} are TorchScript, which is code: add sha256=DIGEST, or give a file's path"
-            )
+            advice = "add sha256=DIGEST, or give a file's path"
+            raise InputError(f"weights {weights} are TorchScript, which is code: {advice}")
         file = _file(name, str(weights))
         noted = file.with_name(f"{file.name}.sha256")  # beside what was downloaded
         for wanted in (sha256, noted.read_text().partition(" ")[0].strip() if noted.is_file() else None):
-            if wanted is not None and hashlib.sha256(file.read_bytes()).hexdigest() != wanted.lower():
+            if wanted is not None and folders.digest(file) != wanted.lower():
                 raise InputError(f"weights '{file}' are not those of sha256={wanted}; delete the file and get it again")
         if file.suffix == ".ts":
             network = torchscript.load(file, size=224 if size is None else size)
@@ -124,7 +123,7 @@ def _file(name: str, weights: str) -> Path:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(weights, str(file))
-            paths.write(file.with_name(f"{file.name}.sha256"), hashlib.sha256(file.read_bytes()).hexdigest())
+            paths.write(file.with_name(f"{file.name}.sha256"), folders.digest(file))
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot download {weights} ({error}); get it by other means and give its path") from error
     return file

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn import files
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.networks import _weights
 from ppgn.numerics.linear import linear
 
@@ -60,9 +60,8 @@ class SparseEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, F), before the nonlinearity."""
         if x.shape[1] != len(self.weight):
-            raise InputError(
-                f"sparse autoencoder of {len(self.weight)} inputs on a layer of {x.shape[1]} units; give its layer"
-            )
+            given = f"sparse autoencoder of {len(self.weight)} inputs on a layer of {x.shape[1]} units"
+            raise InputError(f"{given}; give its layer")
         return linear(x if self.centre is None else x - self.centre, self.weight.T, self.bias)
 
     def active(self, latents: Tensor) -> Tensor:
@@ -115,8 +114,7 @@ def load(
     guess = "jumprelu" if threshold is not None else "topk" if k else "relu"
     kind = {"standard": "relu", "batchtopk": "topk", "topk-relu": "topk"}.get(str(said), said) or guess
     kind = guess if kind == "relu" and activation is None else kind
-    if kind not in ACTIVATIONS:
-        raise unknown("activation of a sparse autoencoder", str(kind), ACTIVATIONS)
+    check_known("activation of a sparse autoencoder", kind, ACTIVATIONS)
     if (kind == "topk" and k is None) or (kind == "jumprelu" and threshold is None):
         lack = "k: give condition.sae.k=NUMBER" if kind == "topk" else "thresholds"
         raise InputError(f"sparse autoencoder '{file}' has no {lack}")
@@ -137,9 +135,8 @@ def _tensors(file: Path) -> Mapping[str, Tensor]:
         with np.load(file, allow_pickle=False) as held:
             return {name: torch.from_numpy(held[name]) for name in held.files}
     except files.DAMAGED as error:
-        raise InputError(
-            f"sparse autoencoder '{file}': not an .npz file of arrays; give W_enc, b_enc, b_dec"
-        ) from error
+        expected = "not an .npz file of arrays; give W_enc, b_enc, b_dec"
+        raise InputError(f"sparse autoencoder '{file}': {expected}") from error
 
 
 def _configuration(file: Path) -> dict[str, Any]:

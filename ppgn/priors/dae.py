@@ -68,9 +68,8 @@ class ImageDAE(Denoiser):
         super().__init__(code_shape, (sigma, sigma), sigma)
         multiple = 2 ** (len(widths) - 1)
         if len(code_shape) != 3 or code_shape[0] != 3 or any(side % multiple for side in code_shape[1:]):
-            raise InputError(
-                f"prior: codes of shape {tuple(code_shape)}; expected images (3, H, W), sides multiples of {multiple}"
-            )
+            expected = f"expected images (3, H, W), sides multiples of {multiple}"
+            raise InputError(f"prior: codes of shape {tuple(code_shape)}; {expected}")
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(_ConvBlock(width) for width in widths)
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))

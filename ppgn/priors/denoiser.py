@@ -43,6 +43,10 @@ class Denoiser(nn.Module):
         """Codes (B, *code_shape) -> R(h, σ) − h at `sigma`; x is ignored."""
         return self.denoise(h, h.new_full((1,), self.sigma)) - h
 
+    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
+        """Codes (B, *code_shape) with noise σ -> R(h, σ) − h, alike; x is ignored."""
+        return self.denoise(h, h.new_full((1,), sigma)) - h
+
 
 @dataclass(frozen=True)
 class Level:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgn.contracts import Shape
-from ppgn.errors import unknown
+from ppgn.errors import check_known
 from ppgn.numerics.linear import alike
 from ppgn.priors.denoiser import EveryLevel
 
@@ -54,8 +54,7 @@ class Diffusion(EveryLevel, nn.Module):
         guidance: float = 1.0,
     ) -> None:
         super().__init__()
-        if prediction not in get_args(Prediction):
-            raise unknown("prediction", prediction, get_args(Prediction))
+        check_known("prediction", prediction, get_args(Prediction))
         self.network = alike(network).eval().requires_grad_(False)
         self.code_shape: Shape = tuple(code_shape)
         self.prediction, self.guidance = prediction, float(guidance)

@@ -49,20 +49,22 @@ class Mixture(SmoothedDensity):
         return self._log_joint(h.flatten(1), self._smoothed(0.0)).logsumexp(dim=1)
 
     def _smoothed(self, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-        """With noise σ: the variances v_k + σ², the means divided by them, and 1 divided by them, (K, D) each."""
+        """With noise σ: m_k and 1 divided by v_k + σ², (K, D) each, and Σ m_k² / (v_k + σ²) + log(v_k + σ²), (K,)."""
         variances = self.variances + sigma**2
-        return variances, self.means / variances, 1 / variances
+        scaled, precisions = self.means / variances, variances.reciprocal()
+        return scaled, precisions, (self.means * scaled).sum(1) + variances.log_().sum(1)
 
     def _log_joint(self, h: Tensor, smoothed: tuple[Tensor, Tensor, Tensor], linear: Linear = linear) -> Tensor:
         """Codes with noise, (B, D), and `_smoothed` by it -> log w_k + log N(h; m_k, v_k + σ²), (B, K)."""
-        variances, scaled, precisions = smoothed
-        apart = (self.means * scaled).sum(1) + variances.log().sum(1) + h.shape[1] * math.log(2 * math.pi)
+        scaled, precisions, apart = smoothed
+        apart = apart + h.shape[1] * math.log(2 * math.pi)
         return linear(h, scaled) - 0.5 * linear(h.square(), precisions) + (self.log_weights - 0.5 * apart)
 
     def _score(self, h: Tensor, sigma: float) -> Tensor:
         smoothed, flat = self._smoothed(sigma), h.flatten(1)
+        scaled, precisions, _ = smoothed
         share = self._log_joint(flat, smoothed).softmax(dim=1)
-        return (linear(share, smoothed[1].T) - flat * linear(share, smoothed[2].T)).view_as(h)
+        return (linear(share, scaled.T) - flat * linear(share, precisions.T)).view_as(h)
 
     @torch.no_grad()
     def fit(self, codes: Tensor, rounds: int, seed: int = 0) -> float:

@@ -83,7 +83,3 @@ class NoiseConditional(EveryLevel, Denoiser):
             y = block(y, level)
         found: Tensor = self.head(self.norm(y))
         return c_skip * h + c_out * found
-
-    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
-        """Codes (B, D) with noise σ -> R(h, σ) − h, (B, D); x is ignored."""
-        return self.denoise(h, h.new_full((1,), sigma)) - h

@@ -86,10 +86,6 @@ class UNet(EveryLevel, Denoiser):
         found = F.pixel_shuffle(self.head(F.silu(self.norm(y))), self.patch)
         return c_skip * h + c_out * found
 
-    def residual_at(self, h: Tensor, x: Tensor, sigma: float) -> Tensor:
-        """Codes (B, C, H, W) with noise σ -> R(h, σ) − h, alike; x is ignored."""
-        return self.denoise(h, h.new_full((1,), sigma)) - h
-
 
 def _through(blocks: nn.Module, y: Tensor, level: Tensor) -> Tensor:
     assert isinstance(blocks, nn.ModuleList)

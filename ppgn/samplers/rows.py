@@ -14,8 +14,11 @@ ROUNDING = 1e-3  # a log p may be so far above 0
 
 def finite(*tensors: Tensor) -> Tensor:
     """(B,) bool: the rows in which every number of every tensor (B, ...) is finite."""
-    rows = [tensor.reshape(len(tensor), -1).isfinite().all(dim=1) for tensor in tensors]
-    return torch.stack(rows).all(dim=0)
+    rows = torch.cat([tensor.reshape(len(tensor), -1) for tensor in tensors], dim=1)
+    zeros: Tensor = (rows * 0).sum(
+        dim=1
+    )  # of what is not finite NaN; PyTorch's own `isfinite` takes four times as long
+    return zeros == 0
 
 
 def select(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
@@ -31,6 +34,10 @@ def tensors(evaluation: Evaluation) -> dict[str, Tensor]:
 
 def select_evaluation(mask: Tensor, new: Evaluation, old: Evaluation) -> Evaluation:
     """`select` on every field of two evaluations that have the same fields filled."""
+    if (
+        mask.device.type == "cpu" and mask.all()
+    ):  # as in nearly all steps; of a GPU one would have to wait for the answer
+        return new
     others = tensors(old)
     return Evaluation(**{name: select(mask, value, others[name]) for name, value in tensors(new).items()})
 

@@ -35,9 +35,8 @@ class CMAES:
         positive = all(0 < number < math.inf for number in (self.step, 1 if self.radius is None else self.radius))
         if not positive or not 1 <= self.mean_rate < math.inf:
             given = f"step={self.step}, mean_rate={self.mean_rate}, radius={self.radius}"
-            raise InputError(
-                f"sampler: {given}; expected finite numbers above 0, mean_rate from 1, or null for no radius"
-            )
+            expected = "expected finite numbers above 0, mean_rate from 1, or null for no radius"
+            raise InputError(f"sampler: {given}; {expected}")
 
     def begin(self, space: Space) -> Walk:
         """Start around the code 0. Raises `InputError` for less than 4 codes a generation, and without `cmaes`."""

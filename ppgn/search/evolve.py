@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ppgn import arguments, building, files, folders, paths
 from ppgn.conditions import words
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 from ppgn.media import images, medium
 from ppgn.search import pareto
 from ppgn.search.exchange import Exchange
@@ -156,7 +156,7 @@ def _measure(scores: Sequence[Callable[[Tensor], Any]], pictures: Tensor, repeat
         except InputError:
             raise
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(f"score {name} fails on pictures {tuple(part.shape)} ({reason}); mend it") from error
         if said.dim() not in (1, 2) or len(said) != len(part):
             raise InputError(f"score {name} gives {tuple(said.shape)} for {len(part)} pictures; expected a number each")

@@ -78,9 +78,8 @@ class Search:
     @property
     def codes(self) -> Tensor:
         """The codes told so far, (generations, population, *code_shape)."""
-        return (
-            torch.stack(self._codes) if self._codes else torch.empty(0, self.space.population, *self.space.code_shape)
-        )
+        none = torch.empty(0, self.space.population, *self.space.code_shape)
+        return torch.stack(self._codes) if self._codes else none
 
     @property
     def scores(self) -> Tensor:

@@ -22,7 +22,7 @@ from ppgn.networks import own
 from ppgn.photographs import square
 from ppgn.visualize.receptive_field import GREY
 from ppgn.visualize.rectifiers import ruled
-from ppgn.visualize.subject import inner, side_of, units
+from ppgn.visualize.subject import inner, units
 
 CONTRAST = (0.02, 0.98)  # quantiles of a map's values, but for zeros, that the ends of the grey scale show
 DELETED = 0.1  # the share of the squares, a sixteenth of the side each, that turn grey to see who needs them
@@ -77,7 +77,7 @@ def deconv(
     arguments.whole("seed", seed, 0)
     where = arguments.device(device)
     first, *others = units(own.load(network, size, weights), layer, unit, position, where)
-    picture = square((image if isinstance(image, Tensor) else images.read(image))[None], side_of(first))
+    picture = square((image if isinstance(image, Tensor) else images.read(image))[None], inner(first).side)
     x, every = picture.to(where) / 255, [first, *others]
     found: dict[tuple[str, str], Tensor] = {}
     checks: list[dict[str, Any]] = []
@@ -256,18 +256,17 @@ class Attributions(folders.Results):
 
     def grid(self) -> Image.Image:
         """A row per unit: the photograph, then its map by each method, captions below."""
-        rows, texts = [], []
-        for unit in dict.fromkeys(unit for unit, _ in self.maps):
+        rows, texts, units = [], [], dict.fromkeys(unit for unit, _ in self.maps)
+        for unit in units:
+            mine = [check for check in self.checks if check["unit"] == unit]
             rows.append(self.picture)
-            first = next(check for check in self.checks if check["unit"] == unit)
-            texts.append(f"{unit}\nactivation {first['activation']:.2f}\n")
-            for said in (check for check in self.checks if check["unit"] == unit):
+            texts.append(f"{unit}\nactivation {mine[0]['activation']:.2f}\n")
+            for said in mine:
                 rows.append(images.to_uint8(shown(self.maps[unit, said["method"]])))
                 numbers = ((key, said[key]) for key in ("deletion", "random", "randomised"))
                 told = [f"{key} {'-' if number is None else f'{number:.2f}'}" for key, number in numbers]
                 texts.append(f"{said['method']}\n{', '.join(told[:2])}\n{told[2]}")
-        enlarged = torch.stack([images.to_uint8(images.fit(row / 255, (224, 224))) for row in rows])
-        return images.grid(enlarged, columns=len(rows) // len({unit for unit, _ in self.maps}), captions=texts)
+        return images.grid(square(torch.stack(rows), 224), columns=len(rows) // len(units), captions=texts)
 
     def report(self) -> dict[str, Any]:
         """What report.json says."""

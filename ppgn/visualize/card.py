@@ -31,7 +31,7 @@ from ppgn.visualize.facets import facets
 from ppgn.visualize.maximization import activations, maximize
 from ppgn.visualize.patches import Found, Patches, patches
 from ppgn.visualize.pictures import Pictures
-from ppgn.visualize.subject import Subject, inner, side_of, subject
+from ppgn.visualize.subject import Subject, inner, subject
 from ppgn.visualize.subject import units as units_of
 
 METHODS = {
@@ -221,7 +221,7 @@ def _of_facets(
 ) -> Section:
     """The facets of the photographs that excite a unit most."""
     best = [rows[row] for row in top.peaks.argsort(descending=True)[:HIGHEST].tolist()]
-    pictures = Pictures(natural.root, natural.take(best, side_of(one)), [natural.name(row) for row in best])
+    pictures = Pictures(natural.root, natural.take(best, inner(one).side), [natural.name(row) for row in best])
     asked = subject(one.index, device=drawing["device"], **words).condition
     kinds = facets(one.index, pictures, condition=asked, k=config["k"], steps=config["evaluations"], **drawing)
     sizes = ", ".join(str(len(facet.members)) for facet in kinds.found)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ppgn.errors import InputError
+from ppgn.errors import InputError, first_line
 
 TILE, ACROSS = 128, 16  # pixels of a tile's side, tiles of a sheet's row
 LEAST = {"object": 30, "colour": 30, "scene": 20, "texture": 20}  # pictures that a concept needs to be counted
@@ -70,7 +70,7 @@ class Concepts:
         except InputError:
             raise
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise InputError(f"cannot read the concepts in '{folder}' ({str(error).splitlines()[0]})") from error
+            raise InputError(f"cannot read the concepts in '{folder}' ({first_line(error)})") from error
 
 
 def _read(folder: Path, count: int | None, side: int, seed: int) -> Concepts:

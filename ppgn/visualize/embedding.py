@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.errors import InputError, library, unknown
+from ppgn.errors import InputError, check_known, library
 
 COMPONENTS = 50  # principal components that an embedding sees, as published
 PERPLEXITY = 30.0  # of t-SNE, at most; the published one is not known
@@ -21,8 +21,7 @@ PACKAGES = {"umap": ("umap", "umap-learn"), "opentsne": ("openTSNE", "openTSNE")
 
 def check(embedding: str) -> Any:
     """The module of an embedding. Raises `InputError` for an unknown one, and where its library is not installed."""
-    if embedding not in EMBEDDINGS:
-        raise unknown("embedding", str(embedding), EMBEDDINGS)
+    check_known("embedding", embedding, EMBEDDINGS)
     library("sklearn.decomposition", "facets need scikit-learn", "facets")
     module, package = PACKAGES.get(embedding, ("sklearn.manifold", "scikit-learn"))
     try:

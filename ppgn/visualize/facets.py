@@ -19,7 +19,7 @@ from ppgn.conditions import words
 from ppgn.conditions.unit import Unit
 from ppgn.contracts import Generator, Samples
 from ppgn.drawn import describe
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks.network import Network
 from ppgn.photographs import Photographs
@@ -111,9 +111,9 @@ def facets(
             look = Look(network, made.layer, natural, range(len(natural)), where)
             pictures = excerpts(look, made.index, highest, batch_size, bar)
     config = as_config(given, net, walker, chosen, sampler, condition) | {"photographs": pictures.root}
-    size, layer = network.preprocessing.size or 224, layer or penultimate(network)
+    layer = layer or penultimate(network)
     parts = torch.arange(len(pictures)).split(batch_size)
-    read = (pictures.take(rows.tolist(), size).to(where) / 255 for rows in bar(parts, desc="pictures"))
+    read = (pictures.take(rows.tolist(), network.side).to(where) / 255 for rows in bar(parts, desc="pictures"))
     found = find(features(network, read, layer), k, nearest, embedding=embedding)
     seen = side if method == "mfv" else cast(Generator, net.generator).signal_shape[-1]
     near = [pictures.take(facet.nearest, seen) for facet in found]
@@ -138,8 +138,7 @@ def _check(given: Mapping[str, Any]) -> str | int | None:
     for name in ("k", "nearest", "highest", "drawings", "evaluations", "side", "batch_size"):
         arguments.whole(name, given[name])
     for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
-        if given[name] not in known:
-            raise unknown(name, str(given[name]), known)
+        check_known(name, given[name], known)
     return wanted
 
 

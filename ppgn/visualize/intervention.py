@@ -17,9 +17,10 @@ from tqdm import tqdm
 import ppgn.model
 from ppgn import arguments, files, folders, paths
 from ppgn.contracts import Generator
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks import own
+from ppgn.photographs import square
 from ppgn.visualize import charts
 from ppgn.visualize.concepts import Concepts
 from ppgn.visualize.overlap import Overlap, overlap
@@ -98,8 +99,7 @@ def _asked(wanted: Any, names: Sequence[str]) -> list[str]:
     """The concepts asked for. Raises `InputError` for one that the segmenter does not know."""
     asked = [str(name) for name in arguments.targets(wanted) if name is not None]
     for name in asked:
-        if name not in names:
-            raise unknown("concept of the segmenter", name, names)
+        check_known("concept of the segmenter", name, names)
     return asked
 
 
@@ -285,8 +285,7 @@ class Interventions(folders.Results):
         for said in self.results:
             for name in (said["concept"], "without its units", "without random units"):
                 texts += [name] + [""] * (columns - 1)
-        enlarged = torch.stack([images.to_uint8(images.fit(picture / 255, (128, 128))) for picture in self.edits])
-        return images.grid(enlarged, columns=columns, captions=texts)
+        return images.grid(square(self.edits, 128), columns=columns, captions=texts)
 
     def chart(self) -> bytes:
         """The share removed by the number of units, a panel for every concept. Needs matplotlib."""

@@ -156,7 +156,7 @@ def invert(
     photo = _photo(image)
     seen = own.load(network, size, weights).to(where)
     net = _decoder(model, where) if {"decoder", "both"} & set(ways) else None
-    edge = side or (_shape(net)[-1] if net else seen.preprocessing.size or 224)
+    edge = side or (_shape(net)[-1] if net else seen.side)
     picture = square(photo[None], edge)
     x = picture.to(where) / 255
     objectives = {name: Objective(seen, name, x, tv) for name in layers}

@@ -18,7 +18,7 @@ from torch.optim import Adam, NAdam, Optimizer
 import ppgn.model
 from ppgn import arguments, files, folders
 from ppgn.contracts import NoiseSource
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.model import PPGN
 from ppgn.numerics.convolution import AlikeInAnyBatch
@@ -226,7 +226,7 @@ def maximize(
             drawn[name] = torch.cat(parts)
     compared = None
     if natural is not None:
-        seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.preprocessing.size or 224)
+        seen = natural.spread(min(COMPARED, len(natural)), shown.condition.network.side)
         compared = activations(shown, seen)
     said = {name: activations(shown, x) for name, x in drawn.items()}
     return Maximized(folders.of(out), plain(given), shown.name, shown.scale, chains, drawn, said, compared)
@@ -238,8 +238,7 @@ def _ways(
     """The methods asked for, by name. Raises `InputError` for an unknown one."""
     known: dict[str, Any] = methods() | dict.fromkeys([PATCHES, "ppgn", "dgn_am"])
     for name in wanted:
-        if name not in known:
-            raise unknown("method", str(name), dict.fromkeys([*ALL, *known]))
+        check_known("method", name, dict.fromkeys([*ALL, *known]))
     if PATCHES in wanted:
         if natural is None:
             raise InputError(f"method={PATCHES} needs data=FOLDER, whose patches it prefers")

@@ -140,7 +140,8 @@ def overlap(
             continue
         enlarged = F.interpolate(values[:, active], (side, side), mode="bilinear", align_corners=False)
         mask = (enlarged[0] > limit[active, None, None]).flatten(1).float()
-        carried = _carried(concepts.labels[picture], kind)
+        labels = concepts.labels[picture]
+        carried = kind[labels[labels >= 0].long()].unique()  # the categories of which the picture has a label
         lit[active[:, None], carried] += mask.sum(1, keepdim=True)
         chosen = [hot[row] for row in orders[:, picture].tolist()]
         columns = torch.cat([ids + number * total for number, (ids, _) in enumerate(chosen)])
@@ -158,12 +159,6 @@ def _one_hot(labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     present = present[present >= 0]
     present = present[counts[present]]
     return present, (labels.flatten(1)[:, :, None] == present).any(0)
-
-
-def _carried(labels: Tensor, kind: Tensor) -> Tensor:
-    """The numbers of the categories of which a picture carries a label."""
-    found: Tensor = kind[labels[labels >= 0].long()].unique()
-    return found
 
 
 def _orders(kinds: Tensor, permutations: int, seed: int) -> Tensor:

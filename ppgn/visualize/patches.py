@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ppgn import arguments, files, folders
 from ppgn.conditions.unit import Unit
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.media import images
 from ppgn.networks import own
 from ppgn.photographs import Photographs
@@ -62,8 +62,7 @@ def patches(
     given = dict(locals())
     for name in ("n", "batch_size"):
         arguments.whole(name, given[name])
-    if method not in list(attribution.METHODS):
-        raise unknown("method", str(method), attribution.METHODS)
+    check_known("method", method, attribution.METHODS)
     where = arguments.device(device)
     found = units(own.load(network, size, weights), layer, unit, "max", where)
     pictures = Photographs.find(data)

@@ -68,8 +68,8 @@ class Look:
 
     def images(self, numbers: Iterable[int]) -> Tensor:
         """Photographs as the network sees them, (B, 3, S, S) in [0, 1]."""
-        side = self.network.preprocessing.size or 224
-        return self.natural.take([self.rows[number] for number in numbers], side).to(self.device) / 255
+        rows = [self.rows[number] for number in numbers]
+        return self.natural.take(rows, self.network.side).to(self.device) / 255
 
     @torch.no_grad()
     def activations(self, x: Tensor, units: Sequence[int]) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgn.errors import InputError
 from ppgn.networks import layout
 from ppgn.networks.network import Network
 
@@ -67,14 +66,8 @@ class Field:
 
 def grid(network: Network, layer: str) -> layout.Layout:
     """How a layer arranges its units. Raises `InputError` for an unknown layer and one that is no such grid."""
-    side = network.preprocessing.size or 224
     with torch.no_grad():
-        values = network.features(network.preprocessing.gain.new_zeros(1, 3, side, side), [layer])[layer]
-    found = layout.of(tuple(values.shape[1:]))
-    if found is None:
-        given = f"gives {tuple(values.shape[1:])} for an image; expected (C, H, W), (T, D) or (D,)"
-        raise InputError(f"layer '{layer}' of {network.name} {given}")
-    return found
+        return layout.read(network, layer, network.blank())[1]
 
 
 def maps(network: Network, layer: str, images: Tensor, found: layout.Layout) -> Tensor:
@@ -90,7 +83,7 @@ def theoretical(network: Network, layer: str) -> Field:
     Not-a-number in a pixel makes a number of everything that is computed with it, however it is weighted; so a few
     passes find each edge by bisection. For a layer without places it is the image.
     """
-    found, side = grid(network, layer), network.preprocessing.size or 224
+    found, side = grid(network, layer), network.side
     whole = Field(Box(0, 0, side, side), found, side)
     if not found.height:
         return whole

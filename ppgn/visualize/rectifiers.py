@@ -131,8 +131,8 @@ def _ended(network: Network, layer: str, other: Callable[[float], nn.Module | No
     if made is None:
         return network
     outer._modules[name] = made
-    side = network.preprocessing.size or 224
-    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.preprocessing.gain)
+    noise = torch.rand(network.blank().shape, generator=torch.Generator().manual_seed(0))
+    noise = noise.to(network.preprocessing.gain)
     mine, theirs = (each.features(noise, [layer])[layer] for each in (copy, network))
     return copy if torch.allclose(mine.clamp(max=ceiling), theirs, atol=1e-5) else network
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known
 from ppgn.visualize.segmentation import Segmenter
 
 RESAMPLED = 1000  # times that the pictures are drawn anew for an interval of 95 %
@@ -23,8 +23,7 @@ Edit = Callable[[Tensor], Tensor]
 def layer_of(generator: nn.Module, layer: str) -> nn.Module:
     """The module of a name inside a generator. Raises `InputError` where there is none."""
     modules: dict[str, nn.Module] = {name: module for name, module in generator.named_modules() if name}
-    if layer not in modules:
-        raise unknown("layer of the generator", layer, modules)
+    check_known("layer of the generator", layer, modules)
     return modules[layer]
 
 

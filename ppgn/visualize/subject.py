@@ -98,7 +98,7 @@ def units(
             index = labels.find(seen.labels, one, seen.classes)
         made = Unit(seen, layer, index, position, score) if not found else found[0].with_target(index)
         with torch.no_grad():  # refuses an unknown layer or position before the work begins
-            made(torch.zeros(1, 3, side_of(made), side_of(made)))
+            made(inner(made).blank())
         made.name = labels.short(seen.labels)[made.index] if named and seen.labels else f"unit {made.index}"
         found.append(made.to(device).eval().requires_grad_(False))
     return found
@@ -107,8 +107,3 @@ def units(
 def inner(unit: Unit) -> Network:
     """The network that a unit is in."""
     return cast(Network, unit.network.body.network)
-
-
-def side_of(unit: Unit) -> int:
-    """The pixels of a side that the network of a unit looks at."""
-    return inner(unit).preprocessing.size or 224

@@ -12,7 +12,7 @@ from typing import Any
 
 from ppgn import arguments, files, paths
 from ppgn.conditions import words
-from ppgn.errors import InputError, unknown
+from ppgn.errors import InputError, check_known, unknown
 from ppgn.networks import own
 
 CHAINS = 64  # of a job, at most
@@ -20,6 +20,7 @@ STEPS = 10_000  # of a chain, at most
 LETTERS = 1000  # of a text, at most
 MODEL = "ppgn-1"
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+DEFAULTS = {"model": "natural64", "condition": "imagenet", "network": NETWORKS[1]}
 KINDS = ("class", "expression", "caption", "unit")  # of what can be drawn
 METHODS = ["ppgn", "maco", "lucid"]  # of a unit's images where there are no photographs
 _HUB = re.compile(r"hf:\w[\w.-]*/\w[\w.-]*(@\w[\w.-]*)?")
@@ -45,11 +46,9 @@ class Call:
 
     def python(self) -> str:
         """What to run in Python."""
-        given = [_python(value) if key == self.first else f"{key}={_python(value)}" for key, value in self._ordered()]
+        ordered = sorted(self.arguments.items(), key=lambda item: item[0] != self.first)
+        given = [_python(value) if key == self.first else f"{key}={_python(value)}" for key, value in ordered]
         return f'import ppgn\n\ndone = ppgn.{self.verb}({", ".join(given)})\ndone.save("FOLDER")'
-
-    def _ordered(self) -> list[tuple[str, Any]]:
-        return sorted(self.arguments.items(), key=lambda item: item[0] != self.first)
 
 
 def _typed(key: str, value: Any) -> list[str]:
@@ -158,8 +157,7 @@ class Form:
     def one(self, key: str, known: Sequence[str]) -> str:
         """One of the names known, the first where there is none."""
         value = self.text(key, known[0])
-        if value not in known:
-            raise unknown(key, value, known)
+        check_known(key, value, known)
         return value
 
     def texts(self, key: str) -> list[str]:
@@ -206,8 +204,7 @@ def expression_of(text: str) -> str:
     """A condition in words, of names alone. Raises `InputError` for what names code, and for what cannot be read."""
     known = paths.options("condition")
     for leaf in words.leaves(words.parse(text)):
-        if leaf.name not in known:
-            raise unknown("condition", leaf.name, known, "code of your own is for the command line")
+        check_known("condition", leaf.name, known, "code of your own is for the command line")
     return text
 
 
@@ -219,8 +216,7 @@ def _asked(form: Form) -> dict[str, Any]:
         targets: list[Any] = [int(one) if one.isdecimal() else one for one in form.texts("targets")]
         if not targets:
             raise InputError("nothing to draw: type a class, for example goldfish")
-        named = {} if condition == "imagenet" else {"condition": condition}
-        return {"target": targets[0] if len(targets) == 1 else targets, **named}
+        return {"target": targets[0] if len(targets) == 1 else targets, "condition": condition}
     if kind == "caption":
         text = form.text("caption")
         if not text:
@@ -250,19 +246,24 @@ def _unit(form: Form) -> tuple[int, str, str]:
 def sample(given: Any, place: Place) -> Call:
     """The call of `ppgn.sample` that a form asks for. Raises `InputError`."""
     form = Form(given)
-    asked = _asked(form)
-    asked |= {"seeds": form.seeds("0-3"), "model": model_of(form.text("model", "natural64"), place)}
-    sampler, steps = form.text("sampler"), form.number("steps", STEPS)
-    if sampler:
+    asked = _asked(form) | {"seeds": form.seeds("0-3"), "model": _model(form, place)}
+    if form.text("sampler"):
         asked["sampler"] = form.one("sampler", paths.options("sampler"))
     if form.text("init"):
         asked |= {"init": place.upload(form.text("init")), "strength": form.share("strength") or 0.6}
-    asked |= {} if steps is None else {"steps": steps}
-    asked |= {"animate": "chain.webp"} if form.text("animate") else {}
+    asked |= {"steps": form.number("steps", STEPS), "animate": "chain.webp" if form.text("animate") else None}
     form.taken |= {"strength", *("targets", "condition", "caption", "expression", "network", "layer", "unit")}
     form.end()
-    asked = {key: value for key, value in asked.items() if (key, value) != ("model", "natural64")}
-    return Call("sample", asked, "target", dict(given))
+    return Call("sample", _said(asked), "target", dict(given))
+
+
+def _model(form: Form, place: Place) -> str:
+    return model_of(form.text("model", DEFAULTS["model"]), place)
+
+
+def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a form is to be said: neither what was left open nor what would be taken anyway."""
+    return {key: value for key, value in asked.items() if value is not None and value != DEFAULTS.get(key)}
 
 
 def _photo(form: Form, place: Place) -> dict[str, Any]:
@@ -292,40 +293,26 @@ def edit(given: Any, place: Place) -> Call:
 def _of_photo(verb: str, form: Form, asked: dict[str, Any], place: Place) -> Call:
     target, condition = form.text("target"), form.one("condition", words.VOCABULARIES)
     if target:
-        asked["target"] = int(target) if target.isdecimal() else target
-        asked |= {} if condition == "imagenet" else {"condition": condition}
+        asked |= {"target": int(target) if target.isdecimal() else target, "condition": condition}
     elif verb == "edit":
         raise InputError("target is missing: type a class, for example junco")
-    model, steps = model_of(form.text("model", "natural64"), place), form.number("steps", STEPS)
-    asked |= {"seeds": form.seeds("0-3" if verb == "inpaint" else "0-1")}
-    asked |= {} if model == "natural64" else {"model": model}
-    asked |= {} if steps is None else {"steps": steps}
+    asked |= {"seeds": form.seeds("0-3" if verb == "inpaint" else "0-1"), "model": _model(form, place)}
+    asked |= {"steps": form.number("steps", STEPS)}
     form.end()
-    return Call(verb, asked, "image", dict(form.given))
+    return Call(verb, _said(asked), "image", dict(form.given))
 
 
 def unit(given: Any, place: Place) -> Call:
     """The call of `ppgn.card`, or of `ppgn.maximize` where there are no photographs. Raises `InputError`."""
     form = Form(given)
     number, network, layer = _unit(form)
-    model = model_of(form.text("model", "natural64"), place)
-    asked: dict[str, Any] = {"unit": number, "layer": layer}
-    asked |= {} if network == NETWORKS[1] else {"network": network}
-    asked |= {"seeds": form.seeds("0-3"), "evaluations": form.number("evaluations", 4096, 2) or 64}
-    asked |= {} if model == "natural64" else {"model": model}
-    facets, count = form.number("k", 8, 0), form.number("count", 10**6)
+    asked = {"unit": number, "layer": layer, "network": network, "seeds": form.seeds("0-3")}
+    asked |= {"evaluations": form.number("evaluations", 4096, 2) or 64, "model": _model(form, place)}
+    photographs = {"data": place.data, "k": form.number("k", 8, 0), "count": form.number("count", 10**6)}
     form.end()
     if place.data is None:
-        return Call("maximize", {**asked, "method": METHODS}, "unit", dict(given))
-    asked |= (
-        {"data": place.data} | ({} if facets is None else {"k": facets}) | ({} if count is None else {"count": count})
-    )
-    return Call("card", asked, "layer", dict(given))
+        return Call("maximize", _said({**asked, "method": METHODS}), "unit", dict(given))
+    return Call("card", _said(asked | photographs), "layer", dict(given))
 
 
-CALLS: Mapping[str, Callable[[Any, Place], Call]] = {
-    "sample": sample,
-    "inpaint": inpaint,
-    "edit": edit,
-    "unit": unit,
-}
+CALLS: Mapping[str, Callable[[Any, Place], Call]] = {"sample": sample, "inpaint": inpaint, "edit": edit, "unit": unit}

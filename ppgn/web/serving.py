@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import ppgn
-from ppgn import arguments, files, folders, paths
+from ppgn import arguments, files, folders, paths, progress
 from ppgn.conditions import words
 from ppgn.errors import InputError, library
 from ppgn.media import images
@@ -37,6 +37,7 @@ POLICY = "default-src 'self'; img-src 'self' data: blob:; media-src 'self'; obje
 POLICY += "form-action 'self'; frame-ancestors 'none'"
 HEADERS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 COOKIE = "ppgn-key"
+NEEDS = "ppgn serve needs starlette and uvicorn"
 POLL = 0.05  # seconds between two looks at a job
 Asgi = Callable[..., Awaitable[None]]
 
@@ -60,7 +61,7 @@ def serve(
 
     Raises `InputError` for what cannot be used, and where starlette and uvicorn are not installed.
     """
-    uvicorn = library("uvicorn", "ppgn serve needs starlette and uvicorn", "web")
+    uvicorn = library("uvicorn", NEEDS, "web")
     arguments.whole("port", port, 0)
     if port > 65535:
         raise InputError(f"port={port} cannot be used; expected a whole number from 0 to 65535")
@@ -89,6 +90,7 @@ def listen(uvicorn: Any, application: Asgi, host: str, port: int, key: str = "")
     except (OSError, SystemExit, OverflowError) as error:
         raise InputError(f"cannot listen at {host}:{port}; give another port, or port=0 for any") from error
     shown = f"[{host}]" if ":" in host else host
+    progress.hush()
     address = f"http://{shown}:{socket.getsockname()[1]}/{f'?key={key}' if key else ''}"
     print(f"the page is at {address}   (Ctrl-C ends it)", flush=True)
     with suppress(KeyboardInterrupt):
@@ -118,7 +120,7 @@ def place_of(out: Any, models: Any = None, data: Any = None) -> Place:
 
 def application(place: Place, queue: jobs.Queue, *, key: str = "", host: str = "127.0.0.1") -> Asgi:
     """The page as an ASGI application. key: what a browser must know to be answered, in ?key= at first."""
-    library("starlette", "ppgn serve needs starlette and uvicorn", "web")
+    library("starlette", NEEDS, "web")
     from starlette.applications import Starlette
     from starlette.routing import Route
 
@@ -132,6 +134,11 @@ def application(place: Place, queue: jobs.Queue, *, key: str = "", host: str = "
     return _Guard(Starlette(routes=routes, exception_handlers={InputError: _refused}), key, host)
 
 
+def responses() -> Any:
+    """The kinds of answers that starlette has, which is imported when it is needed."""
+    return library("starlette.responses", NEEDS, "web")
+
+
 class _Guard:
     """Lets through what a page of this server asks for: no other site, no other name, and with a key no stranger."""
 
@@ -140,7 +147,6 @@ class _Guard:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         from starlette.requests import Request
-        from starlette.responses import PlainTextResponse, RedirectResponse
 
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
@@ -148,13 +154,13 @@ class _Guard:
         request = Request(scope)
         answer: Any = self.inner
         if not self._named(request):
-            answer = PlainTextResponse("another name; use the address that ppgn serve has printed\n", 421)
+            answer = responses().PlainTextResponse("another name; use the address that ppgn serve has printed\n", 421)
         elif not self._own(request):
-            answer = PlainTextResponse("only the page itself may ask for this\n", 403)
+            answer = responses().PlainTextResponse("only the page itself may ask for this\n", 403)
         elif self.key and not secrets.compare_digest(request.cookies.get(COOKIE, ""), self.key):
-            answer = PlainTextResponse("use the address with ?key= that ppgn serve has printed\n", 401)
+            answer = responses().PlainTextResponse("use the address with ?key= that ppgn serve has printed\n", 401)
             if secrets.compare_digest(request.query_params.get("key", ""), self.key):
-                answer = RedirectResponse("/", 303)
+                answer = responses().RedirectResponse("/", 303)
                 answer.set_cookie(COOKIE, self.key, httponly=True, samesite="strict")
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
@@ -179,9 +185,7 @@ class _Guard:
 
 
 async def _refused(request: Any, error: Exception) -> Any:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+    return responses().JSONResponse({"error": " ".join(str(error).split())}, 400)
 
 
 class _Site:
@@ -193,11 +197,9 @@ class _Site:
     # The page
 
     async def page(self, request: Any) -> Any:
-        from starlette.responses import HTMLResponse
-
         about = json.dumps(await asyncio.to_thread(self._about), ensure_ascii=False).replace("<", "\\u003c")
         text = (PAGE / "index.html").read_text(encoding="utf-8").replace("{about}", about)
-        return HTMLResponse(text, headers={"cache-control": "no-store"})
+        return responses().HTMLResponse(text, headers={"cache-control": "no-store"})
 
     def _about(self) -> dict[str, Any]:
         """What the page's lists hold."""
@@ -225,24 +227,20 @@ class _Site:
         return self._answer(paths.checkpoints(), request.path_params["name"], (".webp", ".png"))
 
     def _answer(self, folder: Path, name: str, kinds: tuple[str, ...]) -> Any:
-        from starlette.responses import FileResponse, PlainTextResponse
-
         path = inside(folder, name)
         if path is None or path.suffix not in kinds or not path.is_file() or path.name.startswith("."):
-            return PlainTextResponse("no such file\n", 404)
-        return FileResponse(path, headers={"cache-control": "no-cache"})
+            return responses().PlainTextResponse("no such file\n", 404)
+        return responses().FileResponse(path, headers={"cache-control": "no-cache"})
 
     async def folder(self, request: Any) -> Any:
         """A run's folder in one file."""
-        from starlette.responses import PlainTextResponse, Response
-
         name = request.path_params["name"]
         path = inside(self.place.folder, name)
         if path is None or path.parent != self.place.folder.resolve() or not (path / "config.yaml").exists():
-            return PlainTextResponse("no such folder\n", 404)
+            return responses().PlainTextResponse("no such folder\n", 404)
         packed = await asyncio.to_thread(_zipped, path)
         shown = {"content-disposition": f'attachment; filename="{path.name}.zip"'}
-        return Response(packed, media_type="application/zip", headers=shown)
+        return responses().Response(packed, media_type="application/zip", headers=shown)
 
     # Lists
 
@@ -324,21 +322,18 @@ class _Site:
 
     async def cancel(self, request: Any) -> Any:
         """End a job."""
-        from starlette.responses import Response
-
         job = self.queue.jobs.get(request.path_params["id"])
         if job is not None:
             job.cancel()
-        return Response(status_code=204)
+        return responses().Response(status_code=204)
 
     async def events(self, request: Any) -> Any:
         """What a job tells, from its beginning, as it comes."""
-        from starlette.responses import PlainTextResponse, StreamingResponse
-
         job = self.queue.jobs.get(request.path_params["id"])
         if job is None:
-            return PlainTextResponse("no such job\n", 404)
-        return StreamingResponse(_stream(job), media_type="text/event-stream", headers={"cache-control": "no-store"})
+            return responses().PlainTextResponse("no such job\n", 404)
+        fresh = {"cache-control": "no-store"}
+        return responses().StreamingResponse(_stream(job), media_type="text/event-stream", headers=fresh)
 
     def _new(self, verb: str) -> Path:
         """A new folder for a run."""
@@ -375,9 +370,7 @@ async def _stream(job: jobs.Job) -> AsyncIterator[str]:
 
 async def _json(make: Callable[[], Any]) -> Any:
     """What `make` gives, made in a thread, as JSON."""
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(await asyncio.to_thread(make))
+    return responses().JSONResponse(await asyncio.to_thread(make))
 
 
 def _classes(asked: Any) -> list[dict[str, Any]]:

@@ -157,12 +157,6 @@ def test_a_key_that_nobody_knows_can_be_forced() -> None:
     assert arguments("+sampler.volume=11")["sampler"]["volume"] == 11
 
 
-def test_values_of_a_sweep() -> None:
-    assert config.values("seeds=0-1,[3,5]") == ("seeds", ["0-1", "[3,5]"])
-    assert config.values("target=lion,goldfish") == ("target", ["lion", "goldfish"])
-    assert config.values("steps=3") == ("steps", ["3"])
-
-
 def test_training_programs_are_composed_of_groups() -> None:
     words = ["data.root=here", "experiment=natural64_joint", "training.noise=0.5", "encoder.network.weights=null"]
     settings, options = config.compose("train_generator", words)

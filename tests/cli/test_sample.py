@@ -22,7 +22,7 @@ from torch import nn
 import ppgn
 from ppgn.cli import config as configs
 from ppgn.cli import main
-from ppgn.cli.sample import folder
+from ppgn.cli.calls import folder
 from ppgn.conditions.classifier import Classifier
 from ppgn.contracts import State
 from ppgn.drawn import caption

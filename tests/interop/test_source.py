@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -47,9 +46,3 @@ def test_every_blob_that_is_wrong_is_named() -> None:
     ):
         assert part in said
     assert "fc7.weight" not in said
-
-
-def test_the_digest_is_the_file_s(tmp_path: Path) -> None:
-    path = tmp_path / "some"
-    path.write_bytes(b"some")
-    assert Source(path, {}).sha256() == hashlib.sha256(b"some").hexdigest()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import torch
 
 import ppgn
 from ppgn import anchors
-from ppgn.networks import efficientnet_lite, imagenet
+from ppgn.networks import _weights, efficientnet_lite, imagenet
 from ppgn.numerics.convolution import AlikeInAnyBatch
 
 
@@ -92,3 +96,56 @@ def test_of_many_pictures_some_are_seen_at_a_time_unless_somebody_listens() -> N
     torch.set_num_threads(before)
     assert seen == [17]
     assert len(features) == 17
+
+
+def released(name: str) -> dict[str, torch.Tensor]:
+    """A network with norms that are not those of the start, by name, its classifier kept by columns as in the files."""
+    body = efficientnet_lite.build(name)
+    random = torch.Generator().manual_seed(0)
+    for value in body.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5, generator=random)
+    state = body.state_dict()
+    return {**state, "classifier.weight": state["classifier.weight"].T.contiguous().T}
+
+
+@pytest.mark.parametrize("name", efficientnet_lite.SCALES)
+def test_weights_are_folded_as_they_are_read(name: str) -> None:
+    state = released(name)
+    plain, read = efficientnet_lite.build(name), efficientnet_lite.folded(name, state.values())
+    plain.load_state_dict(state)
+    efficientnet_lite.fold_norms(plain)
+    assert str(read) == str(plain)
+    expected, found = plain.state_dict(), read.state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert [one.stride() for one in found.values()] == [one.stride() for one in expected.values()]
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    tensors = list(released("efficientnet_lite0").values())
+    wrong = {
+        r"\(1000, 1280\) is given \[\(1000, 1280\)\]": tensors[:-1],
+        "more tensors": [*tensors, tensors[0]],
+        r"\(32, 3, 3, 3\) is given \[\(32,\)": tensors[1:],
+        r"\(32, 3, 3, 3\) is given \[\(32, 3, 3, 3\), \(1,\)": [tensors[0], tensors[1][:1], *tensors[2:]],
+        "finite": [tensors[0] * math.nan, *tensors[1:]],
+    }
+    for said, given in wrong.items():
+        with pytest.raises(ValueError, match=said):
+            efficientnet_lite.folded("efficientnet_lite0", given)
+
+
+def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    file = tmp_path / "weights.pth"
+    for zipped in (False, True):
+        torch.save({"a": torch.ones(2), "b": torch.arange(3)}, file, _use_new_zipfile_serialization=zipped)
+        assert torch.equal(_weights.unpickled(file)["b"], torch.arange(3))
+        torch.save({"a": Harmful()}, file, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(UnpicklingError, match="mkdir"):
+            _weights.unpickled(file)
+    assert not (tmp_path / "harm").exists()

@@ -38,3 +38,9 @@ def test_fade_multiplies_by_what_is_missing_of_p() -> None:
     log_p = torch.tensor([0.25, 1.0]).log()
     assert rows.fade(torch.ones(2, 3), log_p)[:, 0].tolist() == pytest.approx([0.75, 0])
     assert rows.fade(torch.ones(1, 3), torch.tensor([0.5])).tolist() == [[1, 1, 1]]  # no log p, as of an activation
+
+
+def test_where_every_row_holds_the_new_evaluation_is_taken_as_it_is() -> None:
+    new, old = (Evaluation(image=X + k, log_condition=X[:, 0] + k, condition_grad=X, prior_residual=X) for k in (0, 1))
+    assert rows.select_evaluation(torch.tensor([True, True]), new, old) is new
+    assert rows.select_evaluation(torch.tensor([False, False]), new, old).image.tolist() == (X + 1).tolist()
