@@ -80,7 +80,9 @@ def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None
     found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        flat = value.reshape(-1)
+        flat = flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)  # of one number
+        found.update(flat.view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -19,6 +19,7 @@ from ppgn.errors import InputError
 def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
     memory = torch.arange(6.0).view(2, 3)
     tensors = {"a": memory, "shared": memory[:1], "turned": memory.T, "none": torch.empty(0, 2)}
+    tensors["one"] = memory[:1, 1]  # which is contiguous, though the next number would lie three further
     files.save(tmp_path / "below" / "x.safetensors", tensors, "mine-1", settings={"k": [1, None]}, words=("é",))
     found, metadata = files.load(tmp_path / "below" / "x.safetensors", "other", "mine-1")
     assert all(torch.equal(found[name], value) for name, value in tensors.items())

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice, pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ppgn.numerics import linear
-from ppgn.numerics.chained import Chained, Layer
+from ppgn.numerics.chained import Chain, Chained, Layer
 from ppgn.numerics.convolution import alike, conv2d
 from ppgn.numerics.rectifier import ReLU6
 
@@ -104,45 +104,72 @@ class Block(nn.Sequential):
         last = "bn2" if wider == 1 else "bn3"
         super().__init__(OrderedDict([*layers, (last, Norm(outputs, nn.Identity()) if norms else nn.Identity())]))
         self.added = stride == 1 and channels == outputs
-        self._known: tuple[list[Any], list[Layer] | None] = [], None  # by activations and weights: the layers
+        self._known: tuple[list[Any], Chain | None] = [], None  # by activations and weights: its layers
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
-        layers = self._layers(x)
-        return self._plain(x) if layers is None else Chained.apply(x, layers, self.added, self._plain)
+        chain = self.chain() if _chains(x) else None
+        return self._plain(x) if chain is None else Chained.apply(x, [chain], self._plain)
 
     def _plain(self, x: Tensor) -> Tensor:
         out: Tensor = super().forward(x)
         return x + out if self.added else out
 
-    def _layers(self, x: Tensor) -> list[Layer] | None:
+    def chain(self) -> Chain | None:
         """Its convolutions as `Chained` takes them, where that computes what they do and nobody listens to them."""
-        if not alike(x) or torch.get_num_threads() > 1 or torch.is_autocast_enabled("cpu"):
-            return None
         parts = list(self._modules.values())
-        if any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts):
-            return None
-        convolutions, acts = parts[::2], parts[1::2]
-        known: list[Any] = [type(act) for act in acts]
-        for convolution in convolutions:
-            known += [cast(Tensor, convolution.weight).data_ptr(), id(convolution.bias)]
+        known: list[Any] = []
+        for part in parts:
+            if _is_heard(part):
+                return None
+            weight = part._parameters.get("weight")  # not `part.weight`, which searches in Python
+            known += [type(part)] if weight is None else [weight.data_ptr(), id(part._parameters.get("bias"))]
         if self._known[0] != known:
-            made = [_layer(*pair) for pair in zip(convolutions, acts, strict=True)]
+            made = [_layer(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
             layers = [layer for layer in made if layer is not None]
-            self._known = known, layers if len(layers) == len(made) else None
-        for layer in self._known[1] or ():
+            self._known = known, Chain(layers, self.added) if len(layers) == len(made) else None
+        chain = self._known[1]
+        for layer in chain.layers if chain else ():
             if layer.weight.requires_grad or (layer.bias is not None and layer.bias.requires_grad):
                 return None
-        return self._known[1]
+        return chain
+
+
+class Stage(nn.Sequential):
+    """Blocks, one after the other, that are one chain where nobody listens to any of them."""
+
+    counted = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
+        blocks = self._modules.values() if _chains(x) else ()
+        chains = [block.chain() for block in blocks if isinstance(block, Block) and not _is_heard(block)]
+        whole = [chain for chain in chains if chain is not None]
+        return Chained.apply(x, whole, self._plain) if len(whole) == len(self) else self._plain(x)
+
+    def _plain(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x)
+        return out
+
+
+def _chains(x: Tensor) -> bool:
+    """Whether convolutions of x are chained."""
+    return alike(x) and torch.get_num_threads() == 1 and not torch.is_autocast_enabled("cpu")
+
+
+def _is_heard(part: nn.Module) -> bool:
+    return bool(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
 
 
 def _layer(convolution: nn.Module, act: nn.Module) -> Layer | None:
     """A convolution and what follows it, if that is ReLU6 or nothing."""
     if not isinstance(convolution, Convolution) or type(act) not in (ReLU6, nn.Identity):
         return None
-    matrix = convolution.weight.detach().flatten(1)[None] if convolution.kernel_size == (1, 1) else None
-    geometry = convolution.stride, convolution.padding, convolution.pads
-    return Layer(convolution.weight, convolution.bias, *geometry, type(act) is ReLU6, matrix)
+    turned = convolution.weight.detach().flatten(1)[None] if convolution.kernel_size == (1, 1) else None
+    matrix = None if turned is None else turned.transpose(1, 2)
+    pads = None if convolution.stride == (1, 1) else convolution.pads
+    geometry = convolution.stride, convolution.padding, pads
+    return Layer(convolution.weight, convolution.bias, *geometry, type(act) is ReLU6, matrix, turned)
 
 
 class EfficientNetLite(nn.Sequential):
@@ -172,7 +199,7 @@ def build(name: str, classes: int | None = None, *, filled: bool = True, norms: 
         count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * deep)
         widths = [channels, *[_rounded(outputs * wide)] * count]
         pairs = zip(pairwise(widths), [stride, *[1] * (count - 1)], strict=True)
-        stages.append(nn.Sequential(*(Block(a, b, kernel, step, wider, norms) for (a, b), step in pairs)))
+        stages.append(Stage(*(Block(a, b, kernel, step, wider, norms) for (a, b), step in pairs)))
         channels = widths[-1]
     layers = [
         ("conv_stem", Convolution(3, STEM, 3, 2)),

@@ -6,7 +6,7 @@ import json
 import operator
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -140,13 +140,14 @@ def find(labels: Sequence[str] | None, target: str | int, classes: int | None = 
         raise InputError(f"class '{target}': this network has no class names; give an index{known}")
     main = [_names(label)[0] for label in labels]
     asked = {_plain(name) for name in _names(target)}
-    for matches in (
-        [name == target.strip() for name in main],
-        [{_plain(name)} == asked for name in main],
-        [asked <= {_plain(name) for name in _names(label)} for label in labels],
-        [{_joined(target)} <= {_joined(name) for name in _names(label)} for label in labels],
-    ):
-        found = [index for index, match in enumerate(matches) if match]
+    ways: tuple[tuple[Sequence[str], Callable[[str], bool]], ...] = (
+        (main, lambda name: name == target.strip()),
+        (main, lambda name: {_plain(name)} == asked),
+        (labels, lambda label: asked <= {_plain(name) for name in _names(label)}),
+        (labels, lambda label: _joined(target) in {_joined(name) for name in _names(label)}),
+    )
+    for texts, is_meant in ways:
+        found = [index for index, text in enumerate(texts) if is_meant(text)]
         if len(found) == 1:
             return found[0]
         if found:

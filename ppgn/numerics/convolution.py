@@ -106,21 +106,22 @@ def _convolved(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     bias = _setting(args, kwargs, 2, "bias", None)
     stride, padding = _setting(args, kwargs, 3, "stride", 1), _setting(args, kwargs, 4, "padding", 0)
     frozen = not (weight.requires_grad or weight.is_inference() or (bias is not None and bias.requires_grad))
-    small, single = x.numel() <= SMALL * len(x), stride in (1, (1, 1))
+    count = x.shape[0]
+    small, single = x.numel() <= SMALL * count, stride in (1, (1, 1))
     several = torch.get_num_threads() > 1
     if single and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)) and not (several and not small):
         matrix = weight.flatten(1) if func in TRANSPOSED else weight.flatten(1).t()
         if frozen:
-            return _Pointwise.apply(x, matrix, bias, several and len(x) > 1)
-        parts = x.split(1) if several and len(x) > 1 else [x]
+            return _Pointwise.apply(x, matrix, bias, several and count > 1)
+        parts = x.split(1) if several and count > 1 else [x]
         return torch.cat([_pointwise(part, matrix, bias) for part in parts])
     plain = single and func not in TRANSPOSED and _setting(args, kwargs, 5, "dilation", 1) in (1, (1, 1))
-    direct = ONEDNN and x.dtype == torch.float32 and len(x) and not torch.compiler.is_compiling()
+    direct = ONEDNN and x.dtype == torch.float32 and count and not torch.compiler.is_compiling()
     if small and plain and frozen and direct:
         pads = (-1,) if isinstance(padding, str) else _pair(padding)
         if all(0 <= pad < size for pad, size in zip(pads, weight.shape[2:], strict=False)):
             return _Small.apply(x, weight, bias, pads)
-    if small and len(x) == 1:
+    if small and count == 1:
         return func(torch.cat([x, x]), weight, *rest, **kwargs)[:1]
     return func(*args, **kwargs)
 
@@ -145,7 +146,7 @@ def multiplied(x: Tensor, matrix: Tensor, bias: Tensor | None, apart: bool = Fal
     """`_pointwise` without a graph, (B, C, H, W) -> (B, D, H, W), no view; `apart`: one image after the other."""
     if torch.is_autocast_enabled("cpu"):  # which no product into a given place asks
         return torch.cat([_pointwise(part, matrix, bias) for part in (x.split(1) if apart else [x])])
-    shape = len(x), matrix.shape[1], *x.shape[2:]
+    shape = x.shape[0], matrix.shape[1], *x.shape[2:]
     out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     rows, places = _rows(x), _rows(out)
     for part, place in zip(rows.split(1), places.split(1), strict=True) if apart else [(rows, places)]:

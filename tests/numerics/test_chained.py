@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def images(count: int, size: int = 13) -> Tensor:
     return (4 * x).contiguous(memory_format=torch.channels_last)
 
 
-def walked(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def walked(block: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """What comes out of a block, and the gradient of a fixed sum of it."""
     x = x.clone().requires_grad_(True)
     out = block(x)
@@ -96,6 +96,28 @@ def test_who_listens_to_a_layer_hears_it(nodes: list[int]) -> None:
     assert nodes == [2, 2]
 
 
+def test_blocks_of_a_stage_are_one_node_unless_somebody_listens_to_one(nodes: list[int]) -> None:
+    stage, x = efficientnet_lite.Stage(built("added"), built("not wider")), images(3)
+    with AlikeInAnyBatch():
+        whole = walked(stage, x)
+        assert nodes == [3]
+        heard: list[Tensor] = []
+        handle = stage[0].register_forward_hook(lambda _module, _inputs, output: heard.append(output.clone()))
+        listened = walked(stage, x)
+        assert nodes == [3, 3, 3]
+        handle.remove()
+        inner = stage[1].bn1.register_forward_hook(lambda _module, _inputs, output: heard.append(output.clone()))
+        again = walked(stage, x)
+        assert nodes == [3, 3, 3, 3]
+        inner.remove()
+        assert torch.equal(stage(x), whole[0])
+        plain = walked(stage._plain, x)
+    assert len(heard) == 2
+    for found in (listened, again, plain):
+        for here, there in zip(whole, found, strict=True):
+            assert torch.equal(here, there)
+
+
 def test_weights_and_activations_that_change_are_noticed(nodes: list[int]) -> None:
     block, x = built("added"), images(2)
     with AlikeInAnyBatch():
@@ -131,7 +153,7 @@ def test_trainable_weights_get_their_gradients(nodes: list[int]) -> None:
 
 
 def test_a_gradient_can_be_differentiated() -> None:
-    block = built("added").double()
+    block = efficientnet_lite.Stage(built("added"), built("not wider")).double()
     x = images(1, 5).double().requires_grad_(True)
 
     def twice() -> Tensor:
