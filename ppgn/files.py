@@ -64,14 +64,9 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], format: str, **metadat
     Raises `InputError` where the system refuses to write.
     """
     import safetensors.torch
+    from torch import contiguous_format as contiguous
 
-    own: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, value in tensors.items():
-        value = value.detach().cpu().contiguous()
-        memory = value.untyped_storage().data_ptr()
-        own[name] = value.clone() if memory in seen else value  # the file format shares no memory
-        seen.add(memory)
+    own = {name: value.detach().cpu().clone(memory_format=contiguous) for name, value in tensors.items()}
     texts = {"format": format, **{name: json.dumps(value) for name, value in metadata.items()}}
     texts["digest"] = digest(own, texts)
     paths.write(Path(path), safetensors.torch.save(own, texts))

@@ -137,9 +137,7 @@ class Posterior:
             with torch.no_grad():
                 residual = residual_of(h, seen) if residual is None else residual.detach()
                 log_prior, score = self._density(h, seen) if density else (None, None)
-        # Of a lone code it may be a view of a class's column, of a stride that a file cannot hold.
-        log_condition = log_condition.detach().clone(memory_format=torch.contiguous_format)
-        return Evaluation(image, log_condition, gradient, residual, log_prior, score)
+        return Evaluation(image, log_condition.detach(), gradient, residual, log_prior, score)
 
     def _shown(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Codes -> what to differentiate by, what G is shown, and the prior's residual where that is known already."""
