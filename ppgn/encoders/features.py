@@ -99,6 +99,10 @@ class FeatureEncoder(nn.Module):
             centred = features.to(dtype) - self.mean.to(dtype)
             return linear(centred, self.whitening.to(dtype)).to(self.whitening.dtype)
 
+    def encode_maps(self, maps: dict[str, Tensor]) -> Tensor:
+        """What the network gives of the encoder's layers, by name, (B, C, H, W) or (B, C) each -> codes (B, D)."""
+        return self.project(torch.cat(self._pooled(maps), dim=1))
+
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> codes (B, D)."""
         return self.project(self.features(x))
@@ -114,7 +118,7 @@ class FeatureEncoder(nn.Module):
             yield self
             return
         with trunk.reading(x, self.layers) as maps:
-            yield lambda x: self.project(torch.cat(self._pooled(maps), dim=1)) if maps else self(x)
+            yield lambda x: self.encode_maps(maps) if maps else self(x)
 
     def directions(self) -> Tensor:
         """A, (F, D), float64: of all features with the code h, m + A h lies nearest to the mean m (W's pseudo-inverse).

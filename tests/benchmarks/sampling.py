@@ -7,7 +7,8 @@ What is compared runs alternately in one process, so that a busy machine slows a
 the ratios of neighbouring runs, with their quartiles. The chains look at their images without random views. The last
 line is JSON, and with --json the only one.
 
-- floor: one pass forward and one back through G and C, one forward through E, in plain PyTorch
+- floor: one pass forward and one back through G and C, one forward through E, in plain PyTorch; where C is E's network,
+  of E what follows that: it pools and whitens features
 - released: the loop published with PPGN, one chain at a time through the same networks: G runs twice a step, and
   everything between the networks happens in NumPy
 - released_timm: the same loop around the classifiers as timm builds them, norms not folded, memory not channels-last
@@ -113,7 +114,9 @@ class Chain:
         self.steps += 1
 
 
-def floor(generator: nn.Module, logits: nn.Module, encoder: nn.Module | None, h: Tensor, target: int) -> None:
+def floor(
+    generator: nn.Module, logits: nn.Module, encoder: Callable[[Tensor], Tensor] | None, h: Tensor, target: int
+) -> None:
     """The passes through the networks that a step cannot do without, and nothing else."""
     h = h.clone().requires_grad_(True)
     x = generator(h)
@@ -234,13 +237,15 @@ class Networks:
                 target.generator.compile()
             ours[name] = Chain(sampler, target, batch, self.like).step
         same = self.shared.network
+        with torch.no_grad():
+            maps = same.features(generator(h), encoder.layers)
         steps: dict[str, Step] = {
             "ppgn": ours["ppgn"],
             "floor": lambda: floor(generator, logits, encoder, h, k),
             "annealed": ours["annealed"],
             "floor_annealed": lambda: floor(generator, logits, None, h, k),
             "shared": ours["shared"],
-            "floor_shared": lambda: floor(generator, same, None, h, k),
+            "floor_shared": lambda: floor(generator, same, lambda _: encoder.encode_maps(maps), h, k),
             "released_shared": Released(generator, encoder, same, k, one, like=self.like).step,
             "released_shared_timm": Released(
                 generator, self.timm_encoder, self.timm_shared, k, one, like=self.like
