@@ -471,11 +471,12 @@ def test_natural128_draws_what_natural64_does_from_the_same_codes():
     x = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     codes = larger.encode(x)
     assert torch.equal(codes, smaller.encode(torch.nn.functional.avg_pool2d(x, 2)))
-    drawn = larger.priors["bank"].codes(torch.arange(4))
-    pictures, layout = larger.decode(drawn), smaller.decode(drawn)
-    assert pictures.shape == (4, 3, 128, 128)
-    apart = (torch.nn.functional.avg_pool2d(pictures, 2) - layout).abs().mean()
-    assert apart < 0.25 * (layout - layout.flip(0)).abs().mean()
+    drawn = larger.priors["bank"].codes(torch.arange(24))
+    pictures, layouts = larger.decode(drawn), smaller.decode(drawn)
+    assert pictures.shape == (24, 3, 128, 128)
+    reduced = torch.nn.functional.avg_pool2d(pictures, 2)
+    apart = torch.stack([(reduced - layout).abs().mean((1, 2, 3)) for layout in layouts])
+    assert (apart.argmin(dim=1) == torch.arange(24)).sum() > 16  # nearest of all to the drawing of the same code
 
 
 def test_a_model_put_together_by_hand_is_not_saved(model, tmp_path):
