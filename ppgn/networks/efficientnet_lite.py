@@ -252,7 +252,7 @@ def folded(name: str, tensors: Iterable[Tensor]) -> EfficientNetLite:
         raise ValueError("there are more tensors than layers")
     if not torch.stack([one.sum() for one in body.parameters()]).isfinite().all():
         raise ValueError("not all numbers are finite")
-    return body
+    return body.to(torch.get_default_device())  # where modules are built now; files are read on the CPU
 
 
 def fold_norms(body: nn.Module) -> None:
