@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ppgn import files
 from ppgn.errors import InputError
 from ppgn.priors.mixture import Mixture
+from train.data import Sizes
 from train.shares import Share, gathered
 from train.streams import Shards
 
@@ -78,7 +79,7 @@ class CodeCache:
     cannot be written.
     """
 
-    def __init__(self, encoder: nn.Module, images: Tensor | Shards, dim: int, folder: Path) -> None:
+    def __init__(self, encoder: nn.Module, images: Tensor | Sizes | Shards, dim: int, folder: Path) -> None:
         self.encoder, shape = encoder, (2 * len(images), dim)
         path = folder / f"codes-{digest(encoder, images)}.npy"
         try:
@@ -103,7 +104,7 @@ class CodeCache:
         return self.codes[places].to(x)
 
 
-def digest(encoder: nn.Module, images: Tensor | Shards, probes: int = 500) -> str:
+def digest(encoder: nn.Module, images: Tensor | Sizes | Shards, probes: int = 500) -> str:
     """A name for the codes of uint8 images (N, 3, S, S): of the encoder's weights, N, and `probes` of the images."""
     chosen = images[torch.linspace(0, len(images) - 1, min(probes, len(images))).long()]
     found = hashlib.sha256(str((encoder, tuple(images.shape))).encode())

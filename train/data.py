@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
+from ppgn.errors import InputError
 from ppgn.photographs import Photographs, square
 from train.shares import Share
 
@@ -67,7 +68,7 @@ class Stream(lightning.LightningDataModule):
         return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 
-def shuffled(images: Tensor, size: int, random: Draws, mirrored: bool = True) -> tuple[Tensor, Tensor]:
+def shuffled(images: Tensor | Sizes, size: int, random: Draws, mirrored: bool = True) -> tuple[Tensor, Tensor]:
     """`size` of the images (N, 3, H, W), half of them mirrored, if any, and places 2 · row + mirrored, (size,)."""
     rows = torch.from_numpy(random.integers(len(images), size)).to(images.device)
     turned = torch.from_numpy(random.random(size) < 0.5 * mirrored).to(images.device)
@@ -75,11 +76,55 @@ def shuffled(images: Tensor, size: int, random: Draws, mirrored: bool = True) ->
     return torch.where(turned[:, None, None, None], x.flip(-1), x), 2 * rows + turned
 
 
+class Sizes:
+    """Sets of images, uint8 (N, 3, S, S), as one: those of half the greatest size are enlarged, every pixel to four.
+
+    `GeneratorTraining` compares such images at the size that they have. Raises `InputError` for other sizes.
+    """
+
+    def __init__(self, sets: Sequence[Tensor]) -> None:
+        self.sets = list(sets)
+        sides = [images.shape[-1] for images in sets]
+        self.shape = sum(map(len, sets)), *sets[0].shape[1:2], max(sides), max(sides)
+        strange = [side for side in sides if side * 2 not in (max(sides), 2 * max(sides))]
+        if strange:
+            reason = f"the sets have images of {strange[0]} and {max(sides)} pixels"
+            raise InputError(f"{reason}; store them at one size, or some at half of the others'")
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets))
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        found = self.sets[0].new_empty(len(rows), *self.shape[1:])
+        start = 0
+        for images in self.sets:
+            here = (rows >= start) & (rows < start + len(images))
+            times = self.shape[-1] // images.shape[-1]
+            found[here] = images[rows[here] - start].repeat_interleave(times, 2).repeat_interleave(times, 3)
+            start += len(images)
+        return found
+
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Which of the images in `rows` (B,) have half the size, (B,)."""
+        half = [torch.full((len(images),), images.shape[-1] < self.shape[-1]) for images in self.sets]
+        return torch.cat(half).to(rows.device)[rows]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images lie."""
+        return self.sets[0].device
+
+    def to(self, device: torch.device) -> Sizes:
+        """The same on a device."""
+        return Sizes([images.to(device) for images in self.sets])
+
+
 class ArrayData(Stream):
-    """Sets stored as `NAME/{train,val}_images.npy`, uint8 (N, S, S, 3), joined and held in memory.
+    """Sets stored as `NAME/{train,val}_images.npy`, uint8 (N, S, S, 3), joined and held in memory (`Sizes`).
 
     `on_device` keeps them on the accelerator, so that no loader stands between the data and the networks. Batches are
-    `shuffled` images (B, 3, S, S) uint8 with their places (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
+    `shuffled` images (B, 3, S, S) uint8 with their places (B,), and, where there are two sizes, which of them have the
+    lesser, (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
     `InputError` naming a folder that is missing or holds something else.
     """
 
@@ -94,7 +139,8 @@ class ArrayData(Stream):
         limit: int | None = None,
         mirrored: bool = True,
     ) -> None:
-        super().__init__(lambda random: shuffled(self.train, batch_size, random, mirrored), seed)
+        super().__init__(self._shuffled, seed)
+        self.mirrored = mirrored
         self.folders, self.batch_size = [Path(root) / name for name in names], batch_size
         self.on_device, self.limit = on_device, limit
 
@@ -103,9 +149,14 @@ class ArrayData(Stream):
         return Photographs.find(self.folders, split, limit=self.limit)
 
     @cached_property
-    def train(self) -> Tensor:
-        """The training images, (N, 3, S, S) uint8, read once. Raises `InputError` unless they are of one size."""
-        return self.photographs("train").all()
+    def train(self) -> Tensor | Sizes:
+        """The training images, (N, 3, S, S) uint8, read once."""
+        sets = [Photographs.find(folder, "train", limit=self.limit).all() for folder in self.folders]
+        return torch.cat(sets) if len({images.shape[1:] for images in sets}) == 1 else Sizes(sets)
+
+    def _shuffled(self, random: Draws) -> tuple[Tensor, ...]:
+        x, places = shuffled(self.train, self.batch_size, random, self.mirrored)
+        return (x, places, self.train.coarse(places // 2)) if isinstance(self.train, Sizes) else (x, places)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless batches."""

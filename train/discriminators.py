@@ -38,11 +38,19 @@ class Discriminator(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} judges nothing: use a subclass")
 
-    def play(self, x: Tensor, features: Mapping[str, Tensor], h: Tensor) -> list[list[Tensor]]:
-        """What `forward` gives, the logits of each game by themselves."""
+    def play(
+        self, x: Tensor, features: Mapping[str, Tensor], h: Tensor, free: Tensor | None = None
+    ) -> list[list[Tensor]]:
+        """What `forward` gives, the logits of each game by themselves; in a second one of the rows `free` (B,) alone.
+
+        Where there are none of these, of all.
+        """
         logits = self(x, features, h)
         heads = len(logits) // self.games
-        return [logits[first : first + heads] for first in range(0, len(logits), heads)]
+        games = [logits[first : first + heads] for first in range(0, len(logits), heads)]
+        if free is None or not free.any():
+            return games
+        return [games[0], *([of[free] for of in game] for game in games[1:])]
 
 
 class DeePSiMDiscriminator(Discriminator):

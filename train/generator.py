@@ -56,6 +56,7 @@ class Pair:
     x_features: dict[str, Tensor]
     drawn_features: dict[str, Tensor]
     seen_features: dict[str, Tensor]
+    whole: tuple[Tensor | None, Tensor | None] = None, None  # the rows (B,) of x and drawn not `halved`; None: all
 
 
 class GeneratorTraining(Training):
@@ -197,12 +198,17 @@ class GeneratorTraining(Training):
 
     def _draw(self, batch: Tensor | Sequence[Tensor], *, mixed: bool = False) -> Pair:
         """Encode a uint8 batch and let G draw it; `mixed`, a share of the drawings is of other codes."""
-        images, places = (batch, None) if isinstance(batch, Tensor) else batch
+        images, *rest = [batch] if isinstance(batch, Tensor) else batch
+        places, coarse = (*rest, None, None)[:2]
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         codes = self.codes if mixed else None
         count = len(x) if codes is None else codes.photographs(len(x))
         share, window = Share.own(), random_window(x.shape[-1], *self.crop)
         change = self.augmentation.draw(len(x), x.device) if self.augmentation is not None else nn.Identity()
+
+        whole: tuple[Tensor | None, Tensor | None] = None, None
+        if coarse is not None:  # images of half the size are compared at that size
+            whole = ~coarse, ~coarse | (torch.arange(len(x), device=x.device) >= count)
 
         def compared(images: Tensor) -> dict[str, Tensor]:
             return self.comparator.features(change(images[window]), self.layers) if self.comparator else {}
@@ -212,6 +218,7 @@ class GeneratorTraining(Training):
                 h = self.model.encoder(x[:count])
             else:
                 h = self.known(x[:count], places[:count])
+            x = halved(x, whole[0])
             x_features = compared(x)
             given = h
             if codes is not None:
@@ -219,13 +226,13 @@ class GeneratorTraining(Training):
                 given = codes(h, len(x) - count, cast("Mixture | None", prior))
             if self.noise:
                 given = given + self.noise * share.like(torch.randn, given)
-        drawn = self.model.generator(given)
-        seen, drawn_features = drawn, compared(drawn)
-        seen_features = drawn_features
+        seen = self.model.generator(given)
+        drawn = halved(seen, whole[1])
+        drawn_features = seen_features = compared(drawn)
         if self.image_noise:
-            seen = drawn + self.image_noise * share.like(torch.randn, drawn)
-            seen_features = compared(seen)
-        return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features)
+            seen = seen + self.image_noise * share.like(torch.randn, seen)
+            seen_features = compared(halved(seen, whole[1]))
+        return Pair(x, h, drawn, seen, x_features, drawn_features, seen_features, whole)
 
     def _reencode(self, seen: Tensor) -> Tensor:
         """Drawings (B, 3, H, W) -> E(x̂), (B, *code_shape), with noise behind the inner layer."""
@@ -244,8 +251,8 @@ class GeneratorTraining(Training):
         if first:
             self.discriminator.calibrate(pair.x_features)
         drawn_features = {name: value.detach() for name, value in pair.drawn_features.items()}
-        real = self.discriminator.play(pair.x, pair.x_features, pair.h)
-        fake = self.discriminator.play(pair.drawn.detach(), drawn_features, pair.h)
+        real = self.discriminator.play(pair.x, pair.x_features, pair.h, pair.whole[0])
+        fake = self.discriminator.play(pair.drawn.detach(), drawn_features, pair.h, pair.whole[1])
         losses = [torch.stack(self.adversarial.discriminator(*game)) for game in zip(real, fake, strict=True)]
         on_real, on_fake = torch.stack(losses).sum(0)
         if self.balance is None or self.balance.train_discriminator:
@@ -265,7 +272,7 @@ class GeneratorTraining(Training):
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         if ramp > 0:
             self.discriminator.requires_grad_(False)
-            games = self.discriminator.play(pair.drawn, pair.drawn_features, pair.h)
+            games = self.discriminator.play(pair.drawn, pair.drawn_features, pair.h, pair.whole[1])
             losses["adversarial"] = torch.stack([self.adversarial.generator(game) for game in games]).sum()
             wanted = self._balanced(games, losses, pair) if self.balanced else losses["adversarial"]
             loss = loss + ramp * self.weights["adversarial"] * wanted
@@ -326,6 +333,14 @@ def export(trainer: Any, module: GeneratorTraining, *, folder: Path, name: str, 
     images.write(folder / "preview.png", picture)
     if isinstance(trainer.logger, TensorBoardLogger):
         trainer.logger.experiment.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
+
+
+def halved(images: Tensor, whole: Tensor | None) -> Tensor:
+    """Images (B, 3, S, S), averaged to S/2 and enlarged again but in the rows `whole` (B,); None: as they are."""
+    if whole is None:
+        return images
+    small = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
+    return torch.where(whole[:, None, None, None], images, small)
 
 
 def random_window(side: int, least: float, most: float = 1.0) -> tuple[Any, ...]:
