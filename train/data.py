@@ -122,9 +122,9 @@ class Sizes:
 class ArrayData(Stream):
     """Sets stored as `NAME/{train,val}_images.npy`, uint8 (N, S, S, 3), joined and held in memory (`Sizes`).
 
-    `on_device` keeps them on the accelerator, so that no loader stands between the data and the networks. Batches are
-    `shuffled` images (B, 3, S, S) uint8 with their places (B,), and, where there are two sizes, which of them have the
-    lesser, (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
+    Those larger than `size` are reduced to it. `on_device` keeps them on the accelerator, so that no loader stands
+    between the data and the networks. Batches are `shuffled` images (B, 3, S, S) uint8, their places (B,) and, where
+    there are two sizes, which of them have the lesser, (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
     `InputError` naming a folder that is missing or holds something else.
     """
 
@@ -138,11 +138,12 @@ class ArrayData(Stream):
         on_device: bool = False,
         limit: int | None = None,
         mirrored: bool = True,
+        size: int | None = None,
     ) -> None:
         super().__init__(self._shuffled, seed)
         self.mirrored = mirrored
         self.folders, self.batch_size = [Path(root) / name for name in names], batch_size
-        self.on_device, self.limit = on_device, limit
+        self.on_device, self.limit, self.size = on_device, limit, size
 
     def photographs(self, split: str) -> Photographs:
         """All photographs of a split."""
@@ -151,7 +152,12 @@ class ArrayData(Stream):
     @cached_property
     def train(self) -> Tensor | Sizes:
         """The training images, (N, 3, S, S) uint8, read once."""
-        sets = [Photographs.find(folder, "train", limit=self.limit).all() for folder in self.folders]
+        return self._read("train")
+
+    def _read(self, split: str) -> Tensor | Sizes:
+        sets = [Photographs.find(folder, split, limit=self.limit).all() for folder in self.folders]
+        if self.size is not None:
+            sets = [square(images, self.size) if images.shape[-1] > self.size else images for images in sets]
         return torch.cat(sets) if len({images.shape[1:] for images in sets}) == 1 else Sizes(sets)
 
     def _shuffled(self, random: Draws) -> tuple[Tensor, ...]:
@@ -167,7 +173,11 @@ class ArrayData(Stream):
     def spread(self, split: str, n: int | None = None) -> Tensor:
         """`n` images (all, if there are fewer) spread over all sets, the same every time, uint8 (n, 3, S, S)."""
         found = self.photographs(split)
-        return found.all() if n is None or n >= len(found) else found.spread(n, found[0].shape[-1])
+        count = min(n or len(found), len(found))
+        sides = {array.shape[1] for _, array in found.sets} or {found[0].shape[-1]}
+        if count == len(found) or len(sides) > 1:
+            return self._read(split)[torch.tensor(found.rows(count))]
+        return found.spread(count, min(self.size or max(sides), *sides))
 
 
 def squares(pictures: Sequence[Tensor], size: int) -> Tensor:

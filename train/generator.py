@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ppgn.contracts import Generator
 from ppgn.encoders.features import FeatureEncoder
 from ppgn.errors import InputError, check_known, unknown
 from ppgn.generators.resnet import ResNet
@@ -384,6 +385,10 @@ def run(cfg: DictConfig, options: Mapping[str, str] | None = None) -> GeneratorT
     config: Any = OmegaConf.to_container(cfg.model, resolve=True)
     model = PPGN.from_config(config) if cfg.weights is None else start_from(cfg.weights, config)
     data: ArrayData | FolderData | ShardData = build(cfg.data)
+    side = cast(Generator, model.generator).signal_shape[-1]
+    if isinstance(data, ArrayData) and data.train.shape[-1] != side:
+        reason = f"the largest images have {data.train.shape[-1]} pixels, the generator draws {side}"
+        raise InputError(f"data.names={list(cfg.data.names)}: {reason}; set data.size={side}")
     if cfg.weights is None and last_state(cfg) is None and model.encoder.dim is not None:
         assert isinstance(model.encoder, FeatureEncoder)
         spread = data.spread("train", cfg.fit_images)

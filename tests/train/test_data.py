@@ -83,9 +83,29 @@ def test_sets_are_joined_and_spread(root: Path) -> None:
 def test_sets_that_do_not_fit_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"no folder .*nowhere"):
         ArrayData(str(root), ["nowhere"]).spread("train")
-    np.save(root / "b" / "train_images.npy", np.zeros((2, 4, 4, 3), np.uint8))
-    with pytest.raises(InputError, match="several sizes"):
+    np.save(root / "b" / "train_images.npy", np.zeros((2, 3, 3, 3), np.uint8))
+    with pytest.raises(InputError, match="images of 3 and 8 pixels; store them at one size, or some at half"):
         ArrayData(str(root), ["a", "b"]).spread("train")
+
+
+def test_images_of_half_the_size_are_enlarged_and_said_to_be_coarse(root: Path) -> None:
+    small = np.random.default_rng(0).integers(0, 255, (5, 4, 4, 3), dtype=np.uint8)
+    np.save(root / "b" / "train_images.npy", small)
+    data = ArrayData(str(root), ["a", "b"], batch_size=40, seed=2)
+    x, places, coarse = next(iter(data.train_dataloader()))
+    assert x.shape == (40, 3, 8, 8)
+    assert torch.equal(coarse, places // 2 >= 6)
+    assert 0 < int(coarse.sum()) < 40
+    for row, place in zip(x, places.tolist(), strict=True):
+        if place // 2 < 6:
+            assert row.unique().tolist() == [place // 2]
+        else:
+            stored = torch.from_numpy(small[place // 2 - 6]).permute(2, 0, 1)
+            stored = stored.flip(-1) if place % 2 else stored
+            assert torch.equal(row[:, ::2, ::2], stored)
+            assert torch.equal(torch.nn.functional.avg_pool2d(row.float(), 2), stored.float())
+    assert torch.equal(data.spread("train")[6:, :, 1::2, 1::2], torch.from_numpy(small).permute(0, 3, 1, 2))
+    assert data.spread("train", 3)[:, 0, 0, 0].tolist() == [0, 5, int(small[4, 0, 0, 0])]
 
 
 def test_folders_of_pictures(tmp_path: Path) -> None:

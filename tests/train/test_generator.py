@@ -89,6 +89,34 @@ def test_training_changes_both_networks_and_exports_what_it_shows(data, tmp_path
     assert torch.allclose(exported.decode(exported.encode(x)), averaged.decode(averaged.encode(x)), atol=0.01)
 
 
+def test_images_of_half_the_size_are_compared_at_that_size(data, tmp_path):
+    (data / "half").mkdir()
+    for split in ("train", "val"):
+        np.save(data / "half" / f"{split}_images.npy", np.full((40, 4, 4, 3), 90, np.uint8))
+    words = ["data.names=[tiny,half]", "steps=2", "training.start=0", "training.ramp=1", "data.batch_size=16"]
+    module = train(config(data, tmp_path / "run", *words, "codes=null"))
+    x, places, coarse = next(iter(module.trainer.datamodule.train_dataloader()))
+    torch.manual_seed(0)
+    pair = module._draw([x, places, coarse], mixed=True)
+    torch.manual_seed(0)
+    plain = module._draw([x, places], mixed=True)
+    count = len(pair.h)
+    assert torch.equal(pair.seen, plain.drawn)
+    shrunk = torch.nn.functional.interpolate(
+        torch.nn.functional.avg_pool2d(plain.drawn, 2), scale_factor=2.0, mode="bilinear"
+    )
+    for row in range(16):
+        expected = shrunk if row < count and coarse[row] else plain.drawn
+        assert torch.equal(pair.drawn[row], expected[row])
+    assert torch.equal(pair.x[~coarse], plain.x[~coarse])
+    assert not torch.equal(pair.drawn, plain.drawn)
+    real = module.discriminator.play(pair.x, pair.x_features, pair.h, pair.whole[0])
+    assert {len(logits) for logits in real[0]} == {count}
+    assert {len(logits) for logits in real[1]} == {int((~coarse).sum())}
+    none = module.discriminator.play(pair.x, pair.x_features, pair.h, torch.zeros(16, dtype=torch.bool))
+    assert {len(logits) for logits in none[1]} == {16}
+
+
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, tmp_path):
     start = ["training.start=1", "training.ramp=2", "training.noise=0.1"]
     whole = train(config(data, tmp_path / "whole", "steps=5", *start))
