@@ -59,7 +59,8 @@ def build(config: DictConfig, **more: Any) -> Any:
 
 def prepare(config: DictConfig) -> None:
     """Seed everything, in silence. Raises `InputError` for counts that cannot be, and where an extra is missing."""
-    for key, least in (("seed", 0), ("steps", 0), ("export_every", 1), ("training.log_every", 1)):
+    positive = ("export_every", "training.log_every", "data.size", "data.batch_size", "data.limit")
+    for key, least in (("seed", 0), ("steps", 0), *((key, 1) for key in positive)):
         if (count := OmegaConf.select(config, key)) is not None:
             arguments.whole(key, count, least)
     if "TensorBoard" in str(OmegaConf.select(config, "trainer.logger._target_")):

@@ -77,19 +77,22 @@ def shuffled(images: Tensor | Sizes, size: int, random: Draws, mirrored: bool = 
 
 
 class Sizes:
-    """Sets of images, uint8 (N, 3, S, S), as one: those of half the greatest size are enlarged, every pixel to four.
+    """Sets of images, uint8 (N, C, S, S), as one of side `size`: those of half of it are enlarged, each pixel to four.
 
-    `GeneratorTraining` compares such images at the size that they have. Raises `InputError` for other sizes.
+    `GeneratorTraining` compares such images at the size that they have. Raises `InputError` for other sizes, and where
+    no set has the whole one.
     """
 
-    def __init__(self, sets: Sequence[Tensor]) -> None:
-        self.sets = list(sets)
+    def __init__(self, sets: Sequence[Tensor], size: int) -> None:
+        self.sets, self.shape = list(sets), (sum(map(len, sets)), sets[0].shape[1], size, size)
         sides = [images.shape[-1] for images in sets]
-        self.shape = sum(map(len, sets)), *sets[0].shape[1:2], max(sides), max(sides)
-        strange = [side for side in sides if side * 2 not in (max(sides), 2 * max(sides))]
+        self._halves = torch.cat([torch.full((len(images),), images.shape[-1] < size) for images in sets])
+        strange = [side for side in sides if side not in (size, size / 2)]
         if strange:
-            reason = f"the sets have images of {strange[0]} and {max(sides)} pixels"
-            raise InputError(f"{reason}; store them at one size, or some at half of the others'")
+            reason = f"a set has images of {strange[0]} pixels"
+            raise InputError(f"data.size={size}: {reason}; leave it out, or set data.size={min(sides)}")
+        if size not in sides:
+            raise InputError(f"data.size={size}: no set has images as large; set data.size={max(sides)}")
 
     def __len__(self) -> int:
         return sum(map(len, self.sets))
@@ -106,8 +109,7 @@ class Sizes:
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Which of the images in `rows` (B,) have half the size, (B,)."""
-        half = [torch.full((len(images),), images.shape[-1] < self.shape[-1]) for images in self.sets]
-        return torch.cat(half).to(rows.device)[rows]
+        return self._halves[rows.cpu()].to(rows.device)
 
     @property
     def device(self) -> torch.device:
@@ -116,16 +118,16 @@ class Sizes:
 
     def to(self, device: torch.device) -> Sizes:
         """The same on a device."""
-        return Sizes([images.to(device) for images in self.sets])
+        return Sizes([images.to(device) for images in self.sets], self.shape[-1])
 
 
 class ArrayData(Stream):
     """Sets stored as `NAME/{train,val}_images.npy`, uint8 (N, S, S, 3), joined and held in memory (`Sizes`).
 
-    Those larger than `size` are reduced to it. `on_device` keeps them on the accelerator, so that no loader stands
-    between the data and the networks. Batches are `shuffled` images (B, 3, S, S) uint8, their places (B,) and, where
-    there are two sizes, which of them have the lesser, (B,); of grey sets (N, S, S, 1) they are (B, 1, S, S). Raises
-    `InputError` naming a folder that is missing or holds something else.
+    Those larger than `size`, which sets of several sizes need, are reduced to it. `on_device` keeps them on the
+    accelerator, so that no loader stands between the data and the networks. Batches are `shuffled` images (B, 3, S, S)
+    uint8, their places (B,) and, where some have half the size, which of them, (B,); of grey sets (N, S, S, 1) they are
+    (B, 1, S, S). Raises `InputError` naming a folder that is missing or holds something else.
     """
 
     def __init__(
@@ -155,10 +157,17 @@ class ArrayData(Stream):
         return self._read("train")
 
     def _read(self, split: str) -> Tensor | Sizes:
+        found = self.photographs(split)
+        sides = sorted({array.shape[1] for _, array in found.sets})
+        if self.size is None and len(sides) > 1:
+            reason = f"the sets have images of {' and '.join(map(str, sides))} pixels"
+            raise InputError(f"{reason}; set data.size={sides[0]}, or store them at one size")
+        if self.size is None or sides == [self.size]:
+            return found.all()
         sets = [Photographs.find(folder, split, limit=self.limit).all() for folder in self.folders]
-        if self.size is not None:
-            sets = [square(images, self.size) if images.shape[-1] > self.size else images for images in sets]
-        return torch.cat(sets) if len({images.shape[1:] for images in sets}) == 1 else Sizes(sets)
+        sets = [square(images, self.size) if images.shape[-1] > self.size else images for images in sets]
+        whole = all(images.shape[-1] == self.size for images in sets)
+        return torch.cat(sets) if whole else Sizes(sets, self.size)
 
     def _shuffled(self, random: Draws) -> tuple[Tensor, ...]:
         x, places = shuffled(self.train, self.batch_size, random, self.mirrored)
@@ -173,11 +182,12 @@ class ArrayData(Stream):
     def spread(self, split: str, n: int | None = None) -> Tensor:
         """`n` images (all, if there are fewer) spread over all sets, the same every time, uint8 (n, 3, S, S)."""
         found = self.photographs(split)
-        count = min(n or len(found), len(found))
-        sides = {array.shape[1] for _, array in found.sets} or {found[0].shape[-1]}
-        if count == len(found) or len(sides) > 1:
-            return self._read(split)[torch.tensor(found.rows(count))]
-        return found.spread(count, min(self.size or max(sides), *sides))
+        if n is None or n >= len(found):
+            images = self._read(split)
+            return images if isinstance(images, Tensor) else images[torch.arange(len(found))]
+        if self.size is not None and any(array.shape[1] < self.size for _, array in found.sets):
+            return self._read(split)[torch.tensor(found.rows(n))]
+        return found.spread(n, self.size or found[0].shape[-1])
 
 
 def squares(pictures: Sequence[Tensor], size: int) -> Tensor:

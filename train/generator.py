@@ -72,7 +72,8 @@ class GeneratorTraining(Training):
 
     Several processes take the steps that one would take with all of their batches, up to rounding: they draw the random
     numbers of the whole batch and use those of their rows, and what is a whole batch's (variances, the strength of
-    gradients) is of all. Dropout alone, in the published discriminator, is of each process's own.
+    gradients) is of all. Of each process's own are dropout, in the published discriminator, and, where images have two
+    sizes, the mean over those of full size in the game without codes.
     """
 
     left_out = ("model.priors",)

@@ -84,14 +84,30 @@ def test_sets_that_do_not_fit_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"no folder .*nowhere"):
         ArrayData(str(root), ["nowhere"]).spread("train")
     np.save(root / "b" / "train_images.npy", np.zeros((2, 3, 3, 3), np.uint8))
-    with pytest.raises(InputError, match="images of 3 and 8 pixels; store them at one size, or some at half"):
+    with pytest.raises(InputError, match=r"images of 3 and 8 pixels; set data\.size=3, or store them at one size"):
         ArrayData(str(root), ["a", "b"]).spread("train")
+    with pytest.raises(
+        InputError, match=r"data\.size=8: a set has images of 3 pixels; leave it out, or set data\.size=3"
+    ):
+        ArrayData(str(root), ["a", "b"], size=8).spread("train")
+    with pytest.raises(InputError, match=r"data\.size=16: no set has images as large; set data\.size=8"):
+        _ = ArrayData(str(root), ["a"], size=16).train
+
+
+def test_larger_images_are_reduced(root: Path) -> None:
+    np.save(root / "b" / "train_images.npy", np.full((2, 4, 4, 3), 7, np.uint8))
+    data = ArrayData(str(root), ["a", "b"], size=4)
+    assert data.train.shape == (8, 3, 4, 4)
+    assert data.train[:, 1, 2, 3].tolist() == [*range(6), 7, 7]
+    assert torch.equal(data.spread("train"), data.train)
+    assert torch.equal(data.spread("train", 3), data.train[[0, 3, 7]])
+    assert data.spread("val", 2).shape == (2, 3, 4, 4)
 
 
 def test_images_of_half_the_size_are_enlarged_and_said_to_be_coarse(root: Path) -> None:
     small = np.random.default_rng(0).integers(0, 255, (5, 4, 4, 3), dtype=np.uint8)
     np.save(root / "b" / "train_images.npy", small)
-    data = ArrayData(str(root), ["a", "b"], batch_size=40, seed=2)
+    data = ArrayData(str(root), ["a", "b"], batch_size=40, seed=2, size=8)
     x, places, coarse = next(iter(data.train_dataloader()))
     assert x.shape == (40, 3, 8, 8)
     assert torch.equal(coarse, places // 2 >= 6)

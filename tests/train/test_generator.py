@@ -93,7 +93,14 @@ def test_images_of_half_the_size_are_compared_at_that_size(data, tmp_path):
     (data / "half").mkdir()
     for split in ("train", "val"):
         np.save(data / "half" / f"{split}_images.npy", np.full((40, 4, 4, 3), 90, np.uint8))
-    words = ["data.names=[tiny,half]", "steps=2", "training.start=0", "training.ramp=1", "data.batch_size=16"]
+    words = [
+        "data.names=[tiny,half]",
+        "data.size=8",
+        "steps=2",
+        "training.start=0",
+        "training.ramp=1",
+        "data.batch_size=16",
+    ]
     module = train(config(data, tmp_path / "run", *words, "codes=null"))
     x, places, coarse = next(iter(module.trainer.datamodule.train_dataloader()))
     torch.manual_seed(0)
@@ -441,7 +448,11 @@ def test_experiments_run_at_tiny_size(data, tmp_path, name):
     node = {"_target_": "ppgn.priors.mixture.Mixture", "code_shape": [6], "components": 2, "sigma": 0.5}
     model.with_prior("mixture", Mixture((6,), 2, 0.5), node).save(tmp_path / "model.safetensors")
     words = [f"experiment={name}", "training.start=0", "training.alone=1", "training.comparator.size=32", "steps=3"]
-    words += ["compile=false", *([] if name == "natural64_gpu" else [f"weights={tmp_path / 'model.safetensors'}"])]
+    words += [
+        "compile=false",
+        "data.size=8",
+        *([] if name == "natural64_gpu" else [f"weights={tmp_path / 'model.safetensors'}"]),
+    ]
     words += [] if name != "natural64_joint" else ["training.inner_layer=blocks.1", "training.learning=null"]
     module = train(config(data, tmp_path / "run", *words))
     assert {"d_real", "adversarial", "code", "balance_1", "pixel_balance_1"} <= set(module.trainer.logged_metrics)
@@ -458,7 +469,7 @@ def test_a_generator_grows_and_only_what_shall_learn_does(data, tmp_path, name):
         )
     words = [f"experiment={name}", "generator.widths=[8,8,8]", "generator.depths=[0,1,0]", f"weights={given}"]
     words += ["training.learning=[blocks.1,blocks.2]", "training.alone=1", "training.comparator.size=32", "steps=3"]
-    words += ["training.codes.mixture=0", "encoder.pixels=8", "compile=false", "codes=null"]
+    words += ["training.codes.mixture=0", "encoder.pixels=8", "compile=false", "codes=null", "data.size=16"]
     module = train(config(data, tmp_path / "run", *words))
     before, after = ppgn.model.load(given).generator.state_dict(), module.model.generator.state_dict()
     assert module.model.generator.signal_shape == (3, 16, 16)
@@ -498,6 +509,15 @@ class FlatDiscriminator(Discriminator):
     ("override", "expected"),
     [
         ("data.names=[nowhere]", "no folder"),
+        ("data.size=0", "data.size=0 cannot be used; expected a whole number from 1 on"),
+        ("data.size=-3", "data.size=-3 cannot be used; expected a whole number from 1 on"),
+        ("data.batch_size=0", "data.batch_size=0 cannot be used; expected a whole number from 1 on"),
+        ("data.limit=0", "data.limit=0 cannot be used; expected a whole number from 1 on"),
+        (
+            "generator.widths=[8,8,8] generator.depths=[0,0,0]",
+            "have 8 pixels, the generator draws 16; set data.size=16",
+        ),
+        ("data.size=4", "have 4 pixels, the generator draws 8; set data.size=8"),
         ("+training.weights.perceptual=1", "unknown loss 'perceptual'"),
         ("training.crop=0.9 training.crop_most=0.5", "expected 0 < crop <= crop_most <= 1"),
         ("training.inner_noise=0.1 training.weights.code=0", "inner_noise=0.1 is for the code loss; set weights.code"),
