@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import signal
 import sys
+import threading
 import time
 import warnings
 import zipfile
@@ -124,11 +127,12 @@ def fit(
 ) -> None:
     """Train to `steps` or for `minutes`, from `last_state` on; `out` gets config.yaml and a state to resume.
 
-    `export` is called with trainer and module every `export_every` steps, as `Periodic` does.
+    `export` is called with trainer and module every `export_every` steps, as `Periodic` does. Where the keyboard
+    ended training, raises `KeyboardInterrupt` that says what is kept.
     """
     folder, progress = Path(config.out).expanduser(), config.trainer.enable_progress_bar
     course = Course(folder / "last.ckpt", config.steps, config.minutes, config.save_minutes, progress=progress)
-    callbacks = [Periodic(config.export_every, export), course]
+    callbacks = [course, Periodic(config.export_every, export)]  # saved before pictures are drawn
     more = {"callbacks": callbacks, "default_root_dir": str(folder), "enable_progress_bar": False}
     if str(config.trainer.devices) != "1" or config.trainer.num_nodes != 1:
         more["strategy"] = module.together if config.trainer.strategy in ("auto", "ddp") else config.trainer.strategy
@@ -136,7 +140,17 @@ def fit(
     paths.write(folder / "config.yaml", OmegaConf.to_yaml(config))
     if last_state(config) is None:
         (folder / "last.ckpt").unlink(missing_ok=True)  # of a training that this one replaces
-    trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)
+    except SystemExit as error:  # what Lightning makes of an interruption that does not wait
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+    if course.interrupted:
+        kept = f"step {int(module.steps_done)} is finished and saved; the same command goes on from there"
+        raise KeyboardInterrupt(*([kept] if trainer.is_global_zero else []))
 
 
 class Training(lightning.LightningModule):
@@ -262,9 +276,13 @@ class Course(lightning.Callback):
     Writes all that a resumption needs to `path` every `save_minutes` minutes, whole or not at all, and at the end:
     Lightning's own checkpoint callback does not count minutes where the module optimises by hand. With `progress`, a
     bar on stderr shows the steps done and what was logged last; Lightning's own counts epochs.
+
+    An interruption from the keyboard ends training after the step at hand, as if that were the last; a second one ends
+    it at once.
     """
 
     bar: tqdm[NoReturn] | None = None
+    interrupted = False
 
     def __init__(self, path: Path, steps: int, minutes: float | None, save_minutes: float, *, progress: bool) -> None:
         self.path, self.steps, self.progress = path, steps, progress
@@ -273,6 +291,8 @@ class Course(lightning.Callback):
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Start the clocks; a finished training that is started again takes no further step."""
         self.started = self.saved = time.monotonic()
+        if threading.current_thread() is threading.main_thread():  # no other may choose what a signal does
+            signal.signal(signal.SIGINT, self._interrupt)
         self._stop(trainer, module)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -302,4 +322,11 @@ class Course(lightning.Callback):
     def _stop(self, trainer: lightning.Trainer, module: Any) -> None:
         late = self.minutes is not None and time.monotonic() - self.started >= 60 * self.minutes
         done = int(module.steps_done) >= self.steps
-        trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(late or done)
+        self.interrupted = trainer.strategy.broadcast(self.interrupted)
+        trainer.should_stop = trainer.should_stop or self.interrupted or trainer.strategy.broadcast(late or done)
+
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if first():  # not by print, which may be what is interrupted
+            os.write(2, b"\nppgn: ends after this step, which is saved; Ctrl-C once more ends at once\n")

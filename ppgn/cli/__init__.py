@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     except MemoryError as error:
         return _refuse(f"too little memory ({error}); ask for less at a time")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:  # long runs say what of them is kept
+        if error.args:
+            print(f"ppgn: interrupted; {error}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output, as head does, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -95,12 +95,7 @@ def _inpaint(asked: Asked) -> int:
 
 
 def _sample(asked: Asked) -> int:
-    try:
-        run = asked.call(folder(asked.given, asked.settings), command=shlex.join(["ppgn", "sample", *asked.words]))
-    except KeyboardInterrupt as error:
-        if error.args:
-            print(f"ppgn: interrupted; {error}", file=sys.stderr)
-        raise
+    run = asked.call(folder(asked.given, asked.settings), command=shlex.join(["ppgn", "sample", *asked.words]))
     print(run.summary())
     if len(run.failed) < len(run.walked) or not run.walked:
         return 0

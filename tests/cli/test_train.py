@@ -36,3 +36,12 @@ def test_another_module_of_that_name_is_not_taken(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "train", other)
     train._import()
     assert list(sys.modules["train"].__path__) == [str(paths.train())]
+
+
+def test_an_interruption_says_what_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*_: object) -> None:
+        raise KeyboardInterrupt("step 3 is finished")
+
+    monkeypatch.setattr("train.generator.run", run)
+    assert main(["train", "generator", "data.root=nowhere"]) == 130
+    assert capsys.readouterr().err == "ppgn: interrupted; step 3 is finished\n"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
 import warnings
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -77,3 +80,57 @@ def test_a_missing_extra_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match=r"pip install 'ppgn\[train\]'"):
         command.prepare(OmegaConf.create({"seed": 0, "trainer": {"logger": logger}}))
     command.prepare(OmegaConf.create({"seed": 0, "trainer": {"logger": None}}))
+
+
+class Walk(command.Training):
+    """One number that learns, which interrupts itself at the end of the steps `at`."""
+
+    def __init__(self, at: tuple[int, ...], *, times: int = 1) -> None:
+        super().__init__()
+        self.number, self.at, self.times = torch.nn.Parameter(torch.zeros(())), at, times
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.steps_done += 1
+        for _ in range(self.times if int(self.steps_done) in self.at else 0):
+            signal.raise_signal(signal.SIGINT)
+        return (self.number - 1) ** 2
+
+
+def walked(out: Path, module: Walk, exported: list[int], steps: int = 9) -> None:
+    trainer = {"_target_": "lightning.Trainer", "accelerator": "cpu", "logger": False, "devices": 1, "num_nodes": 1}
+    trainer |= {"max_epochs": -1, "enable_checkpointing": False, "enable_model_summary": False, "barebones": False}
+    trainer |= {"enable_progress_bar": False, "strategy": "auto"}
+    given = {"out": str(out), "steps": steps, "minutes": None, "save_minutes": 60, "export_every": 100, "resume": True}
+    data = lightning.LightningDataModule.from_datasets(torch.utils.data.TensorDataset(torch.zeros(4, 1)))
+    command.fit(
+        OmegaConf.create({**given, "trainer": trainer}),
+        module,
+        data,
+        lambda trainer, module: exported.append(int(module.steps_done)),
+    )
+
+
+def test_an_interruption_ends_after_its_step_which_is_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    handler, exported = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt, match="step 3 is finished and saved"):
+        walked(tmp_path, Walk(at=(3,)), exported)
+    assert exported == [3]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert "Ctrl-C once more ends at once" in capfd.readouterr().err
+    walked(tmp_path, resumed := Walk(at=()), exported)
+    assert exported == [3, 9]
+    walked(tmp_path / "whole", whole := Walk(at=()), exported)
+    assert torch.equal(resumed.number, whole.number)
+
+
+def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
+    handler, exported = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt) as ended:
+        walked(tmp_path, Walk(at=(3,), times=2), exported)
+    assert not ended.value.args
+    assert exported == []
+    assert not (tmp_path / "last.ckpt").exists()
+    assert signal.getsignal(signal.SIGINT) is handler
