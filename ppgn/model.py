@@ -29,6 +29,7 @@ FORMAT = files.MODEL
 BUILT_IN = ("gaussian", "joint")  # priors that need no training
 # Whoever says nothing gets the first there is.
 SUITED = ("diffusion", "unet", "image_unet", "mixture", "stationary", "gaussian")
+KERNELS = ("anchored", "annealed")  # the samplers that whoever names none may get
 
 
 class UntrainedError(InputError):
@@ -109,10 +110,12 @@ class PPGN(nn.Module):
     ) -> PPGN:
         """Build a model with fresh weights from `{"generator": …, "encoder": …, "priors": {NAME: …}}`.
 
-        Each part is a mapping with `_target_`; encoder and priors may be left out. `trust` is that of
-        `ppgn.building.build`: None for what you wrote, a sequence for what a file says. Raises `InputError` for what
+        Each part is a mapping with `_target_`; encoder and priors may be left out. `{"samplers": {"anchored": {"steps":
+        25}}}` beside them are settings that suit this generator better than a sampler's own (`suited`). `trust` is that
+        of `ppgn.building.build`: None for what you wrote, a sequence for what a file says. Raises `InputError` for what
         cannot be built.
         """
+        _check_samplers(config.get("samplers") or {})
         parts = {name: building.build(config.get(name), trust=trust) for name in ("generator", "encoder")}
         for name, part in parts.items():
             if not isinstance(part, nn.Module) and (name == "generator" or part is not None):
@@ -190,15 +193,21 @@ class PPGN(nn.Module):
             raise InputError(f"prior '{called}' is none: expected residual(h, x) -> R(h) − h; see ppgn.contracts.Prior")
         return cast(Prior, self._fitting(called, cast(nn.Module, prior)))
 
-    def suited(self, sampler: Any = None, prior: Any = None, conditions: Iterable[Condition] = ()) -> Any:
+    def suited(
+        self, sampler: Any = None, prior: Any = None, conditions: Iterable[Condition] = (), *, own: bool = True
+    ) -> Any:
         """The sampler itself; where none is named (`named`) "anchored", or "annealed" if that suits better.
 
-        It does where the prior has no anchors, and for conditions one of which is `rare`. Raises `InputError` as
-        `named` and `choose_prior` do.
+        It does where the prior has no anchors, and for conditions one of which is `rare`. own: with the settings that
+        the model's configuration has for it, below those given. Raises `InputError` as `named` and `choose_prior` do.
         """
         anchoring = isinstance(self.choose_prior(prior, Anchored()), AnchoringPrior)
         rare = any(getattr(condition, "rare", False) for condition in conditions)
-        return named(sampler, "anchored" if anchoring and not rare else "annealed")
+        name = "anchored" if anchoring and not rare else "annealed"
+        brought = (self.config or {}).get("samplers", {}).get(name, {}) if own else {}
+        if brought and (sampler is None or (isinstance(sampler, Mapping) and "_target_" not in sampler)):
+            sampler = {**brought, **(sampler or {})}
+        return named(sampler, name)
 
     def _lack(self, prior: str) -> InputError:
         """What to say of the name of a prior that is not here."""
@@ -311,6 +320,15 @@ def named(sampler: Any, name: str) -> Any:
             advice = f"what suits is {name}; name another by sampler=NAME"
             raise unknown("key", f"sampler.{key}", [f"sampler.{own}" for own in known], advice)
     return {**node, **sampler}
+
+
+def _check_samplers(given: Any) -> None:
+    """Raise `InputError` but for `{NAME: {KEY: VALUE}}`: plain values for samplers that `suited` may choose."""
+    for name, own in given.items() if isinstance(given, Mapping) else [(None, given)]:
+        plain = isinstance(own, Mapping) and all(isinstance(value, int | float | str) for value in own.values())
+        if name not in KERNELS or not plain or "_target_" in own:
+            raise InputError(f"model: samplers={given} cannot be used; expected as {{anchored: {{steps: 25}}}}")
+        building.build(named(own, name))  # refuses what cannot be
 
 
 def _self_contained(config: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A model in one file: saved, rebuilt without Hydra, sampled; nothing foreign is ever built."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -501,6 +503,37 @@ def test_the_sampler_that_suits_is_anchored_where_photographs_are_likely_to_show
     assert anchoring.suited(prior="gaussian") == "annealed"
     assert anchoring.suited(conditions=[common, common]) == "anchored"
     assert anchoring.suited(conditions=[common, rare]) == "annealed"
+
+
+def test_a_model_may_bring_the_settings_that_suit_its_generator(tmp_path: Path) -> None:
+    config = {"generator": {"_target_": "tests.tiny.TinyGenerator"}, "samplers": {"annealed": {"steps": 7}}}
+    kernel = {"_target_": "ppgn.samplers.annealed.Annealed"}
+    model = PPGN.from_config(config)
+    assert model.suited() == {**kernel, "steps": 7}
+    assert model.suited({"epsilon2": 3.0}) == {**kernel, "steps": 7, "epsilon2": 3.0}
+    assert model.suited({"steps": 9}) == {**kernel, "steps": 9}
+    assert model.suited(own=False) == "annealed"
+    assert model.suited("annealed") == "annealed"
+    assert model.suited({**kernel, "epsilon2": 3.0}) == {**kernel, "epsilon2": 3.0}
+    model.save(tmp_path / "mine.safetensors")
+    assert load(tmp_path / "mine.safetensors", trust="tests.tiny").suited() == {**kernel, "steps": 7}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [1],
+        {"annealed": 3},
+        {"ppgn": {"steps": 7}},
+        {"annealed": {"stepz": 7}},
+        {"annealed": {"steps": -7}},
+        {"annealed": {"_target_": "tests.tiny.TinyGenerator"}},
+        {"annealed": {"grid": {"_target_": "tests.tiny.TinyGenerator"}}},
+    ],
+)
+def test_settings_that_a_model_cannot_bring_are_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"sampler|^steps is -7"):
+        PPGN.from_config({"generator": {"_target_": "tests.tiny.TinyGenerator"}, "samplers": wrong})
 
 
 def test_a_sampler_that_is_named_is_taken_as_it_is_and_settings_alone_are_those_of_the_one_that_suits() -> None:

@@ -362,7 +362,8 @@ def start_from(name: str, config: Mapping[str, Any]) -> PPGN:
     `InputError` where it is of another architecture.
     """
     given = load(name)
-    model = PPGN.from_config({**config, **{key: v for key, v in (given.config or {}).items() if key == "priors"}})
+    kept = {key: value for key, value in (given.config or {}).items() if key in ("priors", "samplers")}
+    model = PPGN.from_config({**config, **kept})
     own, old = model.generator, given.generator
     if isinstance(own, ResNet) and isinstance(old, ResNet) and len(own.blocks) > len(old.blocks):
         own.grow_from(old)

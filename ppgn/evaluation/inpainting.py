@@ -68,7 +68,7 @@ def inpainting(
     task = Task(model=model, data=data, n=n, condition=condition, seeds=seeds, sampler=sampler, **options)
     table = task.begin("inpainting", judge=judge, context=context, holes=holes, systems=systems)
     drawer = task.load(encoder=True)
-    task = replace(task, sampler=drawer.suited(sampler, task.prior))
+    task = replace(task, sampler=drawer.suited(sampler, task.prior, own=False))
     table.about["settings"]["sampler"] = plain(task.sampler)
     ways = [settings(task, asked, context or {}) for asked in (False, True)]
     step = max(2, min(1 + OTHERS, len(task.photographs) // n))

@@ -102,7 +102,7 @@ def inpaint(
     for photo, place in zip(taken, holes, strict=True):
         Problem.of(photo.pixels, place, (1, 1))  # refuses what cannot be
     made = words.conditions(condition, [wanted], device=where, dtype=torch.float32)[0] if asked else None
-    sampler = net.suited(sampler, prior)
+    sampler = net.suited(sampler, prior, own=False)
     settings = Settings.of(sampler, **options)
     resolution, chosen = size_of(net), net.choose_prior(prior, settings.sampler)
     config = as_config(given, net, settings.sampler, chosen, sampler, condition)
