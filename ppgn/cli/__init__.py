@@ -14,6 +14,7 @@ from ppgn import progress
 from ppgn.cli import help
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
+from ppgn.numerics import memory
 
 MEANT = {  # what people type for commands that have another name
     **dict.fromkeys(("generate", "draw", "create", "make", "run"), "to draw: ppgn sample target=NAME"),
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others; torch reads it
+    memory.keep()
     try:
         status = _run(words)
         sys.stdout.flush()

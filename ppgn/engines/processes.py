@@ -17,6 +17,7 @@ import torch
 
 from ppgn.engines.contract import Batch, LostError, Tell, Walk
 from ppgn.errors import InputError
+from ppgn.numerics import memory
 from ppgn.progress import LOOK, Seen
 from ppgn.shards import Part
 
@@ -156,6 +157,7 @@ def _work(pipe: Connection, device: str, threads: int) -> None:
         pipe.send_bytes(pickle.dumps(said))
 
     torch.set_num_threads(threads)
+    memory.keep()
     with suppress(EOFError, OSError):
         try:
             walk: Walk = pickle.loads(pipe.recv_bytes())(device)
