@@ -19,8 +19,7 @@ def models(words: Sequence[str]) -> int:
     shipped = []
     for name, path in files.shipped(files.MODEL).items():
         head = files.head(path, files.MODEL)
-        shapes = head.get("shapes", {"code": "?", "signal": "?"})  # which files of earlier versions do not tell
-        code, image = ("x".join(map(str, shapes[part])) for part in ("code", "signal"))
+        code, image = ("x".join(map(str, head["shapes"][part])) for part in ("code", "signal"))
         shipped.append((name, code, image, f"{path.stat().st_size / 1e6:.1f} MB", head["card"].get("description", "")))
     asked = [(name, help.first(f"condition/{name}")) for name in paths.options("condition")]
     print(help.table([("MODEL", "CODE", "IMAGE", "SIZE", "DESCRIPTION"), *shipped]), end="\n\n")
