@@ -468,6 +468,11 @@ def test_unknown_names_are_answered_with_near_ones(model):
         model.sample(Brightness(0.5), [0], prior="gausian")
 
 
+def test_natural128_looks_at_four_views_a_step():
+    assert load("natural128").suited()["views"] == 4
+    assert load("natural64").suited() == "anchored"
+
+
 def test_natural128_draws_what_natural64_does_from_the_same_codes():
     smaller, larger = load("natural64"), load("natural128")
     x = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
