@@ -47,14 +47,14 @@ def head() -> Iterator[str]:
 def test_nothing_is_lost_where_a_worker_is_killed(tiny: Path, tmp_path: Path) -> None:
     steps, out = "steps=200", tmp_path / "many"
     run = start(tiny, steps, "cluster=local", "workers=2", f"out={out}")
-    assert main(words(tiny, steps, f"out={tmp_path / 'one'}")) == 0
     assert wait(lambda: list(out.glob("chains-*")), 200)
-    time.sleep(random.random())
+    time.sleep(0.3 * random.random())
     os.kill(workers(run.pid)[0], signal.SIGKILL)
     said, err = run.communicate(timeout=200)
     assert run.returncode == 0, err
     assert "another goes on with its seeds" in err
     assert said.count("5 samples in ") == len(said.splitlines()) == 1
+    assert main(words(tiny, steps, f"out={tmp_path / 'one'}")) == 0
     assert_same(tmp_path / "one", out)
 
 
