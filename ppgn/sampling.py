@@ -72,8 +72,8 @@ def sample(
     model: Any = "natural64",  # the generator: a name of `ppgn models`, a .safetensors file, a folder, hf:USER/NAME
     prior: Any = None,  # what keeps the images natural (bank, mixture, joint, dae, gaussian); null is what suits
     # the kernel and its settings; null is what suits: anchored, or annealed where chains start from an image, the
-    # condition asks for what few photographs show, as a caption does, or the prior has no anchors; either with the
-    # settings that the model brings for it, as natural128 does
+    # condition asks for what few photographs show, as a caption does, or the prior has no anchors. A model
+    # may bring settings for what suits where nobody names one, as natural128 does views=4
     sampler: Any = None,
     steps: int | None = None,  # steps for each target; null is the sampler's own number
     burn_in: int = 0,  # steps to walk before anything is kept

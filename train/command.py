@@ -143,8 +143,10 @@ def fit(
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last_state(config), weights_only=True)
-    except SystemExit as error:  # what Lightning makes of an interruption that does not wait
-        raise KeyboardInterrupt from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning made it: one that does not wait
+            raise KeyboardInterrupt from error
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)

@@ -12,9 +12,9 @@ from importlib.metadata import version
 
 from ppgn import progress
 from ppgn.cli import help
+from ppgn.engines import memory
 from ppgn.errors import InputError, unknown
 from ppgn.networks import labels
-from ppgn.numerics import memory
 
 MEANT = {  # what people type for commands that have another name
     **dict.fromkeys(("generate", "draw", "create", "make", "run"), "to draw: ppgn sample target=NAME"),

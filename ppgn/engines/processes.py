@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import torch
 
+from ppgn.engines import memory
 from ppgn.engines.contract import Batch, LostError, Tell, Walk
 from ppgn.errors import InputError
-from ppgn.numerics import memory
 from ppgn.progress import LOOK, Seen
 from ppgn.shards import Part
 

@@ -12,7 +12,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from ppgn.numerics import memory
+from ppgn.engines import memory
 kept = memory.keep()
 def work():
     for _ in range(20):
